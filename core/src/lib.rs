@@ -1,1 +1,10 @@
-//! The pure state machine.
+//! The pure state machine of Streamkeeper.
+#![doc = ""]
+
+pub mod announcement;
+pub mod config;
+pub mod id;
+pub mod keys;
+pub mod streams;
+pub mod time;
+pub mod trouble;
