@@ -1,7 +1,7 @@
 //! The pure state machine of Streamkeeper.
-#![doc = ""]
 
 pub mod announcement;
+mod backoff;
 pub mod config;
 pub mod id;
 pub mod keys;
