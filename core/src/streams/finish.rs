@@ -80,7 +80,7 @@ impl Machine {
         if self.ends.retry_at.is_some_and(|at| at > self.now) {
             return;
         }
-        if !self.links.is_up(Link::Commands) || !self.server.is_prepared() {
+        if !self.links.is_up(Link::Commands) {
             return;
         }
         self.ends.retry_at = None;
@@ -117,7 +117,7 @@ impl Machine {
     }
 
     pub(super) fn ends_wake(&self) -> Option<Time> {
-        if !self.links.is_up(Link::Commands) || !self.server.is_prepared() {
+        if !self.links.is_up(Link::Commands) {
             return None;
         }
         let hint = self.ends.hints.iter().map(|(at, ..)| *at).min();

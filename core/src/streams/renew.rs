@@ -58,7 +58,7 @@ impl Machine {
         }
         // Until the epoch is known, a lease that the server forgot could not be told from one that was lost.
         let epoch_known = self.server.epoch != Epoch::Unknown || self.server.epoch_failed;
-        if !self.links.is_up(Link::Commands) || !self.server.is_prepared() || !epoch_known {
+        if !self.links.is_up(Link::Commands) || !epoch_known {
             return;
         }
         while self.renewals.under_way < BATCHES_AT_ONCE {
