@@ -55,7 +55,8 @@ impl Machine {
 
     /// Whether this went over the connection that is in use.
     fn is_current(&self, asked: &super::Asked) -> bool {
-        asked.generation == self.links.generation(super::link_of(&asked.call))
+        let link = super::link_of(&asked.call);
+        self.links.is_up(link) && asked.generation == self.links.generation(link)
     }
 
     fn fail(&mut self, asked: super::Asked, trouble: &Trouble) {

@@ -93,6 +93,8 @@ impl Machine {
         match link {
             Link::Commands => {
                 self.server.preparation = Preparation::Due(self.now);
+                self.server.epoch = Epoch::Unknown;
+                self.server.epoch_failed = false;
                 self.server.ask_epoch_at = self.now;
             }
             Link::Reader => self.look_around(),
