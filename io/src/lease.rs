@@ -56,6 +56,7 @@ pub struct Lease(pub(crate) Arc<Held>);
 /// One ownership, shared by the driver and all handles.
 pub(crate) struct Held {
     added: Added,
+    gained: Time,
     /// Microseconds; 0 once it has ended.
     valid_until: AtomicU64,
     ended: Mutex<Ended>,
@@ -82,7 +83,8 @@ pub(crate) struct EndRequest {
 impl Lease {
     pub(crate) fn new(added: Added, clock: Clock, ends: mpsc::UnboundedSender<EndRequest>) -> Lease {
         let valid_until = AtomicU64::new(added.valid_until.as_micros());
-        Lease(Arc::new(Held { added, valid_until, ended: Mutex::default(), changed: Notify::new(), clock, ends }))
+        let gained = clock.now();
+        Lease(Arc::new(Held { added, gained, valid_until, ended: Mutex::default(), changed: Notify::new(), clock, ends }))
     }
 
     /// The stream's name.
@@ -185,8 +187,8 @@ impl Lease {
     ///
     /// # Errors
     /// As [`done`](Lease::done).
-    pub fn release_failed(&self, error: impl fmt::Display) -> impl Future<Output = Result<(), FinishError>> + Send + use<> {
-        self.end(End::Release, Some(error.to_string().into()))
+    pub fn release_failed(&self, error: &str) -> impl Future<Output = Result<(), FinishError>> + Send + use<> {
+        self.end(End::Release, Some(error.into()))
     }
 
     fn end(&self, end: End, error: Option<Box<str>>) -> impl Future<Output = Result<(), FinishError>> + Send + use<> {
@@ -218,8 +220,9 @@ impl Held {
         self.lock().lost.clone()
     }
 
-    pub(crate) fn added(&self) -> &Added {
-        &self.added
+    /// When the client heard of it.
+    pub(crate) fn gained(&self) -> Time {
+        self.gained
     }
 
     /// Ends local validity, then sends the wish. Only the first wish counts, and none after the end.

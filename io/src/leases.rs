@@ -33,11 +33,6 @@ impl Leases {
         index.by_entry.insert(lease.entry(), lease);
     }
 
-    /// The lease of an announcement, whatever its token.
-    pub(crate) fn get(&self, entry: EntryId) -> Option<Lease> {
-        self.lock().by_entry.get(&entry).cloned()
-    }
-
     /// Whether this very ownership is still held.
     pub(crate) fn is_current(&self, entry: EntryId, token: Token) -> bool {
         self.lock().by_entry.get(&entry).is_some_and(|lease| lease.token() == token)

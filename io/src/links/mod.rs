@@ -3,11 +3,11 @@
 //! Nothing is decided here: a connection that cannot be made or breaks is a fact for the machine, which says when to
 //! try again.
 
-pub mod connect;
+pub(crate) mod connect;
 pub(crate) mod open;
 pub(crate) mod push;
-pub mod tcp;
-pub mod tls;
+pub(crate) mod tcp;
+pub(crate) mod tls;
 pub(crate) mod url;
 
 use std::{
@@ -40,7 +40,8 @@ type Generation = u64;
 pub(crate) struct Links {
     opening: Opening,
     slots: [Slot; 3],
-    ends: (mpsc::UnboundedSender<(Link, Generation)>, mpsc::UnboundedReceiver<(Link, Generation)>),
+    ended: mpsc::UnboundedSender<(Link, Generation)>,
+    ends: mpsc::UnboundedReceiver<(Link, Generation)>,
     pushes: mpsc::Receiver<Push>,
 }
 
@@ -62,10 +63,12 @@ impl Links {
         meters: Arc<Meters>,
     ) -> Links {
         let (sender, pushes) = push::channel(push_buffer, &connect.login(), keys, meters);
+        let (ended, ends) = mpsc::unbounded_channel();
         Links {
             opening: Opening::new(connect, keys, config, sender),
             slots: Default::default(),
-            ends: mpsc::unbounded_channel(),
+            ended,
+            ends,
             pushes,
         }
     }
@@ -74,8 +77,10 @@ impl Links {
     pub(crate) fn connect(&mut self, link: Link) {
         let slot = self.drop_connection(link);
         let generation = slot.generation;
-        let ends = self.ends.0.clone();
-        let ended = move || drop(ends.send((link, generation)));
+        let tell = self.ended.clone();
+        let ended = move || {
+            let _ = tell.send((link, generation));
+        };
         let connecting = self.opening.open(link, ended);
         self.slots[link as usize].connecting = Some(connecting);
     }
@@ -122,7 +127,7 @@ impl Links {
                 });
             }
         }
-        while let Poll::Ready(Some((link, generation))) = self.ends.1.poll_recv(context) {
+        while let Poll::Ready(Some((link, generation))) = self.ends.poll_recv(context) {
             let slot = &mut self.slots[link as usize];
             // While it is still being made, its own error tells the same, and more.
             if slot.generation == generation && slot.connection.take().is_some() {

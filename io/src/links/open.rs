@@ -123,7 +123,8 @@ impl Opening {
     async fn subscribe(&self, redis: &mut MultiplexedConnection) -> Result<(), Trouble> {
         let pattern = self.tolerate(&self.expiry_pattern, redis.psubscribe(&self.expiry_pattern).await)?;
         let doorbell = self.tolerate(&self.doorbell, redis.subscribe(&self.doorbell).await)?;
-        if !(pattern && doorbell) && !self.warned.swap(true, Ordering::Relaxed) {
+        let all = pattern && doorbell;
+        if !all && !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 pattern = %self.expiry_pattern, channel = %self.doorbell,
                 "the user may not subscribe to all of these: takeovers wait for the reaper; see docs/operations.md",

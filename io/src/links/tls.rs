@@ -1,7 +1,11 @@
 //! TLS towards the server: rustls with the ring provider, the web's roots or the given CA, and a client certificate
 //! where one is asked for.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio_rustls::{
@@ -47,7 +51,7 @@ impl Tls {
     }
 }
 
-fn certificates(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, Error> {
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let all = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let all = all.map_err(|e| wrong(path, &e))?;
     if all.is_empty() {
@@ -56,6 +60,6 @@ fn certificates(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, Error> {
     Ok(all)
 }
 
-fn wrong(file: &PathBuf, why: &dyn fmt::Display) -> Error {
-    Error::Tls { file: file.clone(), why: why.to_string() }
+fn wrong(file: &Path, why: &dyn fmt::Display) -> Error {
+    Error::Tls { file: file.to_owned(), why: why.to_string() }
 }
