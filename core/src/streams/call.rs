@@ -3,10 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{
-    id::{Attempt, EntryId, Identity, StreamName, Token},
-    time::Time,
-};
+use crate::id::{Attempt, EntryId, Identity, StreamName, Token};
 
 /// A call to Redis. Each is answered exactly once, by an [`Answer`] of the same name or by a
 /// [`Trouble`](crate::trouble::Trouble).
@@ -379,5 +376,52 @@ pub enum Answer {
     Cleaned(Vec<Box<str>>),
 }
 
-/// A call that is under way, and since when: the instant that leases are trusted from.
-pub(crate) type Issued = (Time, Call);
+impl Call {
+    /// Its name: a label for meters and logs, and the same as that of the [`Answer`] to it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Call::Prepare => "prepare",
+            Call::Epoch(_) => "epoch",
+            Call::Ping => "ping",
+            Call::Read { .. } => "read",
+            Call::Take { .. } => "take",
+            Call::Look(_) => "look",
+            Call::Mine { .. } => "mine",
+            Call::Acquire(_) => "acquire",
+            Call::Renew(_) => "renew",
+            Call::Done(_) => "done",
+            Call::Release(_) => "release",
+            Call::Hint(_) => "hint",
+            Call::Ring(_) => "ring",
+            Call::Reap { .. } => "reap",
+            Call::Bury { .. } => "bury",
+            Call::Forget { .. } => "forget",
+            Call::Clean => "clean",
+        }
+    }
+}
+
+impl Answer {
+    /// The name of the call that it answers.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Answer::Prepared(_) => "prepare",
+            Answer::Epoch(_) => "epoch",
+            Answer::Pong => "ping",
+            Answer::Read(_) => "read",
+            Answer::Taken { .. } => "take",
+            Answer::Looked { .. } => "look",
+            Answer::Mine(_) => "mine",
+            Answer::Acquired(_) | Answer::EpochDiffers => "acquire",
+            Answer::Renewed(_) => "renew",
+            Answer::Done(_) => "done",
+            Answer::Released(_) => "release",
+            Answer::Hinted => "hint",
+            Answer::Rung => "ring",
+            Answer::Reaped { .. } | Answer::ReaperIs(_) => "reap",
+            Answer::Buried(_) => "bury",
+            Answer::Forgotten(_) => "forget",
+            Answer::Cleaned(_) => "clean",
+        }
+    }
+}
