@@ -11,8 +11,13 @@ impl Machine {
         let Some(asked) = self.calls.remove(&id) else { return self.remark(Remark::StrayAnswer) };
         match result {
             Ok(answer) if fits(&asked.call, &answer) => {
+                let current = self.is_current(&asked);
                 self.thrive(&asked.call);
-                self.take_in(asked, answer);
+                match answer {
+                    // What an older connection said of its server says nothing of this one.
+                    Answer::Epoch(_) if !current => self.epoch_unanswered(false),
+                    answer => self.take_in(asked, answer),
+                }
             }
             Ok(answer) => {
                 let text = format!("{} was answered with {}", asked.call.name(), answer.name());
@@ -48,9 +53,15 @@ impl Machine {
         }
     }
 
+    /// Whether this went over the connection that is in use.
+    fn is_current(&self, asked: &super::Asked) -> bool {
+        let link = super::link_of(&asked.call);
+        self.links.is_up(link) && asked.generation == self.links.generation(link)
+    }
+
     fn fail(&mut self, asked: super::Asked, trouble: &Trouble) {
+        let current = self.is_current(&asked);
         let call = asked.call;
-        let current = asked.generation == self.links.generation(super::link_of(&call));
         self.suffer(&call, current, trouble);
         match &call {
             Call::Prepare => self.prepare_failed(trouble, current),

@@ -80,7 +80,7 @@ impl Machine {
         if self.ends.retry_at.is_some_and(|at| at > self.now) {
             return;
         }
-        if !self.links.is_up(Link::Commands) || !self.server.is_prepared() {
+        if !self.links.is_up(Link::Commands) {
             return;
         }
         self.ends.retry_at = None;
@@ -117,7 +117,7 @@ impl Machine {
     }
 
     pub(super) fn ends_wake(&self) -> Option<Time> {
-        if !self.links.is_up(Link::Commands) || !self.server.is_prepared() {
+        if !self.links.is_up(Link::Commands) {
             return None;
         }
         let hint = self.ends.hints.iter().map(|(at, ..)| *at).min();
@@ -262,7 +262,9 @@ impl Machine {
     }
 
     fn is_telling(&self) -> bool {
-        self.calls.values().any(|asked| matches!(asked.call, Call::Release(_) | Call::Done(_) | Call::Hint(_)))
+        // A grant may still be on its way, too, and is to be given back.
+        let telling = |call: &Call| matches!(call, Call::Release(_) | Call::Done(_) | Call::Hint(_) | Call::Acquire(_));
+        self.calls.values().any(|asked| telling(&asked.call))
     }
 
     pub(super) fn count_end(&mut self, field: fn(&mut Report) -> &mut usize) {

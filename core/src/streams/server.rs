@@ -91,7 +91,12 @@ impl Machine {
             return;
         }
         match link {
-            Link::Commands => self.server.preparation = Preparation::Due(self.now),
+            Link::Commands => {
+                self.server.preparation = Preparation::Due(self.now);
+                self.server.epoch = Epoch::Unknown;
+                self.server.epoch_failed = false;
+                self.server.ask_epoch_at = self.now;
+            }
             Link::Reader => self.look_around(),
             Link::Subscriber => {
                 self.links.works(link);
@@ -146,7 +151,7 @@ impl Machine {
         }
         let over = self.server.epoch.over_at().is_some_and(|at| at <= self.now);
         let due = (over && !self.server.epoch_failed) || self.server.ask_epoch_at <= self.now;
-        if self.server.is_prepared() && due && !self.server.asking_epoch {
+        if due && !self.server.asking_epoch {
             self.server.asking_epoch = true;
             self.server.ask_epoch_at = self.now + self.config.heartbeat;
             let settle = match &self.server.epoch {
@@ -169,7 +174,7 @@ impl Machine {
             if let Preparation::Due(at) = self.server.preparation {
                 wake = wake.min(at);
             }
-            if self.server.is_prepared() && !self.server.asking_epoch {
+            if !self.server.asking_epoch {
                 wake = wake.min(self.server.ask_epoch_at);
                 let over_at = self.server.epoch.over_at().filter(|_| !self.server.epoch_failed);
                 wake = over_at.map_or(wake, |at| wake.min(at));
@@ -181,9 +186,16 @@ impl Machine {
     pub(super) fn prepared(&mut self, server: Server) {
         self.server.preparation = Preparation::Done;
         self.server.started = true;
-        self.server.ask_epoch_at = self.now;
         self.remark(Remark::Server(server));
         self.look_around();
+        self.announce_ready();
+    }
+
+    fn announce_ready(&mut self) {
+        if self.server.is_prepared() && self.server.epoch.settled().is_some() && !self.server.announced_ready {
+            self.server.announced_ready = true;
+            self.notify(Notification::Ready);
+        }
     }
 
     pub(super) fn prepare_failed(&mut self, trouble: &Trouble, current: bool) {
@@ -197,9 +209,6 @@ impl Machine {
 
     pub(super) fn epoch_learned(&mut self, answer: &EpochAnswer) {
         self.server.asking_epoch = false;
-        if !self.server.is_prepared() {
-            return; // an answer from before the connection was lost
-        }
         self.server.epoch_failed = false;
         self.server.longest_ttl = answer.longest_ttl;
         let before = self.server.epoch.clone();
@@ -209,10 +218,7 @@ impl Machine {
                 self.remark(Remark::Settled);
                 self.look_around();
             }
-            if !self.server.announced_ready {
-                self.server.announced_ready = true;
-                self.notify(Notification::Ready);
-            }
+            self.announce_ready();
         } else if before.wait() != self.server.epoch.wait() {
             self.remark(Remark::Quarantine(answer.longest_ttl));
         }
