@@ -262,12 +262,7 @@ impl Driver {
         }
     }
 
-    fn answer_claims(
-        &mut self,
-        entry: EntryId,
-        outcome: &'static str,
-        answer: impl Fn() -> Result<Lease, ClaimError>,
-    ) {
+    fn answer_claims(&mut self, entry: EntryId, outcome: &'static str, answer: impl Fn() -> Result<Lease, ClaimError>) {
         for claim in self.claims.remove(&entry).unwrap_or_default() {
             self.shared.meters.claimed(outcome);
             // Whoever dropped the question reads the answer among the notifications.

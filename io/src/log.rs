@@ -45,7 +45,10 @@ pub(crate) fn remark(remark: &Remark) {
             info!(version = %server.version, notifications, skipped = server.skipped, "server prepared");
             if server.skipped > 0 {
                 let skipped = server.skipped;
-                warn!(skipped, "announcements made before the group was created are not handed out: announce them again");
+                warn!(
+                    skipped,
+                    "announcements made before the group was created are not handed out: announce them again"
+                );
             }
             server.warnings.iter().for_each(|warning| warn!("{warning}"));
         }
@@ -60,7 +63,9 @@ pub(crate) fn remark(remark: &Remark) {
         }
         Remark::GroupRecreated => warn!("the group or the LBS was gone: created again at 0"),
         Remark::LateGrant(entry) => warn!(%entry, "granted too late to be used: given back"),
-        Remark::Forgotten(entries) => warn!(?entries, "announcements without payload were acknowledged: do not trim the LBS"),
+        Remark::Forgotten(entries) => {
+            warn!(?entries, "announcements without payload were acknowledged: do not trim the LBS");
+        }
         Remark::Cleaned(consumers) => info!(?consumers, "consumers not heard of for an hour were deleted"),
     }
 }
