@@ -297,6 +297,7 @@ impl Machine {
         self.links.works(super::link_of(call));
         match call {
             Call::Ping => self.server.pinging = false,
+            Call::Epoch(_) => self.server.seen = true,
             Call::Acquire(_) => {
                 self.server.full = false;
                 self.server.troubles = 0;

@@ -77,7 +77,9 @@ impl World {
                 Ok(())
             }
             Action::Trim(number) => {
-                if let Some(entry) = pick(self.redis.data.lbs.keys().copied().collect(), *number) {
+                if self.setup.duplicates
+                    && let Some(entry) = pick(self.redis.data.lbs.keys().copied().collect(), *number)
+                {
                     self.redis.data.lbs.remove(&entry);
                     self.server.data_was_lost = true;
                 }

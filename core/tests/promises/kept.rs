@@ -37,7 +37,7 @@ impl World {
             }
             if self.nodes[node].paused_until > self.now {
                 self.nodes[node].paused_until = self.now;
-                self.plan(0, super::world::Happening::Resumed { node });
+                self.resume(node)?;
             }
             if self.nodes[node].stopping {
                 self.nodes[node].crash();

@@ -32,7 +32,8 @@ pub(crate) struct Setup {
     pub(crate) active_expiry: bool,
     /// INFO is refused: nobody knows which server it is.
     pub(crate) anonymous: bool,
-    /// Streams may be announced twice; then no lease key is taken away by hand (the one exclusion of rule 4 in 5.2).
+    /// Streams may be announced twice, and trimmed; otherwise lease keys may vanish. Not both: where the record names
+    /// another announcement, its lease key is the only witness (rule 4 of 5.2).
     pub(crate) duplicates: bool,
     /// In the end all but this consumer crash, and it has to own everything alone.
     pub(crate) survivor: Option<usize>,

@@ -215,7 +215,7 @@ impl World {
         }
     }
 
-    fn resume(&mut self, node: usize) -> Verdict {
+    pub(crate) fn resume(&mut self, node: usize) -> Verdict {
         if self.nodes[node].paused_until > self.now {
             return Ok(());
         }

@@ -1,6 +1,6 @@
 //! A server that may have forgotten (DESIGN 5.8).
 
-use streamkeeper_core::streams::{Answer, Link, call::RenewException};
+use streamkeeper_core::streams::{Answer, Event, Link, call::RenewException};
 
 use crate::story::Story;
 
@@ -21,6 +21,17 @@ fn wait_and_settle() {
     s.ends(
         "quarantine",
         "Another server: what is owned is renewed, nothing is acquired for the longest ttl, then it is settled on.",
+    );
+}
+
+#[test]
+fn flushed_during_the_first_wait() {
+    let mut s = Story::unborn(|_| {});
+    s.by_hand("epoch").server("run-1:repl-1", Some("wait:5")).event(Event::Timeout).connected(Link::Commands);
+    s.by_itself("epoch").by_hand("epoch").at(1_100);
+    s.ends(
+        "seen_before",
+        "Who has seen a wait is not new to the service: should it be gone, it takes nothing for a birth.",
     );
 }
 
@@ -52,7 +63,7 @@ fn the_epoch_differs() {
     let mut s = Story::started(|_| {});
     s.by_hand("epoch").at(100).pending(1, "orders").reads(&[1]).answer("acquire", Answer::EpochDiffers);
     s.at(110).server("run-2:repl-2", Some("wait:5")).by_itself("epoch").at(200);
-    s.server("run-2:repl-2", None).at(3_200).grants(&[70]);
+    s.at(3_105).server("run-2:repl-2", None).at(3_200).grants(&[70]);
     s.ends(
         "epoch_differs",
         "The script itself says that the server is another: nothing is acquired before the fleet has settled.",

@@ -6,7 +6,7 @@ use streamkeeper_core::{
     id::EntryId,
     streams::{
         Answer, Call, ClaimLost, Command, End, Event, LostReason, Notification, Output, Remark,
-        call::{Acquired, Delivery, RenewException},
+        call::{Acquired, Delivery, Released, RenewException},
     },
 };
 
@@ -20,7 +20,7 @@ fn list<T>(items: &[T], one: impl Fn(&T) -> String) -> String {
 
 pub(crate) fn event(event: &Event) -> String {
     match event {
-        Event::Timeout => "time".to_owned(),
+        Event::Timeout => "the consumer starts".to_owned(),
         Event::Connected(link) => format!("connected: {link:?}"),
         Event::Disconnected(link, trouble) => format!("disconnected: {link:?} ({trouble})"),
         Event::Answered(id, _) => format!("an answer to {id:?}"),
@@ -82,6 +82,7 @@ fn call(call: &Call) -> String {
         }
         Call::Epoch(call) => match &call.settle {
             Some((wait, identity)) => format!("epoch, settling {wait} on {}", identity.as_str()),
+            None if call.fresh => "epoch, new to the service".to_owned(),
             None => "epoch".to_owned(),
         },
         Call::Read { count, block } => format!("read {count}, waiting for {}", span(*block)),
@@ -148,7 +149,10 @@ pub(crate) fn answer(answer: &Answer) -> String {
             if renewed.exceptions.is_empty() { format!("all are kept{group}") } else { format!("{what}{group}") }
         }
         Answer::Done(answers) => list(answers, |answer| format!("{answer:?}").to_lowercase()),
-        Answer::Released(answers) => list(answers, |answer| format!("{answer:?}").to_lowercase()),
+        Answer::Released(answers) => list(answers, |answer| match answer {
+            Released::SetAside => "set aside".to_owned(),
+            answer => format!("{answer:?}").to_lowercase(),
+        }),
         Answer::Mine(entries) => list(entries, EntryId::to_string),
         Answer::Reaped { idle, .. } => list(idle, |idle| format!("{} idle for {}", idle.entry, span(idle.idle))),
         Answer::ReaperIs(left) => format!("somebody else is the reaper, for {}", span(*left)),
