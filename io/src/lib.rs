@@ -101,6 +101,7 @@ pub use links::{
 };
 pub use notification::Notification;
 pub use outbox::Notifications;
+pub use redis::RedisConnectionInfo;
 pub use service::Service;
 pub use streamkeeper_core::{
     config::{ClaimMode, ConfigError, Retry, Settings},
