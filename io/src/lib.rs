@@ -110,3 +110,11 @@ pub use streamkeeper_core::{
     time::Time,
     trouble::{Trouble, TroubleKind},
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/migration.md")]
+struct Migration;

@@ -34,9 +34,10 @@ impl Server {
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server is needed: tests/run installs it");
+        let server = Server { process, url: format!("redis://127.0.0.1:{port}") };
         for _ in 0..500 {
             if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-                return Server { process, url: format!("redis://127.0.0.1:{port}") };
+                return server;
             }
             sleep(Duration::from_millis(10)).await;
         }
