@@ -82,6 +82,16 @@ impl World {
         self.unkept().map_or(Ok(()), |how| broken("kept", how))
     }
 
+    /// `kept`, to the letter: nobody was without an owner for longer than a ttl and half a second.
+    pub(crate) fn judge_takeovers(&self) -> Verdict {
+        for grant in &self.redis.granted {
+            if grant.idle.is_some_and(|idle| idle > 3_500_000) {
+                return broken("kept", format!("it took too long: {grant:?}"));
+            }
+        }
+        Ok(())
+    }
+
     /// A stream that is not owned exactly once.
     fn unkept(&self) -> Option<String> {
         let mut owners: BTreeMap<String, usize> = BTreeMap::new();

@@ -11,6 +11,7 @@ mod network;
 mod node;
 mod plan;
 mod redis;
+mod regressions;
 mod world;
 
 use std::{
@@ -51,7 +52,8 @@ fn live(world: &mut World, plan: &Plan) -> Verdict {
         world.act(action)?;
     }
     world.heal()?;
-    world.judge_kept()
+    world.judge_kept()?;
+    if plan.setup.patient { world.judge_takeovers() } else { Ok(()) }
 }
 
 /// Plays a case; if a promise is broken, plays it once more and tells it.
@@ -68,7 +70,7 @@ fn judge(plan: &Plan) -> Result<Stats, String> {
 
 fn config() -> Config {
     Config {
-        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/promises/regressions.txt"))),
         max_shrink_iters: 20_000,
         ..Config::default()
     }
@@ -79,6 +81,13 @@ proptest! {
 
     #[test]
     fn promises_hold_in_every_life(plan in plan::plan(1..200)) {
+        if let Err(story) = judge(&plan) {
+            return Err(TestCaseError::fail(story));
+        }
+    }
+    /// `kept`, to the letter: an orphan is owned again within its ttl and half a second of its last heartbeat.
+    #[test]
+    fn an_orphan_is_owned_again_in_time(plan in plan::crashes()) {
         if let Err(story) = judge(&plan) {
             return Err(TestCaseError::fail(story));
         }

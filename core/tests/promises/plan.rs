@@ -35,6 +35,8 @@ pub(crate) struct Setup {
     /// Streams may be announced twice, and trimmed; otherwise lease keys may vanish. Not both: where the record names
     /// another announcement, its lease key is the only witness (rule 4 of 5.2).
     pub(crate) duplicates: bool,
+    /// Crashes are not held against a stream: nothing is a suspect.
+    pub(crate) patient: bool,
     /// In the end all but this consumer crash, and it has to own everything alone.
     pub(crate) survivor: Option<usize>,
 }
@@ -263,9 +265,34 @@ pub(crate) fn setup() -> impl Strategy<Value = Setup> {
             active_expiry,
             anonymous,
             duplicates,
+            patient: false,
             survivor,
         },
     )
+}
+
+/// Consumers that crash and pause, notifications that are lost; the first consumer and Redis are well.
+pub(crate) fn crashes() -> impl Strategy<Value = Plan> {
+    let others = || 1..NODES;
+    let action = prop_oneof![
+        6 => (1..4_000_u64).prop_map(Action::Run),
+        6 => (0..6_u8).prop_map(Action::Announce),
+        3 => others().prop_map(Action::Crash),
+        3 => others().prop_map(Action::Boot),
+        1 => (others(), 1..9_000_u64).prop_map(|(n, ms)| Action::Pause(n, ms)),
+        1 => told().prop_map(Action::Notifications),
+        1 => (0..NODES, any::<u8>(), wish()).prop_map(|(n, p, w)| Action::App(n, p, w)),
+    ];
+    let setup = setup().prop_map(|setup| Setup {
+        namesake: false,
+        small: false,
+        manual: false,
+        duplicates: false,
+        patient: true,
+        survivor: None,
+        ..setup
+    });
+    (setup, prop::collection::vec(action, 1..60)).prop_map(|(setup, actions)| Plan { setup, actions })
 }
 
 /// A whole case of that many actions.

@@ -72,6 +72,24 @@ fn another_services_lease() {
 }
 
 #[test]
+fn a_rumour_of_a_takeover() {
+    let mut s = Story::started(|_| {});
+    s.idle = ms(2);
+    s.at(100).pending(1, "orders").hint(1, "orders").at(200);
+    s.ends("rumour_of_a_takeover", "A takeover announces the expiry, too: somebody has got it, since nobody is idle.");
+}
+
+#[test]
+fn a_name_with_the_tag() {
+    let mut s = Story::tagged();
+    s.at(100).pending(1, "{svc}orders").hint(1, "{svc}orders").at(200);
+    s.ends(
+        "tagged_name",
+        "In the layout for clusters a stream's own name may begin with the tag: its hints count, too.",
+    );
+}
+
+#[test]
 fn not_quite_an_orphan() {
     let mut s = Story::started(|_| {});
     s.at(100).pending(1, "orders").hint(1, "orders").at(110).acquired(vec![Acquired::Held(ms(2_500))]).at(200);

@@ -73,6 +73,8 @@ pub(crate) struct Story {
     /// Everything that is announced.
     pending: BTreeMap<EntryId, Fields>,
     pub(crate) fleet: Fleet,
+    /// How long nobody has touched what is pending.
+    pub(crate) idle: Duration,
     identity: &'static str,
     wait: Option<&'static str>,
 }
@@ -86,10 +88,14 @@ fn is_routine(call: &Call) -> bool {
 impl Story {
     /// A machine that has not been told anything.
     pub(crate) fn unborn(change: fn(&mut Settings)) -> Story {
+        Story::with_keys(Keys::plain("svc").expect("a good name"), change)
+    }
+
+    fn with_keys(keys: Keys, change: fn(&mut Settings)) -> Story {
         let mut settings = Settings::default();
         change(&mut settings);
         let machine = Machine::new(
-            Keys::plain("svc").expect("a good name"),
+            keys,
             ConsumerId::named("me").expect("a good name"),
             Config::new(settings).expect("good settings"),
             7,
@@ -105,6 +111,7 @@ impl Story {
             said: false,
             pending: BTreeMap::new(),
             fleet: Fleet { announced: 1, consumers: 1, rank: 0 },
+            idle: ms(3_000),
             identity: "run-1:repl-1",
             wait: None,
         }
@@ -112,14 +119,22 @@ impl Story {
 
     /// A machine that is connected and waits for announcements; how it came to that is the first story.
     pub(crate) fn started(change: fn(&mut Settings)) -> Story {
-        let mut story = Story::unborn(change);
-        story.event(Event::Timeout);
+        Story::unborn(change).start()
+    }
+
+    /// The same in the layout for Redis Cluster.
+    pub(crate) fn tagged() -> Story {
+        Story::with_keys(Keys::hash_tagged("svc").expect("a good name"), |_| {}).start()
+    }
+
+    fn start(mut self) -> Story {
+        self.event(Event::Timeout);
         for link in [Link::Commands, Link::Reader, Link::Subscriber] {
-            story.event(Event::Connected(link));
+            self.event(Event::Connected(link));
         }
-        story.at(5);
-        story.lines = vec!["at 0 ms     the consumer has connected and waits for announcements".to_owned()];
-        story
+        self.at(5);
+        self.lines = vec!["at 0 ms     the consumer has connected and waits for announcements".to_owned()];
+        self
     }
 
     /// This call is told, and answered only by the story.
@@ -243,7 +258,7 @@ impl Story {
                 return self.coming.push((at, id, Answer::Read(Vec::new())));
             }
             Call::Take { .. } => Answer::Taken { deliveries: Vec::new(), more: false },
-            Call::Look(entries) => Answer::Looked { fleet: self.fleet, deliveries: self.look(entries) },
+            Call::Look(entries) => Answer::Looked { fleet: self.fleet, deliveries: self.looked(entries) },
             Call::Mine { .. } => Answer::Mine(Vec::new()),
             Call::Renew(_) => Answer::Renewed(Renewed::default()),
             Call::Hint(_) => Answer::Hinted,
@@ -267,6 +282,10 @@ impl Story {
     fn look(&self, entries: &[EntryId]) -> Vec<Delivery> {
         let known = entries.iter().filter_map(|entry| self.pending.get(entry).map(|fields| (*entry, fields.clone())));
         known.map(|(entry, fields)| Delivery { entry, fields: (!fields.is_empty()).then_some(fields) }).collect()
+    }
+
+    fn looked(&self, entries: &[EntryId]) -> Vec<(Delivery, Duration)> {
+        self.look(entries).into_iter().map(|delivery| (delivery, self.idle)).collect()
     }
 
     /// The server is this one from here on, and the fleet has settled on it, or waits.

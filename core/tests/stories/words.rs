@@ -131,8 +131,9 @@ pub(crate) fn answer(answer: &Answer) -> String {
             None => format!("settled on {}", epoch.identity.as_str()),
             Some(wait) => format!("{wait} stands on {}", epoch.identity.as_str()),
         },
-        Answer::Read(deliveries) | Answer::Taken { deliveries, .. } | Answer::Looked { deliveries, .. } => {
-            list(deliveries, delivery)
+        Answer::Read(deliveries) | Answer::Taken { deliveries, .. } => list(deliveries, delivery),
+        Answer::Looked { deliveries, .. } => {
+            list(deliveries, |(one, idle)| format!("{} idle for {}", delivery(one), span(*idle)))
         }
         Answer::Acquired(answers) => list(answers, acquired),
         Answer::EpochDiffers => "the server is not the settled one".to_owned(),

@@ -52,7 +52,7 @@ pub(super) fn fitting(call: &Call, bytes: &[u8]) -> Answer {
             let mut deliveries = Vec::new();
             for &entry in entries {
                 if c.next() % 5 != 4 {
-                    deliveries.push(Delivery { entry, ..delivery(c) });
+                    deliveries.push((Delivery { entry, ..delivery(c) }, c.span()));
                 }
             }
             let fleet =

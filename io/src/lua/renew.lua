@@ -79,16 +79,14 @@ for from = 1, items, 5000 do
   end
 end
 
--- One that is not pending any more: taken back if it is still in the LBS, dropped if not.
+-- One that is not pending any more: taken back if it is still in the LBS. If not, lease and record stay until the
+-- owner, once it has ended, gives them back, or the lease lapses: this answer may be lost, and another announcement of
+-- the stream must not be granted before.
 local function missing(i, entry)
   if payload(lbs, entry) then
     redis.call('XCLAIM', lbs, group, me, 0, entry, 'FORCE', 'JUSTID')
     return except(i, 'back')
   end
-  redis.call('DEL', KEYS[i + 4])
-  local _, stream = about(i)
-  local record = fence(fences, stream)
-  if record and record.entry == entry then redis.call('HDEL', fences, stream) end
   except(i, 'gone')
 end
 

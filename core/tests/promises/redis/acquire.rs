@@ -22,6 +22,8 @@ enum Verdict {
         record: Record,
         taken: bool,
         deliveries: u64,
+        /// See [`Granted::idle`].
+        idle: Option<u64>,
     },
     Aside(u32),
     /// Not pending: what is left of it is swept up.
@@ -134,8 +136,9 @@ impl Redis {
         let failures = record.as_ref().map_or(0, |record| record.failures);
         let taken = mine.is_some() || pending.consumer != who.consumer;
         let (gained, not_before, released, token) = (self.clock, 0, false, 0);
+        let idle = mine.is_none_or(|record| !record.released).then_some(idle);
         let record = Record { token, entry, ttl, gained, released, takeovers, failures, not_before, value };
-        Ok(Verdict::Grant { record, taken, deliveries: pending.deliveries })
+        Ok(Verdict::Grant { record, taken, deliveries: pending.deliveries, idle })
     }
 
     fn suspect(&self, record: Option<&Record>, mine: bool, idle: u64, takeovers: u32, who: &Caller) -> Suspect {
@@ -162,14 +165,14 @@ impl Redis {
                 self.xclaim(entry, &who.consumer, 0);
                 Acquired::Granted(grant)
             }
-            Verdict::Grant { mut record, taken, deliveries } => {
+            Verdict::Grant { mut record, taken, deliveries, idle } => {
                 *token += 1;
                 record.token = *token;
                 self.data.token = *token;
                 self.set_lease(stream, entry, &record.value, who.ttl());
                 self.xclaim(entry, &who.consumer, 0);
                 let (stream, value) = (stream.to_owned(), record.value.clone());
-                self.granted.push(Granted { stream: stream.clone(), entry, token: *token, value });
+                self.granted.push(Granted { stream: stream.clone(), entry, token: *token, value, idle });
                 let grant = Grant { takeover: taken, ..repeat(&record, deliveries) };
                 self.data.fences.insert(stream, record);
                 Acquired::Granted(grant)

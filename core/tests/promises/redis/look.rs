@@ -70,8 +70,8 @@ impl Redis {
         let fleet = Fleet { announced: self.data.lbs.len() as u64, consumers: live + 1, rank };
         let mut deliveries = Vec::new();
         for &entry in entries {
-            if self.pending(entry)?.is_some() {
-                deliveries.push(self.delivery(entry));
+            if let Some(pending) = self.pending(entry)? {
+                deliveries.push((self.delivery(entry), Duration::from_micros(self.idle(&pending))));
             }
         }
         Ok(Answer::Looked { fleet, deliveries })

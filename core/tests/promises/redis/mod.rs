@@ -72,6 +72,8 @@ pub(crate) struct Granted {
     pub(crate) entry: EntryId,
     pub(crate) token: u64,
     pub(crate) value: String,
+    /// How long nobody had touched the entry, if its last owner has not given it back.
+    pub(crate) idle: Option<u64>,
 }
 
 /// Everything that a restart may lose.

@@ -5,7 +5,7 @@ use streamkeeper_core::streams::{
     call::{RenewCall, RenewException, RenewItem, Renewed},
 };
 
-use super::{Caller, Holder, Key, Pending, Record, Redis, signed, wrong_type};
+use super::{Caller, Holder, Pending, Record, Redis, signed, wrong_type};
 
 impl Redis {
     pub(super) fn renew(&mut self, call: &RenewCall, who: &Caller) -> Answer {
@@ -84,9 +84,9 @@ impl Redis {
         RenewException::Recreated
     }
 
-    /// One that is not pending any more: taken back if it is still in the LBS, dropped if not.
+    /// One that is not pending any more: taken back if it is still in the LBS.
     fn missing(&mut self, item: &RenewItem, who: &Caller) -> RenewException {
-        let (stream, entry, clock) = (item.stream.as_str(), item.entry, self.clock);
+        let (entry, clock) = (item.entry, self.clock);
         if self.data.lbs.contains_key(&entry) {
             let pending = Pending { consumer: who.consumer.clone(), since: signed(clock), deliveries: 1 };
             if let Some(group) = &mut self.data.group {
@@ -94,13 +94,8 @@ impl Redis {
             }
             return RenewException::TakenBack;
         }
-        let name = (stream.to_owned(), entry);
-        if matches!(self.data.leases.get(&name), Some(Key::Lease { .. })) {
-            self.data.leases.remove(&name);
-        }
-        if self.data.fences.get(stream).is_some_and(|record| record.entry == entry) {
-            self.data.fences.remove(stream);
-        }
+        // Lease and record stay until the owner, who has ended, gives them back, or the lease lapses: this answer may
+        // be lost, and another announcement of the stream must not be granted before.
         RenewException::Gone
     }
 }
