@@ -2,13 +2,13 @@
 
 use redis::aio::MultiplexedConnection;
 use streamkeeper_core::{
-    id::{EntryId, Identity, LEASE_SEPARATOR, StreamName},
+    id::Identity,
     streams::call::Server,
     trouble::{Trouble, TroubleKind},
 };
 
 use super::{
-    Calls, Names,
+    Calls,
     value::{bytes, field, list, number, pairs, text},
 };
 
@@ -95,7 +95,7 @@ impl Calls {
                         message: "READONLY this server is a replica: its primary is needed".into(),
                     });
                 }
-                if info.get("cluster_enabled") == Some("1") && !names.one_slot() {
+                if info.get("cluster_enabled") == Some("1") && names.tag.is_empty() {
                     return Err(Trouble::unsupported(format_args!(
                         "this is a Redis Cluster, and in the plain layout the keys of the service `{}` lie in \
                          different slots: use Keys::hash_tagged",
@@ -163,43 +163,43 @@ impl Calls {
     /// Makes sure that the group is there. Answers how many entries it will not hand out.
     async fn group(&self, connection: &mut MultiplexedConnection) -> Result<u64, Trouble> {
         let names = &*self.0;
-        let kind = self.send(connection, redis::cmd("TYPE").arg(&names.lbs)).await?;
-        let kind = text(&kind).unwrap_or_default();
-        if kind != "stream" && kind != "none" {
-            return Err(Trouble {
-                kind: TroubleKind::WrongType,
-                message: format!("WRONGTYPE the key `{}` holds a {kind}, not a stream", names.lbs).into(),
-            });
-        }
         let mut create = redis::cmd("XGROUP");
         create.arg("CREATE").arg(&names.lbs).arg(&names.group).arg("0").arg("MKSTREAM");
         match self.send(connection, &create).await {
             Ok(_) => Ok(0),
-            Err(trouble) if trouble.message.starts_with("BUSYGROUP") => self.skipped(connection).await,
+            Err(trouble) if trouble.message.starts_with("BUSYGROUP") => {
+                Ok(self.skipped(connection).await?.unwrap_or(0))
+            }
+            // Out of memory, Redis does not say that the group is there already.
+            Err(trouble) if trouble.kind == TroubleKind::OutOfMemory => {
+                self.skipped(connection).await?.ok_or(trouble)
+            }
+            Err(trouble) if trouble.kind == TroubleKind::WrongType => {
+                let message = format!("WRONGTYPE the key `{}` holds something else than a stream", names.lbs);
+                Err(Trouble { kind: trouble.kind, message: message.into() })
+            }
             Err(trouble) => Err(trouble),
         }
     }
 
     /// How many entries a group that was there already will not hand out: those that it counts as delivered, and that
-    /// are not pending. 0 where the server cannot tell (Redis before 7, or after deletions).
-    async fn skipped(&self, connection: &mut MultiplexedConnection) -> Result<u64, Trouble> {
+    /// are not pending. 0 where the server cannot tell (Redis before 7, or after deletions), `None` if there is no group.
+    async fn skipped(&self, connection: &mut MultiplexedConnection) -> Result<Option<u64>, Trouble> {
         let names = &*self.0;
         let length = self.send(connection, redis::cmd("XLEN").arg(&names.lbs)).await?;
         let groups = match self.send(connection, redis::cmd("XINFO").arg("GROUPS").arg(&names.lbs)).await {
             Ok(groups) => list(groups).unwrap_or_default(),
-            Err(trouble) if trouble.kind == TroubleKind::Refused => return Ok(0),
+            Err(trouble) if trouble.kind == TroubleKind::Refused => return Ok(Some(0)),
+            Err(trouble) if trouble.kind == TroubleKind::GroupLost => return Ok(None),
             Err(trouble) => return Err(trouble),
         };
-        for group in groups.into_iter().filter_map(pairs) {
-            if field(&group, "name").and_then(bytes) != Some(names.group.as_bytes()) {
-                continue;
-            }
+        let mut groups = groups.into_iter().filter_map(pairs);
+        let ours = groups.find(|group| field(group, "name").and_then(bytes) == Some(names.group.as_bytes()));
+        Ok(ours.map(|group| {
             let pending = field(&group, "pending").and_then(number).unwrap_or(0);
-            if let Some(lag) = field(&group, "lag").and_then(number) {
-                return Ok(number(&length).unwrap_or(0).saturating_sub(pending).saturating_sub(lag));
-            }
-        }
-        Ok(0)
+            let length = number(&length).unwrap_or(0);
+            field(&group, "lag").and_then(number).map_or(0, |lag| length.saturating_sub(pending).saturating_sub(lag))
+        }))
     }
 
     /// Makes sure that Redis announces expiries, or says why it does not.
@@ -225,17 +225,6 @@ impl Calls {
             .into())),
             Err(trouble) => Err(trouble),
         }
-    }
-}
-
-impl Names {
-    /// Whether all keys of the service share one slot of a cluster.
-    fn one_slot(&self) -> bool {
-        // In the plain layout nothing stands in front of the stream's name.
-        StreamName::new("x").is_ok_and(|name| {
-            let lease = self.keys.lease(&name, EntryId::default());
-            lease.split_once(LEASE_SEPARATOR).is_some_and(|(stream, _)| stream != "x") && !self.tag.is_empty()
-        })
     }
 }
 

@@ -8,7 +8,7 @@ use streamkeeper_core::{
 
 /// The commands that the protocol uses, as an ACL rule: what to allow when something is refused.
 const RIGHTS: &str = "+eval +evalsha +xgroup|create +xgroup|delconsumer +xreadgroup +xclaim +xpending +xack +xdel +xadd \
-                      +xrange +xlen +xinfo +get +mget +set +del +exists +pexpire +pttl +hget +hmget +hset +hdel +type \
+                      +xrange +xrevrange +xlen +xinfo +get +mget +set +del +exists +pexpire +pttl +hget +hmget +hset +hdel \
                       +time +info +ping +publish +subscribe +psubscribe";
 
 /// Classifies an error of the redis crate.

@@ -1,7 +1,9 @@
 //! The calls against a real redis-server, one server a test.
 
+mod acquire;
 mod server;
 mod smoke;
+mod suspects;
 
 use std::{future::Future, time::Duration};
 
