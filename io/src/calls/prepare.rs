@@ -1,6 +1,6 @@
 //! Look at the server, create the group, switch on expiry notifications.
 
-use redis::aio::MultiplexedConnection;
+use redis::{Value, aio::MultiplexedConnection};
 use streamkeeper_core::{
     id::Identity,
     streams::call::Server,
@@ -8,8 +8,8 @@ use streamkeeper_core::{
 };
 
 use super::{
-    Calls,
-    value::{bytes, field, list, number, pairs, text},
+    Calls, start,
+    value::{bytes, delivery, entry_id, field, list, number, pairs, text},
 };
 
 /// The oldest Redis that has what the protocol needs: `XPENDING … IDLE`, exclusive ranges.
@@ -183,7 +183,7 @@ impl Calls {
     }
 
     /// How many entries a group that was there already will not hand out: those that it counts as delivered, and that
-    /// are not pending. 0 where the server cannot tell (Redis before 7, or after deletions), `None` if there is no group.
+    /// are not pending. `None` if there is no group.
     async fn skipped(&self, connection: &mut MultiplexedConnection) -> Result<Option<u64>, Trouble> {
         let names = &*self.0;
         let length = self.send(connection, redis::cmd("XLEN").arg(&names.lbs)).await?;
@@ -195,11 +195,38 @@ impl Calls {
         };
         let mut groups = groups.into_iter().filter_map(pairs);
         let ours = groups.find(|group| field(group, "name").and_then(bytes) == Some(names.group.as_bytes()));
-        Ok(ours.map(|group| {
-            let pending = field(&group, "pending").and_then(number).unwrap_or(0);
-            let length = number(&length).unwrap_or(0);
-            field(&group, "lag").and_then(number).map_or(0, |lag| length.saturating_sub(pending).saturating_sub(lag))
-        }))
+        let Some(group) = ours else { return Ok(None) };
+        let undelivered = match field(&group, "lag").and_then(number) {
+            Some(lag) => Some(lag),
+            None => self.undelivered(connection, &group).await?,
+        };
+        let pending = field(&group, "pending").and_then(number).unwrap_or(0);
+        let length = number(&length).unwrap_or(0);
+        Ok(Some(undelivered.map_or(0, |n| length.saturating_sub(pending).saturating_sub(n))))
+    }
+
+    /// How many entries are still to be handed out, counted, where the server cannot tell (Redis before 7, a group that
+    /// was not created at 0); `None` if the oldest entry is accounted for, or if they are too many to count.
+    async fn undelivered(
+        &self,
+        connection: &mut MultiplexedConnection,
+        group: &[(Value, Value)],
+    ) -> Result<Option<u64>, Trouble> {
+        const COUNTED: usize = 1_000;
+        let (names, last) = (&*self.0, field(group, "last-delivered-id").and_then(entry_id).unwrap_or_default());
+        let mut range = redis::cmd("XRANGE");
+        range.arg(&names.lbs).arg("-").arg(last.to_string()).arg("COUNT").arg(1);
+        let oldest = list(self.send(connection, &range).await?).unwrap_or_default().pop().and_then(delivery);
+        let Some(oldest) = oldest else { return Ok(None) };
+        let (mut pending, id) = (redis::cmd("XPENDING"), oldest.entry.to_string());
+        pending.arg(&names.lbs).arg(&names.group).arg(&id).arg(&id).arg(1);
+        if list(self.send(connection, &pending).await?).is_some_and(|list| !list.is_empty()) {
+            return Ok(None);
+        }
+        let mut range = redis::cmd("XRANGE");
+        range.arg(&names.lbs).arg(start(Some(last))).arg("+").arg("COUNT").arg(COUNTED);
+        let rest = list(self.send(connection, &range).await?).unwrap_or_default().len();
+        Ok((rest < COUNTED).then_some(rest as u64))
     }
 
     /// Makes sure that Redis announces expiries, or says why it does not.

@@ -49,6 +49,8 @@ local function recreate(i, lease, entry, value)
   end
   local highest = redis.pcall('GET', tokens)
   if type(highest) == 'table' then return 'broken ' .. highest.err end
+  -- First of the writes: it takes no memory, and Redis does not stop a script that has begun to write.
+  redis.call('XCLAIM', lbs, group, me, 0, entry, 'JUSTID')
   local set = redis.pcall('SET', tokens, whole(math.max(tonumber(highest or 0) or 0, token)))
   if set.err then return 'broken ' .. set.err end
   redis.call('HSET', fences, stream, write_record(record))

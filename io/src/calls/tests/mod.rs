@@ -1,6 +1,13 @@
 //! The calls against a real redis-server, one server a test.
 
 mod acquire;
+mod admin;
+mod cost;
+mod epoch;
+mod finish;
+mod look;
+mod prepare;
+mod renew;
 mod server;
 mod smoke;
 mod suspects;
