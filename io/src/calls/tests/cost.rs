@@ -7,20 +7,19 @@ use super::*;
 const BATCH: usize = 500;
 const ROUNDS: usize = 40;
 
-/// User and system time of this process in µs.
+/// CPU time of this thread in µs.
 fn cpu() -> u64 {
-    let stat = std::fs::read_to_string("/proc/self/schedstat").unwrap();
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     stat.split(' ').next().unwrap().parse::<u64>().unwrap() / 1_000
 }
 
-/// µs that Redis has spent in scripts.
+/// CPU time of Redis's one thread in µs.
 async fn spent(peer: &mut Peer) -> f64 {
-    let stats = peer.text("INFO commandstats").await;
-    let usec = |name: &str| {
-        let line = stats.lines().find(|l| l.starts_with(name))?;
-        line.split_once("usec=")?.1.split(',').next()?.parse::<f64>().ok()
+    let stats = peer.text("INFO cpu").await;
+    let seconds = |name: &str| -> f64 {
+        stats.lines().find_map(|l| l.strip_prefix(name)).and_then(|s| s.trim().parse().ok()).unwrap_or(0.0)
     };
-    usec("cmdstat_evalsha:").unwrap_or(0.0) + usec("cmdstat_eval:").unwrap_or(0.0)
+    1e6 * (seconds("used_cpu_user_main_thread:") + seconds("used_cpu_sys_main_thread:"))
 }
 
 async fn measure<F: Future>(what: &str, peer: &mut Peer, items: usize, work: impl FnOnce(Peer) -> F) {
