@@ -217,6 +217,7 @@ impl Machine {
             return;
         }
         self.phase = Phase::Stopping { deadline, report: Report::default() };
+        self.links.close(Link::Reader, self.now);
         self.command(Command::Disconnect(Link::Reader));
         for entry in self.leases.entries() {
             let asking = match self.leases.lease(entry) {
@@ -262,7 +263,9 @@ impl Machine {
     }
 
     fn is_telling(&self) -> bool {
-        self.calls.values().any(|asked| matches!(asked.call, Call::Release(_) | Call::Done(_) | Call::Hint(_)))
+        // A grant may still be on its way, too, and is to be given back.
+        let telling = |call: &Call| matches!(call, Call::Release(_) | Call::Done(_) | Call::Hint(_) | Call::Acquire(_));
+        self.calls.values().any(|asked| telling(&asked.call))
     }
 
     pub(super) fn count_end(&mut self, field: fn(&mut Report) -> &mut usize) {

@@ -171,9 +171,7 @@ impl Calls {
                 Ok(self.skipped(connection).await?.unwrap_or(0))
             }
             // Out of memory, Redis does not say that the group is there already.
-            Err(trouble) if trouble.kind == TroubleKind::OutOfMemory => {
-                self.skipped(connection).await?.ok_or(trouble)
-            }
+            Err(trouble) if trouble.kind == TroubleKind::OutOfMemory => self.skipped(connection).await?.ok_or(trouble),
             Err(trouble) if trouble.kind == TroubleKind::WrongType => {
                 let message = format!("WRONGTYPE the key `{}` holds something else than a stream", names.lbs);
                 Err(Trouble { kind: trouble.kind, message: message.into() })

@@ -54,7 +54,11 @@ fn cost() {
         let total = BATCH * ROUNDS;
         let info: Box<str> = format!("\"{}\"", "i".repeat(160)).into();
         let all: Vec<_> = (0..total)
-            .map(|i| ToAnnounce { stream: name(&format!("stream-of-tenant-{i:08}")), info: Some(info.clone()), once: None })
+            .map(|i| ToAnnounce {
+                stream: name(&format!("stream-of-tenant-{i:08}")),
+                info: Some(info.clone()),
+                once: None,
+            })
             .collect();
         measure("announce", &mut a, total, |mut a| async move {
             a.calls.announce(&mut a.connection, &all).await;
@@ -86,7 +90,7 @@ fn cost() {
         .await;
         for size in [500, 100] {
             let batches: Vec<_> =
-                owned.chunks(size).map(|c| Call::Renew(RenewCall { items: c.to_vec(), recreate: None })).collect();
+                owned.chunks(size).map(|c| Call::Renew(RenewCall { items: c.into(), recreate: None })).collect();
             let calls = &batches;
             measure(&format!("renew {size}"), &mut a, total, |mut a| async move {
                 for call in calls {

@@ -37,7 +37,12 @@ fn a_lapsed_owner_finishes_only_what_nobody_has_owned_since_on_the_same_server()
             ("lapsed elsewhere", "DEL s<MUTEX_KEY_SEP>%", &other, Finished::Fenced),
             ("lapsed, who knows where", "DEL s<MUTEX_KEY_SEP>%", &Identity::new(""), Finished::Fenced),
             ("taken", "SET s<MUTEX_KEY_SEP>% x PX 5000", &here, Finished::Fenced),
-            ("recorded for another", "HSET svc-fences s 1\\x20%\\x201\\x201\\x200\\x200\\x200\\x200\\x20x", &here, Finished::Fenced),
+            (
+                "recorded for another",
+                "HSET svc-fences s 1\\x20%\\x201\\x201\\x200\\x200\\x200\\x200\\x20x",
+                &here,
+                Finished::Fenced,
+            ),
             ("record gone", "HDEL svc-fences s", &here, Finished::Fenced),
             ("pending elsewhere", "XCLAIM svc-input svc-group redis-consumer-b 0 % JUSTID", &here, Finished::Fenced),
             ("acked, still in the LBS", "XACK svc-input svc-group %", &here, Finished::Fenced),
@@ -81,13 +86,7 @@ fn done_judges_every_item_by_itself() {
         assert!(
             matches!(
                 answers.as_slice(),
-                [
-                    Finished::Broken(_),
-                    Finished::Broken(_),
-                    Finished::Fenced,
-                    Finished::Done,
-                    Finished::Done
-                ]
+                [Finished::Broken(_), Finished::Broken(_), Finished::Fenced, Finished::Done, Finished::Done]
             ),
             "{answers:?}"
         );
@@ -193,12 +192,8 @@ fn after_too_many_failures_it_is_set_aside() {
     on_redis(&[], |redis| async move {
         let mut a = Peer::new(&redis, "a").await;
         a.settle().await;
-        let failure = |error: &str| Failure {
-            error: error.into(),
-            failures: 10,
-            pause: Duration::ZERO,
-            set_aside: true,
-        };
+        let failure =
+            |error: &str| Failure { error: error.into(), failures: 10, pause: Duration::ZERO, set_aside: true };
         let entry = a.given("s").await;
         let owned = a.own(entry, "s").await;
         a.raw("SET svc-dead x").await;

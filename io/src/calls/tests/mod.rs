@@ -158,7 +158,7 @@ impl Peer {
     }
 
     async fn renew(&mut self, items: &[RenewItem], recreate: Option<&str>) -> Renewed {
-        let call = RenewCall { items: items.to_vec(), recreate: recreate.map(Into::into) };
+        let call = RenewCall { items: items.into(), recreate: recreate.map(Into::into) };
         match self.call(Call::Renew(call)).await.unwrap() {
             Answer::Renewed(renewed) => renewed,
             other => panic!("{other:?}"),
@@ -193,11 +193,5 @@ impl Peer {
         let Value::Array(parts) = &list[0] else { panic!("{list:?}") };
         let owner = super::value::text(&parts[1]).unwrap().into_owned();
         self.raw(&format!("XCLAIM svc-input svc-group {owner} 0 {entry} IDLE {idle_ms} JUSTID")).await;
-    }
-
-    /// As if its owner had crashed a ttl ago.
-    async fn orphan(&mut self, item: &RenewItem) {
-        self.raw(&format!("DEL {}<MUTEX_KEY_SEP>{}", item.stream, item.entry)).await;
-        self.idle(item.entry, 2_001).await;
     }
 }

@@ -120,7 +120,7 @@ fn what_cannot_work_is_named() {
         let Acquired::Granted(grant) = &all[0] else { panic!("{all:?}") };
         assert_eq!(a.int(&format!("EXISTS {{svc}}s<MUTEX_KEY_SEP>{entry}")).await, 1);
         let item = RenewItem { entry, stream: stream.clone(), attempt, token: grant.token };
-        let renew = Call::Renew(RenewCall { items: vec![item], recreate: None });
+        let renew = Call::Renew(RenewCall { items: [item].into(), recreate: None });
         assert_eq!(tagged.execute(&mut a.connection, &renew).await.unwrap(), Answer::Renewed(Renewed::default()));
         let done = Call::Done(vec![DoneItem { entry, stream, attempt, identity: server.identity }]);
         assert_eq!(tagged.execute(&mut a.connection, &done).await.unwrap(), Answer::Done(vec![Finished::Done]));
@@ -177,7 +177,7 @@ fn what_the_protocol_needs_is_named_when_it_is_refused() {
         admin.settle().await;
         for (rules, call, says) in [
             ("-xgroup", Call::Prepare, "+xgroup|create"),
-            ("-xclaim", Call::Renew(RenewCall { items: vec![], recreate: None }), ""),
+            ("-xclaim", Call::Renew(RenewCall { items: [].into(), recreate: None }), ""),
             ("-evalsha -eval", Call::Clean, "+evalsha"),
             ("-xinfo", Call::Clean, "+xinfo"),
             ("resetkeys ~other-*", Call::Mine { after: None, count: 1 }, "svc-*"),

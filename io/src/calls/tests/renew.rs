@@ -80,8 +80,7 @@ fn an_entry_that_was_stolen_or_lost_is_taken_back() {
         a.raw(&format!("XACK svc-input svc-group {deleted}")).await;
         a.raw(&format!("XDEL svc-input {deleted} {trimmed}")).await;
         let answer = a.renew(&items, None).await;
-        let expected =
-            vec![(1, RenewException::TakenBack), (2, RenewException::Gone), (3, RenewException::Gone)];
+        let expected = vec![(1, RenewException::TakenBack), (2, RenewException::Gone), (3, RenewException::Gone)];
         assert_eq!(answer, Renewed { exceptions: expected, group_lost: None });
         for entry in [stolen, acked] {
             assert_eq!(pending_owner(&mut a, entry).await.unwrap().0, "redis-consumer-a");
@@ -142,7 +141,8 @@ fn a_forgotten_lease_is_created_again_only_during_the_wait_and_only_by_its_owner
             ("pending under another name", "wait:1", &theirs, restore.clone(), false),
             ("another wait", "wait:2", &mine, restore.clone(), false),
         ] {
-            for line in [away.as_str(), "HSET svc-epoch id wait:1", "DEL svc-token", pending.as_str(), fences.as_str()] {
+            for line in [away.as_str(), "HSET svc-epoch id wait:1", "DEL svc-token", pending.as_str(), fences.as_str()]
+            {
                 a.raw(line).await;
             }
             let answer = a.renew(std::slice::from_ref(&owned), Some(wait)).await;
