@@ -67,11 +67,13 @@ fn looking_tells_what_is_pending_and_what_it_says() {
         let (taken, trimmed) = (a.given("taken").await, a.given("trimmed").await);
         let waiting = a.announce("waiting").await;
         a.raw(&format!("XDEL svc-input {trimmed}")).await;
+        a.idle(taken, 3_000).await;
         let ids = vec![waiting, trimmed, taken];
         let Answer::Looked { deliveries, .. } = a.call(Call::Look(ids)).await.unwrap() else { panic!() };
-        assert_eq!(deliveries.iter().map(|d| d.entry).collect::<Vec<_>>(), [trimmed, taken]);
-        assert_eq!(deliveries[0].fields, None);
-        let (field, json) = &deliveries[1].fields.as_ref().unwrap()[0];
+        assert_eq!(deliveries.iter().map(|(d, _)| d.entry).collect::<Vec<_>>(), [trimmed, taken]);
+        assert_eq!(deliveries[0].0.fields, None);
+        assert!(deliveries[0].1 < Duration::from_secs(2) && deliveries[1].1 >= Duration::from_secs(3));
+        let (field, json) = &deliveries[1].0.fields.as_ref().unwrap()[0];
         assert_eq!((&**field, json.starts_with(b"{\"DataStreamName\":\"taken\"")), (b"lbs-input".as_slice(), true));
     });
 }

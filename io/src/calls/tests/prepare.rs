@@ -20,7 +20,10 @@ fn the_server_is_told() {
         let info = a.text("INFO").await;
         let line = |name: &str| info.lines().find_map(|l| l.strip_prefix(name)).unwrap().trim().to_owned();
         assert_eq!(server.identity.as_str(), format!("{}:{}", line("run_id:"), line("master_replid:")));
-        assert_eq!(*server.version, line("redis_version:"));
+        match info.contains("valkey_version:") {
+            true => assert_eq!(*server.version, format!("valkey {}", line("valkey_version:"))),
+            false => assert_eq!(*server.version, line("redis_version:")),
+        }
         assert!(server.warnings.iter().any(|w| w.contains("volatile-lru")), "{server:?}");
         assert!(server.warnings.iter().any(|w| w.contains("on disk")), "{server:?}");
         assert!(server.expiry_notifications);
