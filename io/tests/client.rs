@@ -2,6 +2,8 @@
 //!
 //! `tests/` has the failures; here is the interface.
 
+#![allow(clippy::disallowed_methods)] // an application of the shell
+
 use std::{
     net::TcpListener,
     process::{Child, Command, Stdio},
