@@ -133,6 +133,7 @@ impl World {
         let from = message.node;
         self.note(|| format!("server: {:?} of node {from} = {result:?}", message.id));
         self.truth.look(&self.redis)?;
+        self.judge_takeovers()?;
         self.publish();
         self.answer(&message, result)
     }

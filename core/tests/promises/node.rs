@@ -60,7 +60,7 @@ impl Node {
         let settings = Settings {
             capacity: if setup.small && index == 1 { 2 } else { 100 },
             claim: if setup.manual && index == 1 { ClaimMode::Manual } else { ClaimMode::Auto },
-            max_takeovers: if setup.patient { 0 } else { 4 },
+            max_takeovers: if setup.in_time.is_some() { 0 } else { 4 },
             max_failures: 4,
             failure_backoff: std::time::Duration::from_millis(300),
             failure_backoff_limit: std::time::Duration::from_secs(2),

@@ -35,8 +35,8 @@ pub(crate) struct Setup {
     /// Streams may be announced twice, and trimmed; otherwise lease keys may vanish. Not both: where the record names
     /// another announcement, its lease key is the only witness (rule 4 of 5.2).
     pub(crate) duplicates: bool,
-    /// Crashes are not held against a stream: nothing is a suspect.
-    pub(crate) patient: bool,
+    /// Nobody may be without an owner for longer than so many milliseconds (and crashes make nothing a suspect).
+    pub(crate) in_time: Option<u64>,
     /// In the end all but this consumer crash, and it has to own everything alone.
     pub(crate) survivor: Option<usize>,
 }
@@ -265,15 +265,15 @@ pub(crate) fn setup() -> impl Strategy<Value = Setup> {
             active_expiry,
             anonymous,
             duplicates,
-            patient: false,
+            in_time: None,
             survivor,
         },
     )
 }
 
-/// Consumers that crash and pause, notifications that are lost; the first consumer and Redis are well.
-pub(crate) fn crashes() -> impl Strategy<Value = Plan> {
-    let others = || 1..NODES;
+/// Consumers that crash and pause, notifications that are lost; the other consumers and Redis are well.
+pub(crate) fn crashes(others: std::ops::Range<usize>, in_time: u64) -> impl Strategy<Value = Plan> {
+    let others = move || others.clone();
     let action = prop_oneof![
         6 => (1..4_000_u64).prop_map(Action::Run),
         6 => (0..6_u8).prop_map(Action::Announce),
@@ -283,19 +283,50 @@ pub(crate) fn crashes() -> impl Strategy<Value = Plan> {
         1 => told().prop_map(Action::Notifications),
         1 => (0..NODES, any::<u8>(), wish()).prop_map(|(n, p, w)| Action::App(n, p, w)),
     ];
-    let setup = setup().prop_map(|setup| Setup {
+    let setup = setup().prop_map(move |setup| Setup {
         namesake: false,
         small: false,
         manual: false,
         duplicates: false,
-        patient: true,
+        in_time: Some(in_time),
         survivor: None,
         ..setup
     });
     (setup, prop::collection::vec(action, 1..60)).prop_map(|(setup, actions)| Plan { setup, actions })
 }
 
-/// A whole case of that many actions.
+/// Misfortunes that seldom come together by chance.
+fn misfortune() -> impl Strategy<Value = Vec<Action>> {
+    let late = (node(), prop_oneof![Just(Kind::Renew), Just(Kind::Acquire)], 310..990_u64, 0..1_200_u64);
+    let late = late.prop_flat_map(|(n, kind, back, after)| {
+        // The last answer of a consumer that is cut off then comes late, and others hear of the end at once.
+        (3_000..5_000_u64).prop_map(move |ms| {
+            let answer = Action::Fare(n, kind, Fate::Slow(0, back));
+            vec![answer, Action::Run(1_000 + after % 600), Action::Partition(n, ms), Action::Run(ms)]
+        })
+    });
+    let ending = (node(), any::<u8>(), fate(), any::<bool>(), 0..3_500_u64);
+    let ending = ending.prop_map(|(n, pick, fate, done, ms)| {
+        let wish = if done { Wish::Done } else { Wish::Release };
+        vec![Action::Fare(n, Kind::Ends, fate), Action::App(n, pick, wish), Action::Run(ms)]
+    });
+    let rollback = (0..4_000_u64, node(), 2_500..5_000_u64, 0..3_000_u64).prop_map(|(ms, n, pause, after)| {
+        let (sync, failover) = (Action::Server(ServerFault::Sync), Action::Server(ServerFault::Failover));
+        vec![sync, Action::Pause(n, pause), Action::Run(ms), failover, Action::Run(after)]
+    });
+    let forgotten = (node(), 1..600_u64, 1..4_000_u64).prop_map(|(n, cut, ms)| {
+        let restart = Action::Server(ServerFault::RestartWithoutLeases);
+        vec![restart, Action::Partition(n, cut), Action::Run(ms)]
+    });
+    let paused = (node(), 2_600..4_500_u64).prop_map(|(n, ms)| {
+        vec![Action::Fare(n, Kind::Renew, Fate::Slow(0, 900)), Action::Pause(n, ms), Action::Run(ms)]
+    });
+    prop_oneof![3 => late, 2 => ending, 1 => rollback, 1 => forgotten, 1 => paused]
+}
+
+/// A whole case of about that many actions.
 pub(crate) fn plan(actions: std::ops::Range<usize>) -> impl Strategy<Value = Plan> {
-    (setup(), prop::collection::vec(action(), actions)).prop_map(|(setup, actions)| Plan { setup, actions })
+    let step = prop_oneof![12 => action().prop_map(|action| vec![action]), 1 => misfortune()];
+    (setup(), prop::collection::vec(step, actions))
+        .prop_map(|(setup, steps)| Plan { setup, actions: steps.into_iter().flatten().collect() })
 }

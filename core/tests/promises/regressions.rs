@@ -3,7 +3,7 @@
 use streamkeeper_core::streams::{End, Link};
 
 use super::{
-    judge,
+    IN_TIME_WHEN_REAPERS_CRASH, judge,
     plan::{Action, Fate, Kind, Plan, ServerFault, Setup, Wish},
 };
 
@@ -17,7 +17,7 @@ const CALM: Setup = Setup {
     active_expiry: false,
     anonymous: false,
     duplicates: false,
-    patient: false,
+    in_time: None,
     survivor: None,
 };
 
@@ -101,4 +101,19 @@ fn a_bad_day() {
         Action::Run(500),
     ]);
     holds(CALM, actions);
+}
+
+/// A reaper that crashes together with the owner.
+#[test]
+fn the_reaper_crashes_with_the_owner() {
+    let actions = vec![
+        Action::Announce(0),
+        Action::Run(3_663),
+        Action::Announce(1),
+        Action::Crash(2),
+        Action::Run(2_552),
+        Action::Crash(1),
+        Action::Run(880),
+    ];
+    holds(Setup { seed: 0, rates: [96, 100, 100, 100], in_time: Some(IN_TIME_WHEN_REAPERS_CRASH), ..CALM }, actions);
 }

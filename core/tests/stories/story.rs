@@ -308,12 +308,6 @@ impl Story {
         self
     }
 
-    /// It is pending no more.
-    pub(crate) fn not_pending(&mut self, number: u64) -> &mut Story {
-        self.pending.remove(&entry(number));
-        self
-    }
-
     /// The reader comes back with these.
     pub(crate) fn reads(&mut self, numbers: &[u64]) -> &mut Story {
         let entries: Vec<EntryId> = numbers.iter().map(|number| entry(*number)).collect();

@@ -75,8 +75,11 @@ impl Redis {
         let held = holder.as_ref() == Some(&value);
         let record = self.data.fences.get(stream).cloned();
         let last = record.as_ref().is_some_and(|record| record.entry == entry && record.value == value);
+        let aside = item.failure.as_ref().is_some_and(|failure| failure.set_aside);
         if !held && (holder.is_some() || !last) {
-            return Released::Fenced;
+            // The answer that said so may have been lost.
+            let done = aside && !self.data.lbs.contains_key(&entry) && self.data.dead.contains(&(entry, "failed"));
+            return if done { Released::SetAside } else { Released::Fenced };
         }
         if last && record.as_ref().is_some_and(|record| record.released) {
             return Released::Released;
@@ -92,8 +95,7 @@ impl Redis {
             return Released::Released;
         }
         let mine = self.pending(entry).ok().flatten().map(|pending| pending.consumer == who.consumer);
-        let failure = item.failure.as_ref();
-        if failure.is_some_and(|failure| failure.set_aside) && (mine == Some(true) || held && mine.is_some()) {
+        if aside && (mine == Some(true) || held && mine.is_some()) {
             if let Err(error) = self.set_aside(entry, "failed") {
                 return Released::Broken(error);
             }
