@@ -39,7 +39,7 @@ impl World {
             }
             Action::AnnounceMalformed(number) => {
                 let text = pick(vec!["{", "[]", r#"{"DataStreamName":""}"#, "\u{0}"], *number).expect("there are some");
-                let field = if number % 5 == 0 { "other" } else { FIELD };
+                let field = if number.is_multiple_of(5) { "other" } else { FIELD };
                 self.redis.announce(vec![(field.into(), text.into())]);
                 Ok(())
             }

@@ -64,7 +64,7 @@ impl World {
         self.nodes[node].links[link as usize].up = false;
         self.nodes[node].links[link as usize].generation += 1;
         // The calls' own answers come before the news or after it.
-        if self.now % 2 == 0 {
+        if self.now.is_multiple_of(2) {
             self.fail_calls(node, link)?;
         }
         self.deliver(node, Event::Disconnected(link, Trouble::connection("connection reset by peer")))?;
@@ -122,7 +122,7 @@ impl World {
         {
             // A blocked read of a process or connection that is gone is served all the same half of the time.
             let gone = !self.nodes[message.node].waiting.contains_key(&message.id);
-            if gone && message.id.0 % 2 == 0 {
+            if gone && message.id.0.is_multiple_of(2) {
                 return Ok(());
             }
             let wait = (until - self.now).min(7_000);
@@ -148,7 +148,7 @@ impl World {
             Some(Fate::Slow(_, ms)) => {
                 back = ms * 1_000;
                 // Some shells might hand out even an answer that they gave up waiting for.
-                asked = id.0 % 4 != 0;
+                asked = !id.0.is_multiple_of(4);
                 result
             }
             Some(Fate::Twice) => {

@@ -6,7 +6,10 @@ use streamkeeper_core::streams::{
     call::{Acquired, Grant},
 };
 
-use crate::story::{Story, all_done, all_released, entry, ms, set_aside};
+use crate::{
+    answers::{all_done, all_released, set_aside},
+    story::{Story, entry, ms},
+};
 
 #[test]
 fn announced_twice() {

@@ -8,7 +8,10 @@ use streamkeeper_core::{
     trouble::Trouble,
 };
 
-use crate::story::{Story, all_done, all_released, granted};
+use crate::{
+    answers::{all_done, all_released, granted},
+    story::Story,
+};
 
 /// One stream is owned.
 fn owner() -> Story {

@@ -5,7 +5,7 @@ use streamkeeper_core::{
     trouble::Trouble,
 };
 
-use crate::story::{Story, group_lost};
+use crate::{answers::group_lost, story::Story};
 
 /// One stream is owned, and renewals are told and answered by hand.
 fn owner() -> Story {

@@ -2,6 +2,7 @@
 //! them anew; read the difference before you believe it.
 
 mod announcements;
+mod answers;
 mod ending;
 mod forgetting;
 mod keeping;

@@ -6,7 +6,10 @@ use streamkeeper_core::{
     trouble::Trouble,
 };
 
-use crate::story::{Story, all_done, ms};
+use crate::{
+    answers::all_done,
+    story::{Story, ms},
+};
 
 #[test]
 fn first_start() {

@@ -10,19 +10,17 @@ use std::{
 use streamkeeper_core::{
     announcement::{Announcement, FIELD},
     config::{Config, Settings},
-    id::{CallId, ConsumerId, EntryId, Identity, StreamName, Token},
+    id::{CallId, ConsumerId, EntryId, Identity, StreamName},
     keys::Keys,
     streams::{
         Answer, Call, Command, End, Event, Link, Machine, Output, Wake,
-        call::{
-            Acquired, Delivery, EpochAnswer, Fields, Finished, Fleet, Grant, Released, RenewException, Renewed, Server,
-        },
+        call::{Acquired, Delivery, EpochAnswer, Fields, Finished, Fleet, Released, RenewException, Renewed, Server},
     },
     time::Time,
     trouble::Trouble,
 };
 
-use super::words;
+use super::{answers::grant, words};
 
 /// The id of an announcement.
 pub(crate) fn entry(number: u64) -> EntryId {
@@ -31,31 +29,6 @@ pub(crate) fn entry(number: u64) -> EntryId {
 
 pub(crate) fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
-}
-
-fn grant(token: u64) -> Acquired {
-    Acquired::Granted(Grant { token: Token(token), takeover: false, takeovers: 0, failures: 0, deliveries: 1 })
-}
-
-pub(crate) fn granted(token: u64) -> Answer {
-    Answer::Acquired(vec![grant(token)])
-}
-
-pub(crate) fn all_done(count: usize) -> Answer {
-    Answer::Done(vec![Finished::Done; count])
-}
-
-pub(crate) fn all_released(count: usize) -> Answer {
-    Answer::Released(vec![Released::Released; count])
-}
-
-pub(crate) fn set_aside() -> Answer {
-    Answer::Released(vec![Released::SetAside])
-}
-
-/// All leases were kept, and the group is gone.
-pub(crate) fn group_lost() -> Answer {
-    Answer::Renewed(Renewed { exceptions: Vec::new(), group_lost: Some("NOGROUP No such consumer group".into()) })
 }
 
 /// A machine, and what became of it so far.

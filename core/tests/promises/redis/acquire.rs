@@ -26,6 +26,8 @@ enum Verdict {
         idle: Option<u64>,
     },
     Aside(u32),
+    /// Handed to the caller just now, and nobody has ever owned its stream: nothing is looked at.
+    New(Record),
     /// Not pending: what is left of it is swept up.
     Gone {
         lease: bool,
@@ -60,8 +62,11 @@ impl Redis {
         let mut given: BTreeMap<String, EntryId> = BTreeMap::new();
         let mut verdicts = Vec::new();
         for item in &call.items {
-            let verdict = self.judge(item, who, &given)?;
-            if let Verdict::Grant { .. } = verdict {
+            let verdict = match self.judge_new(item, who, &given) {
+                Some(verdict) => verdict,
+                None => self.judge(item, who, &given)?,
+            };
+            if let Verdict::Grant { .. } | Verdict::New(_) = verdict {
                 given.insert(item.stream.to_string(), item.entry);
             }
             verdicts.push(verdict);
@@ -75,6 +80,17 @@ impl Redis {
             answers.push(self.carry_out(item, verdict, who, &mut token));
         }
         Ok(Answer::Acquired(answers))
+    }
+
+    fn judge_new(&mut self, item: &AcquireItem, who: &Caller, given: &BTreeMap<String, EntryId>) -> Option<Verdict> {
+        let (stream, entry, ttl) = (item.stream.as_str(), item.entry, who.ttl());
+        let nobody = matches!(self.holder(stream, entry), Holder::Nobody);
+        if !item.fresh || !nobody || self.data.fences.contains_key(stream) || given.contains_key(stream) {
+            return None;
+        }
+        let (gained, value) = (self.clock, value(who, item));
+        let (token, takeovers, failures, not_before, released) = (0, 0, 0, 0, false);
+        Some(Verdict::New(Record { token, entry, ttl, gained, released, takeovers, failures, not_before, value }))
     }
 
     fn judge(
@@ -164,6 +180,13 @@ impl Redis {
                 self.expire_in(stream, entry, who.ttl());
                 self.xclaim(entry, &who.consumer, 0);
                 Acquired::Granted(grant)
+            }
+            Verdict::New(record) => {
+                if !self.xclaim(entry, &who.consumer, 0) {
+                    return Acquired::Gone;
+                }
+                let verdict = Verdict::Grant { record, taken: false, deliveries: 1, idle: None };
+                self.carry_out(item, verdict, who, token)
             }
             Verdict::Grant { mut record, taken, deliveries, idle } => {
                 *token += 1;

@@ -61,7 +61,7 @@ impl Redis {
         }
         let deliveries = if most > 0 { self.read(most, who)? } else { Vec::new() };
         self.group()?;
-        let more = most < count && deliveries.len() == most && self.has_new();
+        let more = most == 0 && self.has_new();
         Ok(Answer::Taken { deliveries, more })
     }
 
