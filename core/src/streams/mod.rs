@@ -26,8 +26,6 @@ mod reap;
 mod renew;
 mod server;
 mod take;
-#[cfg(test)]
-mod tests;
 
 use std::{
     collections::{BTreeMap, VecDeque},
