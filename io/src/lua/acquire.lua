@@ -6,8 +6,8 @@
 --  * asked again with the same attempt, it answers the same token and starts the ttl anew;
 --  * a stream whose owners keep crashing is delayed, then set aside, in the same step;
 --  * each item is judged by itself; if the call answers an error, nothing was written.
--- KEYS: lbs fences token epoch dead, then for each item: its lease, and the lease of the other announcement that the
---       record may name (its own again if none is known).
+-- KEYS: lbs fences token epoch dead, then the items' leases, then, for those that name another announcement of their
+--       stream, the leases of these.
 -- ARGV: group, consumer, ttl in ms, identity of the server or '', floor, max takeovers (0: no limit), cap of S-dead or
 --       '', then for each item: entry, stream, attempt, the other announcement or ''.
 -- Reply: the status `epoch`, or for each item one of `granted <token> <takeover 0/1> <takeovers> <failures>
@@ -43,7 +43,22 @@ for from = 1, items, 1000 do
   for i = 1, #names do records[from + i - 1] = found[i] end
 end
 
-local out, grants, claims, asides, leftovers, failed = {}, {}, {}, {}, {}, nil
+-- What is pending and what it says, read for neighbours at once: an entry read by itself costs ten times as much.
+-- Neighbours are what a batch mostly holds; what they miss is read by itself.
+local known, said, holders = {}, {}, {}
+for from = 1, items, 100 do
+  local till = math.min(from + 99, items)
+  local first, last, count = ARGV[4 * from + 4], ARGV[4 * till + 4], till - from + 1
+  local found = redis.pcall('XPENDING', lbs, group, first, last, count)
+  if found.err then return found end
+  for _, p in ipairs(found) do known[p[1]] = p end
+  for _, entry in ipairs(redis.call('XRANGE', lbs, first, last, 'COUNT', count)) do said[entry[1]] = entry[2] end
+  -- A lease of a wrong type looks absent here; it shows when it is to be set.
+  local got = redis.call('MGET', unpack(KEYS, from + 5, till + 5))
+  for i = 1, count do holders[from + i - 1] = got[i] end
+end
+
+local out, grants, again, claims, asides, leftovers, failed = {}, {}, {}, {}, {}, {}, nil
 local given = {} -- stream: the entry that this batch grants
 
 -- How many ownerships in a row have ended in a crash, if the record's owner has crashed.
@@ -64,12 +79,17 @@ local function suspect(record, mine, idle, takeovers)
   return record.gained + record.ttl + wait - now
 end
 
-local function judge(i, entry, stream, value, other, lease, other_lease)
+local function granted(record, taken, deliveries)
+  return 'granted ' .. whole(record.token) .. (taken and ' 1 ' or ' 0 ') .. whole(record.takeovers) .. ' ' ..
+    whole(record.failures) .. ' ' .. whole(deliveries)
+end
+
+local function judge(i, entry, stream, value, other, other_lease)
   local record = read_record(records[i])
   if record == false then return BROKEN_RECORD end
-  local holder = redis.pcall('GET', lease)
-  if type(holder) == 'table' then return 'broken ' .. holder.err end
-  local p, err = pending(lbs, group, entry)
+  local lease, holder = KEYS[i + 5], holders[i]
+  local p, err = known[entry], nil
+  if not p then p, err = pending(lbs, group, entry) end
   if err then
     failed = err
     return
@@ -84,12 +104,11 @@ local function judge(i, entry, stream, value, other, lease, other_lease)
   local idle, deliveries = p[3], p[4]
   if holder == value and mine and record.value == value and not record.released then
     claims[#claims + 1] = entry
-    grants[#grants + 1] = {lease = lease}
+    again[#again + 1] = lease
     local taken = record.takeovers + record.failures > 0 or deliveries > 1
-    return string.format('granted %.0f %s %.0f %.0f %.0f', record.token, taken and '1' or '0', record.takeovers,
-      record.failures, deliveries)
+    return granted(record, taken, deliveries)
   end
-  local fields = payload(lbs, entry)
+  local fields = said[entry] or payload(lbs, entry)
   if not fields then return 'trimmed' end
   if record and record.not_before > now then return 'held ' .. whole(record.not_before - now) end
   if given[stream] then return (given[stream] == entry and 'held ' or 'busy ') .. whole(ttl) end
@@ -116,19 +135,20 @@ local function judge(i, entry, stream, value, other, lease, other_lease)
   end
   if left > 0 then return 'held ' .. whole(left) end
   given[stream] = entry
-  claims[#claims + 1] = entry
   grants[#grants + 1] = {
     i = i, lease = lease, stream = stream, taken = mine or p[2] ~= me, deliveries = deliveries,
-    record = {
-      entry = entry, ttl = ttl, gained = now, released = false, takeovers = takeovers, failures = failures,
-      not_before = 0, value = value,
-    },
+    -- The rest is the record.
+    entry = entry, ttl = ttl, gained = now, released = false, takeovers = takeovers, failures = failures,
+    not_before = 0, value = value,
   }
 end
 
+local others = items + 5
 for i = 1, items do
   local at = 4 * i + 3
-  out[i] = judge(i, ARGV[at + 1], ARGV[at + 2], me .. '#' .. ARGV[at + 3], ARGV[at + 4], KEYS[2 * i + 4], KEYS[2 * i + 5])
+  local other = ARGV[at + 4]
+  if other ~= '' then others = others + 1 end
+  out[i] = judge(i, ARGV[at + 1], ARGV[at + 2], me .. '#' .. ARGV[at + 3], other, KEYS[others])
   if failed then return failed end
 end
 
@@ -139,37 +159,32 @@ if not token or token > 9e15 then
   return redis.error_reply('ERR ' .. tokens .. ' holds ' .. last .. ', which is no token: set it to the microseconds since 1970')
 end
 token = math.max(token + 1, now_us, floor + 1) - 1
+if #grants > 0 then
+  local set = redis.pcall('SET', tokens, whole(token + #grants))
+  if set.err then return set end
+end
 local hset = {}
 for _, grant in ipairs(grants) do
-  if grant.record then
-    token = token + 1
-    grant.record.token = token
+  token = token + 1
+  grant.token = token
+  if redis.call('SET', grant.lease, grant.value, 'PX', ARGV[3], 'NX') then
     hset[#hset + 1] = grant.stream
-    hset[#hset + 1] = write_record(grant.record)
+    hset[#hset + 1] = write_record(grant)
+    claims[#claims + 1] = grant.entry
+    out[grant.i] = granted(grant, grant.taken, grant.deliveries)
+  else
+    local holder = redis.pcall('GET', grant.lease)
+    out[grant.i] = type(holder) == 'table' and 'broken ' .. holder.err or 'held ' .. ARGV[3]
   end
-end
-if #hset > 0 then
-  local set = redis.pcall('SET', tokens, whole(token))
-  if set.err then return set end
 end
 for from = 1, #hset, 4000 do
   redis.call('HSET', fences, unpack(hset, from, math.min(from + 3999, #hset)))
 end
-for _, grant in ipairs(grants) do
-  local r = grant.record
-  if not r then
-    redis.call('PEXPIRE', grant.lease, ttl)
-  elseif redis.call('SET', grant.lease, r.value, 'PX', ttl, 'NX') then
-    out[grant.i] = string.format('granted %.0f %s %.0f %.0f %.0f', r.token, grant.taken and '1' or '0', r.takeovers,
-      r.failures, grant.deliveries)
-  else
-    out[grant.i] = 'held ' .. whole(ttl)
-  end
-end
+for _, lease in ipairs(again) do redis.call('PEXPIRE', lease, ARGV[3]) end
 for from = 1, #claims, 4000 do
   local claim = {unpack(claims, from, math.min(from + 3999, #claims))}
   claim[#claim + 1] = 'JUSTID'
-  redis.call('XCLAIM', lbs, group, me, 0, unpack(claim))
+  redis.call('XCLAIM', lbs, group, me, '0', unpack(claim))
 end
 for _, aside in ipairs(asides) do
   local err = set_aside(aside)

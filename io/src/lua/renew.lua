@@ -99,7 +99,7 @@ for from = 1, #kept, 5000 do
   local till = math.min(from + 4999, #kept)
   local claim = {unpack(kept, from, till)}
   claim[#claim + 1] = 'JUSTID'
-  local claimed = redis.pcall('XCLAIM', lbs, group, me, 0, unpack(claim))
+  local claimed = redis.pcall('XCLAIM', lbs, group, me, '0', unpack(claim))
   if claimed.err then
     out[1] = claimed.err
     break
