@@ -24,19 +24,17 @@ impl Calls {
         call: &AcquireCall,
     ) -> Result<Answer, Trouble> {
         let (names, items) = (&*self.0, &call.items);
-        let leases = items.len() + items.iter().filter(|item| item.other.is_some()).count();
-        let mut cmd = ACQUIRE.invoke(5 + leases, 7 + 4 * items.len(), 256 + 256 * items.len());
+        let mut cmd = ACQUIRE.invoke(5 + 2 * items.len(), 7 + 4 * items.len(), 256 + 256 * items.len());
         for key in [&names.lbs, &names.fences, &names.token, &names.epoch, &names.dead] {
             cmd.arg(key);
         }
         let mut buffer = String::with_capacity(256);
         for item in items {
             cmd.arg(names.lease(&mut buffer, &item.stream, item.entry));
-        }
-        for item in items {
             if let Some(other) = item.other {
-                cmd.arg(names.lease(&mut buffer, &item.stream, other));
+                names.lease(&mut buffer, &item.stream, other);
             }
+            cmd.arg(buffer.as_bytes());
         }
         cmd.arg(&names.group).arg(names.consumer.as_str()).arg(millis(names.config.lease_ttl));
         cmd.arg(call.identity.as_str()).arg(call.floor.0).arg(names.config.max_takeovers).arg(names.cap());

@@ -33,12 +33,15 @@ pub trait Connect: Send + Sync + 'static {
         "redis".to_owned()
     }
 
-    /// The server turned out not to be the one to talk to, such as a replica: open the next connection to another
-    /// one, if there is one.
-    fn wrong_server(&self) {}
+    /// The server behind this link's latest connection turned out not to be the one to talk to, such as a replica:
+    /// open the next connections to another one, if there is one. Said once for each connection.
+    fn wrong_server(&self, link: Link) {
+        let _ = link;
+    }
 
     /// Runs a task: a connection, an application's handler. By default with [`tokio::spawn`], so on the runtime from
     /// which it is called.
+    #[expect(clippy::disallowed_methods, reason = "this is where tasks are spawned")]
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         tokio::spawn(task);
     }
@@ -48,6 +51,7 @@ pub trait Connect: Send + Sync + 'static {
     ///
     /// # Errors
     /// No thread or runtime could be made.
+    #[expect(clippy::disallowed_methods, reason = "this is where the driver's thread is made")]
     fn drive(&self, name: &str, driver: BoxFuture<'static, ()>) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name(format!("streamkeeper-{name}"));

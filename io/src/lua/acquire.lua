@@ -6,8 +6,8 @@
 --  * asked again with the same attempt, it answers the same token and starts the ttl anew;
 --  * a stream whose owners keep crashing is delayed, then set aside, in the same step;
 --  * each item is judged by itself; if the call answers an error, nothing was written.
--- KEYS: lbs fences token epoch dead, then the items' leases, then, for those that name another announcement of their
---       stream, the leases of these.
+-- KEYS: lbs fences token epoch dead, then for each item: its lease, and the lease of the other announcement that the
+--       record may name (its own again if none is known).
 -- ARGV: group, consumer, ttl in ms, identity of the server or '', floor, max takeovers (0: no limit), cap of S-dead or
 --       '', then for each item: entry, stream, attempt, the other announcement or ''.
 -- Reply: the status `epoch`, or for each item one of `granted <token> <takeover 0/1> <takeovers> <failures>
@@ -35,30 +35,18 @@ local vital = redis.call('HMGET', epoch, 'lived', 'ttl')
 local longest = math.max(tonumber(vital[2] or 0) or 0, ttl)
 local works = now - (tonumber(vital[1] or 0) or 0) < 2 * longest
 
-local records = {}
+local records, holders = {}, {}
 for from = 1, items, 1000 do
-  local names = {}
-  for i = from, math.min(from + 999, items) do names[#names + 1] = ARGV[4 * i + 5] end
-  local found = redis.call('HMGET', fences, unpack(names))
-  for i = 1, #names do records[from + i - 1] = found[i] end
+  local names, leases = {}, {}
+  for i = from, math.min(from + 999, items) do
+    names[#names + 1] = ARGV[4 * i + 5]
+    leases[#leases + 1] = KEYS[2 * i + 4]
+  end
+  local found, held = redis.call('HMGET', fences, unpack(names)), redis.call('MGET', unpack(leases))
+  for i = 1, #names do records[from + i - 1], holders[from + i - 1] = found[i], held[i] end
 end
 
--- What is pending and what it says, read for neighbours at once: an entry read by itself costs ten times as much.
--- Neighbours are what a batch mostly holds; what they miss is read by itself.
-local known, said, holders = {}, {}, {}
-for from = 1, items, 100 do
-  local till = math.min(from + 99, items)
-  local first, last, count = ARGV[4 * from + 4], ARGV[4 * till + 4], till - from + 1
-  local found = redis.pcall('XPENDING', lbs, group, first, last, count)
-  if found.err then return found end
-  for _, p in ipairs(found) do known[p[1]] = p end
-  for _, entry in ipairs(redis.call('XRANGE', lbs, first, last, 'COUNT', count)) do said[entry[1]] = entry[2] end
-  -- A lease of a wrong type looks absent here; it shows when it is to be set.
-  local got = redis.call('MGET', unpack(KEYS, from + 5, till + 5))
-  for i = 1, count do holders[from + i - 1] = got[i] end
-end
-
-local out, grants, again, claims, asides, leftovers, failed = {}, {}, {}, {}, {}, {}, nil
+local out, grants, claims, asides, leftovers, failed = {}, {}, {}, {}, {}, nil
 local given = {} -- stream: the entry that this batch grants
 
 -- How many ownerships in a row have ended in a crash, if the record's owner has crashed.
@@ -79,17 +67,11 @@ local function suspect(record, mine, idle, takeovers)
   return record.gained + record.ttl + wait - now
 end
 
-local function granted(record, taken, deliveries)
-  return 'granted ' .. whole(record.token) .. (taken and ' 1 ' or ' 0 ') .. whole(record.takeovers) .. ' ' ..
-    whole(record.failures) .. ' ' .. whole(deliveries)
-end
-
-local function judge(i, entry, stream, value, other, other_lease)
+local function judge(i, entry, stream, value, other, lease, other_lease)
   local record = read_record(records[i])
   if record == false then return BROKEN_RECORD end
-  local lease, holder = KEYS[i + 5], holders[i]
-  local p, err = known[entry], nil
-  if not p then p, err = pending(lbs, group, entry) end
+  local holder = holders[i] -- false if the key is absent, or of a wrong type
+  local p, err = pending(lbs, group, entry)
   if err then
     failed = err
     return
@@ -104,12 +86,11 @@ local function judge(i, entry, stream, value, other, other_lease)
   local idle, deliveries = p[3], p[4]
   if holder == value and mine and record.value == value and not record.released then
     claims[#claims + 1] = entry
-    again[#again + 1] = lease
+    grants[#grants + 1] = {lease = lease}
     local taken = record.takeovers + record.failures > 0 or deliveries > 1
-    return granted(record, taken, deliveries)
+    return string.format('granted %d %s %d %d %d', record.token, taken and '1' or '0', record.takeovers,
+      record.failures, deliveries)
   end
-  local fields = said[entry] or payload(lbs, entry)
-  if not fields then return 'trimmed' end
   if record and record.not_before > now then return 'held ' .. whole(record.not_before - now) end
   if given[stream] then return (given[stream] == entry and 'held ' or 'busy ') .. whole(ttl) end
   if record and not mine then
@@ -126,6 +107,8 @@ local function judge(i, entry, stream, value, other, other_lease)
   local left = suspect(record, mine, idle, takeovers)
   local failures = record and record.failures or 0
   if not left then
+    local fields = payload(lbs, entry)
+    if not fields then return 'trimmed' end
     asides[#asides + 1] = {
       i = i, lbs = lbs, group = group, dead = dead, cap = cap, entry = entry, stream = stream, reason = 'crash-loop',
       error = whole(takeovers) .. ' owners in a row crashed', consumer = p[2], takeovers = takeovers,
@@ -135,20 +118,20 @@ local function judge(i, entry, stream, value, other, other_lease)
   end
   if left > 0 then return 'held ' .. whole(left) end
   given[stream] = entry
+  -- What was handed to us just now is fresh enough: a lease is not trusted for its last tenth.
+  if p[2] ~= me or idle > ttl / 20 then claims[#claims + 1] = entry end
   grants[#grants + 1] = {
     i = i, lease = lease, stream = stream, taken = mine or p[2] ~= me, deliveries = deliveries,
-    -- The rest is the record.
-    entry = entry, ttl = ttl, gained = now, released = false, takeovers = takeovers, failures = failures,
-    not_before = 0, value = value,
+    record = {
+      entry = entry, ttl = ttl, gained = now, released = false, takeovers = takeovers, failures = failures,
+      not_before = 0, value = value,
+    },
   }
 end
 
-local others = items + 5
 for i = 1, items do
   local at = 4 * i + 3
-  local other = ARGV[at + 4]
-  if other ~= '' then others = others + 1 end
-  out[i] = judge(i, ARGV[at + 1], ARGV[at + 2], me .. '#' .. ARGV[at + 3], other, KEYS[others])
+  out[i] = judge(i, ARGV[at + 1], ARGV[at + 2], me .. '#' .. ARGV[at + 3], ARGV[at + 4], KEYS[2 * i + 4], KEYS[2 * i + 5])
   if failed then return failed end
 end
 
@@ -159,32 +142,47 @@ if not token or token > 9e15 then
   return redis.error_reply('ERR ' .. tokens .. ' holds ' .. last .. ', which is no token: set it to the microseconds since 1970')
 end
 token = math.max(token + 1, now_us, floor + 1) - 1
-if #grants > 0 then
-  local set = redis.pcall('SET', tokens, whole(token + #grants))
+local fresh = 0
+for _, grant in ipairs(grants) do
+  if grant.record then fresh = fresh + 1 end
+end
+if fresh > 0 then
+  local set = redis.pcall('SET', tokens, whole(token + fresh))
   if set.err then return set end
+end
+-- The entries next: one whose payload was trimmed away is not claimed, and then not granted (Redis 7 and newer).
+local missing = {}
+for from = 1, #claims, 4000 do
+  local till = math.min(from + 3999, #claims)
+  local claim = {unpack(claims, from, till)}
+  claim[#claim + 1] = 'JUSTID'
+  local claimed = redis.call('XCLAIM', lbs, group, me, 0, unpack(claim))
+  if #claimed < till - from + 1 then
+    for at = from, till do missing[claims[at]] = true end
+    for _, entry in ipairs(claimed) do missing[entry] = nil end
+  end
 end
 local hset = {}
 for _, grant in ipairs(grants) do
-  token = token + 1
-  grant.token = token
-  if redis.call('SET', grant.lease, grant.value, 'PX', ARGV[3], 'NX') then
+  local r = grant.record
+  if not r then
+    redis.call('PEXPIRE', grant.lease, ttl)
+  elseif missing[r.entry] then
+    out[grant.i] = 'trimmed'
+  elseif redis.call('SET', grant.lease, r.value, 'PX', ttl, 'NX') then
+    token = token + 1
+    r.token = token
     hset[#hset + 1] = grant.stream
-    hset[#hset + 1] = write_record(grant)
-    claims[#claims + 1] = grant.entry
-    out[grant.i] = granted(grant, grant.taken, grant.deliveries)
+    hset[#hset + 1] = write_record(r)
+    out[grant.i] = string.format('granted %d %s %d %d %d', r.token, grant.taken and '1' or '0', r.takeovers,
+      r.failures, grant.deliveries)
   else
-    local holder = redis.pcall('GET', grant.lease)
-    out[grant.i] = type(holder) == 'table' and 'broken ' .. holder.err or 'held ' .. ARGV[3]
+    local look = redis.pcall('GET', grant.lease)
+    out[grant.i] = type(look) == 'table' and 'broken ' .. look.err or 'held ' .. whole(ttl)
   end
 end
 for from = 1, #hset, 4000 do
   redis.call('HSET', fences, unpack(hset, from, math.min(from + 3999, #hset)))
-end
-for _, lease in ipairs(again) do redis.call('PEXPIRE', lease, ARGV[3]) end
-for from = 1, #claims, 4000 do
-  local claim = {unpack(claims, from, math.min(from + 3999, #claims))}
-  claim[#claim + 1] = 'JUSTID'
-  redis.call('XCLAIM', lbs, group, me, '0', unpack(claim))
 end
 for _, aside in ipairs(asides) do
   local err = set_aside(aside)

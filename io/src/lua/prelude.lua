@@ -1,15 +1,8 @@
 -- Shared by the scripts that need it: it stands in front of them when they are sent.
 
--- A number as Redis is to store it: Lua would write 1.79e+15. Formatting takes longer than a GET, and most numbers of
--- a batch are the same few.
-local written = {}
+-- A number as Redis is to store it: Lua would write 1.79e+15.
 local function whole(number)
-  local text = written[number]
-  if not text then
-    text = string.format('%.0f', number)
-    written[number] = text
-  end
-  return text
+  return string.format('%d', number)
 end
 
 -- Microseconds since 1970 by Redis's clock. It stands still inside a script.
@@ -32,9 +25,8 @@ local function read_record(text)
 end
 
 local function write_record(r)
-  return whole(r.token) .. ' ' .. r.entry .. ' ' .. whole(r.ttl) .. ' ' .. whole(r.gained) ..
-    (r.released and ' 1 ' or ' 0 ') .. whole(r.takeovers) .. ' ' .. whole(r.failures) .. ' ' ..
-    whole(r.not_before) .. ' ' .. r.value
+  return string.format('%d %s %d %d %s %d %d %d %s', r.token, r.entry, r.ttl, r.gained,
+    r.released and '1' or '0', r.takeovers, r.failures, r.not_before, r.value)
 end
 
 local BROKEN_RECORD = 'broken the record of this stream in S-fences cannot be read: delete it (HDEL)'
@@ -67,7 +59,7 @@ end
 
 -- The one pending entry `{id, consumer, idle, deliveries}` of this id, or nil; or an error.
 local function pending(lbs, group, entry)
-  local found = redis.pcall('XPENDING', lbs, group, entry, entry, '1')
+  local found = redis.pcall('XPENDING', lbs, group, entry, entry, 1)
   if found.err then return nil, found end
   return found[1]
 end
