@@ -271,15 +271,17 @@ pub(crate) fn setup() -> impl Strategy<Value = Setup> {
     )
 }
 
-/// Consumers that crash and pause, notifications that are lost; the other consumers and Redis are well.
-pub(crate) fn crashes(others: std::ops::Range<usize>, in_time: u64) -> impl Strategy<Value = Plan> {
+/// Consumers that crash, notifications that are lost; Redis and the first consumer are well. With `again` they start
+/// and pause as well, so that they fail again and again.
+pub(crate) fn crashes(others: std::ops::Range<usize>, again: bool, in_time: u64) -> impl Strategy<Value = Plan> {
     let others = move || others.clone();
+    let again = u32::from(again);
     let action = prop_oneof![
         6 => (1..4_000_u64).prop_map(Action::Run),
         6 => (0..6_u8).prop_map(Action::Announce),
         3 => others().prop_map(Action::Crash),
-        3 => others().prop_map(Action::Boot),
-        1 => (others(), 1..9_000_u64).prop_map(|(n, ms)| Action::Pause(n, ms)),
+        3 * again => others().prop_map(Action::Boot),
+        again => (others(), 1..9_000_u64).prop_map(|(n, ms)| Action::Pause(n, ms)),
         1 => told().prop_map(Action::Notifications),
         1 => (0..NODES, any::<u8>(), wish()).prop_map(|(n, p, w)| Action::App(n, p, w)),
     ];
