@@ -1,8 +1,12 @@
 //! One-shot commands of the program: `announce`, `dead`, `status`, and wrong usage.
 
+use std::io::Read;
 use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
 
 use crate::fleet::Fleet;
+use crate::process::Process;
+use crate::wait;
 
 /// What a command answered.
 #[derive(Debug, Clone)]
@@ -18,16 +22,28 @@ pub struct Answer {
 /// Runs `streamkeeper` with these arguments to its end.
 ///
 /// # Panics
-/// If it cannot be run.
+/// If it does not end.
 #[must_use]
 pub fn streamkeeper(arguments: &[&str]) -> Answer {
     let mut command = Command::new(crate::program::streamkeeper());
-    let output = command.args(arguments).stdin(Stdio::null()).output().expect("the program can be run");
-    Answer {
-        code: output.status.code(),
-        out: String::from_utf8_lossy(&output.stdout).into_owned(),
-        errors: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let process = Process::spawn(&mut command);
+    let (out, errors) = process.pipes();
+    let (out, errors) = (read_all(out.expect("piped")), read_all(errors.expect("piped")));
+    let ended = wait::within_limit(|| process.ended().is_some());
+    process.kill();
+    let code = process.ended().and_then(|status| status.code());
+    let answer = Answer { code, out: out.join().expect("read"), errors: errors.join().expect("read") };
+    assert!(ended, "{arguments:?} did not end: {answer:?}");
+    answer
+}
+
+fn read_all(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = pipe.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
 }
 
 impl Fleet<'_> {

@@ -1,0 +1,201 @@
+//! Every name that Streamkeeper uses in Redis, made in one place.
+
+use crate::id::{EntryId, IdError, LEASE_SEPARATOR, StreamName};
+
+/// The keys and channels of one service. The layout is the Go library's where it has one: `<service>-input`,
+/// `<service>-group`, `<stream><MUTEX_KEY_SEP><entry id>`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Keys {
+    service: Box<str>,
+    tagged: bool,
+}
+
+impl Keys {
+    /// The plain layout, which Go peers share. Its keys lie in different slots of a Redis Cluster.
+    ///
+    /// # Errors
+    /// An empty service name.
+    pub fn plain(service: &str) -> Result<Keys, IdError> {
+        Keys::new(service, false)
+    }
+
+    /// The layout for Redis Cluster: every key begins with `{<service>}`, leases too, so that all share one slot.
+    /// A name that contains the tag already is left as it is.
+    ///
+    /// # Errors
+    /// An empty service name.
+    pub fn hash_tagged(service: &str) -> Result<Keys, IdError> {
+        Keys::new(service, true)
+    }
+
+    fn new(service: &str, tagged: bool) -> Result<Keys, IdError> {
+        if service.is_empty() {
+            return Err(IdError::EmptyService);
+        }
+        Ok(Keys { service: service.into(), tagged })
+    }
+
+    /// The service's name as it was given.
+    pub fn service(&self) -> &str {
+        &self.service
+    }
+
+    /// The LBS: the stream of announcements.
+    pub fn lbs(&self) -> String {
+        self.own("input")
+    }
+
+    /// The consumer group on the LBS.
+    pub fn group(&self) -> String {
+        format!("{}-group", self.service)
+    }
+
+    /// Hash: data stream → the record of its latest ownership.
+    pub fn fences(&self) -> String {
+        self.own("fences")
+    }
+
+    /// String: the highest token of the service.
+    pub fn token(&self) -> String {
+        self.own("token")
+    }
+
+    /// Hash: data stream → committed position.
+    pub fn checkpoints(&self) -> String {
+        self.own("checkpoints")
+    }
+
+    /// Stream: announcements that were set aside.
+    pub fn dead(&self) -> String {
+        self.own("dead")
+    }
+
+    /// Hash: the server identity that the fleet has settled on.
+    pub fn epoch(&self) -> String {
+        self.own("epoch")
+    }
+
+    /// String with a ttl: who looks for orphans.
+    pub fn reaper(&self) -> String {
+        self.own("reaper")
+    }
+
+    /// Channel: the doorbell that the reaper rings.
+    pub fn orphans(&self) -> String {
+        self.own("orphans")
+    }
+
+    /// String with a ttl: the entry that the announcement with this idempotency key became.
+    pub fn once(&self, idempotency_key: &str) -> String {
+        self.own(&format!("once:{idempotency_key}"))
+    }
+
+    /// The lease of one announcement of a data stream.
+    pub fn lease(&self, stream: &StreamName, entry: EntryId) -> String {
+        let (name, tag) = (stream.as_str(), self.tag());
+        if tag.is_empty() || name.contains(&tag) {
+            format!("{name}{LEASE_SEPARATOR}{entry}")
+        } else {
+            format!("{tag}{name}{LEASE_SEPARATOR}{entry}")
+        }
+    }
+
+    /// The data stream and announcement of a lease key, as its *text* says; whose it is, only the entry's own payload
+    /// tells.
+    ///
+    /// # Errors
+    /// A key that is not `<stream><MUTEX_KEY_SEP><entry id>`.
+    pub fn parse_lease(&self, key: &str) -> Result<(StreamName, EntryId), IdError> {
+        let wrong = || IdError::Lease(key.into());
+        let (name, entry) = key.split_once(LEASE_SEPARATOR).ok_or_else(wrong)?;
+        let entry = entry.parse().map_err(|_| wrong())?;
+        let tag = self.tag();
+        let bare = if tag.is_empty() { name } else { name.strip_prefix(tag.as_str()).unwrap_or(name) };
+        let stream = StreamName::new(bare).map_err(|_| wrong())?;
+        if self.lease(&stream, entry) == key {
+            return Ok((stream, entry));
+        }
+        // The tag was part of the stream's own name.
+        StreamName::new(name).map(|stream| (stream, entry)).map_err(|_| wrong())
+    }
+
+    /// The pattern that the expiry notifications of all leases in database `db` match.
+    pub fn expiry_pattern(db: i64) -> String {
+        format!("{}*{LEASE_SEPARATOR}*", Keys::expiry_prefix(db))
+    }
+
+    /// What stands before the key in the name of a keyspace notification's channel.
+    pub fn expiry_prefix(db: i64) -> String {
+        format!("__keyspace@{db}__:")
+    }
+
+    fn own(&self, what: &str) -> String {
+        match self.service_tag() {
+            None if self.tagged => format!("{{{}}}-{what}", self.service),
+            _ => format!("{}-{what}", self.service),
+        }
+    }
+
+    /// The hash tag in front of lease keys; empty in the plain layout.
+    fn tag(&self) -> String {
+        match self.service_tag() {
+            _ if !self.tagged => String::new(),
+            Some(tag) => tag.to_owned(),
+            None => format!("{{{}}}", self.service),
+        }
+    }
+
+    /// The hash tag that the service's name already contains, by Redis Cluster's rule: the first `{`, and the first
+    /// `}` after it, with something between.
+    fn service_tag(&self) -> Option<&str> {
+        let open = self.service.find('{')?;
+        let close = open + self.service[open..].find('}')?;
+        (close > open + 1).then(|| &self.service[open..=close])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> StreamName {
+        StreamName::new(text).unwrap()
+    }
+
+    #[test]
+    fn plain_names_are_the_go_librarys() {
+        let keys = Keys::plain("svc").unwrap();
+        assert_eq!(keys.lbs(), "svc-input");
+        assert_eq!(keys.group(), "svc-group");
+        let entry = EntryId { ms: 7, seq: 1 };
+        assert_eq!(keys.lease(&name("s"), entry), "s<MUTEX_KEY_SEP>7-1");
+        assert_eq!(Keys::expiry_pattern(3), "__keyspace@3__:*<MUTEX_KEY_SEP>*");
+    }
+
+    #[test]
+    fn tagged_names_share_a_slot() {
+        let keys = Keys::hash_tagged("svc").unwrap();
+        let entry = EntryId { ms: 7, seq: 1 };
+        assert_eq!(keys.lbs(), "{svc}-input");
+        assert_eq!(keys.lease(&name("s"), entry), "{svc}s<MUTEX_KEY_SEP>7-1");
+        assert_eq!(keys.lease(&name("s{svc}"), entry), "s{svc}<MUTEX_KEY_SEP>7-1");
+        let own = Keys::hash_tagged("a{b}").unwrap();
+        assert_eq!(own.lbs(), "a{b}-input");
+        assert_eq!(own.lease(&name("s"), entry), "{b}s<MUTEX_KEY_SEP>7-1");
+    }
+
+    #[test]
+    fn lease_keys_parse_back() {
+        let entry = EntryId { ms: 7, seq: 1 };
+        for keys in [Keys::plain("svc").unwrap(), Keys::hash_tagged("svc").unwrap()] {
+            for stream in ["s", "s{svc}", "{svc}s", "a-b", "ü"] {
+                let key = keys.lease(&name(stream), entry);
+                let (parsed, id) = keys.parse_lease(&key).unwrap();
+                assert_eq!((keys.lease(&parsed, id), id), (key, entry));
+            }
+            for key in ["", "s", "s<MUTEX_KEY_SEP>", "<MUTEX_KEY_SEP>7-1", "s<MUTEX_KEY_SEP>7-1<MUTEX_KEY_SEP>8-1"] {
+                assert!(keys.parse_lease(key).is_err(), "{key:?}");
+            }
+        }
+    }
+}

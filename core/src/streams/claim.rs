@@ -1,0 +1,522 @@
+//! From a hint to an ownership: looking at what a hint names, sharing a crowd of orphans fairly, acquiring in batches
+//! (DESIGN 5.2, 5.4, 5.5).
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    Added, ClaimLost, Link, Machine, Notification, Remark, SetAside,
+    call::{AcquireCall, AcquireItem, Acquired, Call, Delivery, Fleet, Grant},
+    lease::{Asking, Lease, Owned, State as LeaseState},
+    orphans::{Candidate, Stage},
+};
+use crate::{
+    announcement::Announcement,
+    config::ClaimMode,
+    id::{EntryId, StreamName},
+    time::Time,
+};
+
+/// Hints that arrive within this time are looked at in one call.
+const GATHER: Duration = Duration::from_millis(3);
+/// How many payloads are read in one call.
+const LOOK_BATCH: usize = 500;
+/// How many acquisitions are under way at once.
+const CALLS_AT_ONCE: usize = 2;
+/// How long a stream that cannot be judged is left alone.
+const BROKEN_PAUSE: Duration = Duration::from_secs(10);
+/// How many orphans are offered to an application that claims by hand.
+const OFFER_LIMIT: usize = 100_000;
+/// Candidates beyond the capacity: what is more than that will be found again.
+const SPARE_CANDIDATES: usize = 10_000;
+
+/// What is being claimed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct State {
+    look_at: Option<Time>,
+    looking: bool,
+    acquiring: usize,
+    /// Leases that no call asks for at the moment.
+    unasked: std::collections::BTreeSet<EntryId>,
+    /// Orphans that the application was told of, and may claim by hand.
+    offers: BTreeMap<EntryId, Offer>,
+    /// Malformed announcements, and what is wrong with them, until they are set aside.
+    malformed: BTreeMap<EntryId, Box<str>>,
+    bury_at: Option<Time>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Offer {
+    stream: StreamName,
+    info: Option<Box<str>>,
+    until: Time,
+}
+
+/// Where a hint came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Source {
+    /// A notification or the doorbell: somebody says so.
+    Rumour,
+    /// The pending list: it has been idle for too long.
+    Reaped,
+    /// The pending list: it is under our own name.
+    Mine,
+}
+
+impl Machine {
+    /// A notification says that a key has expired.
+    pub(super) fn key_expired(&mut self, key: &str) {
+        let Ok((stream, entry)) = self.keys.parse_lease(key) else { return self.remark(Remark::HintDropped) };
+        self.remark(Remark::HintSeen);
+        self.hint(entry, Some(stream), entry.seq.wrapping_add(entry.ms), Source::Rumour);
+    }
+
+    /// Somebody rang: a list of ids, separated by spaces.
+    pub(super) fn doorbell(&mut self, text: &str) {
+        for (place, word) in text.split(' ').take(LOOK_BATCH * 2).enumerate() {
+            match word.parse() {
+                Ok(entry) => self.hint(entry, None, place as u64, Source::Rumour),
+                Err(_) => self.remark(Remark::HintDropped),
+            }
+        }
+    }
+
+    /// This announcement may be without an owner.
+    pub(super) fn hint(&mut self, entry: EntryId, stream: Option<StreamName>, place: u64, source: Source) {
+        let known = self.leases.contains(entry) || self.orphans.contains(entry);
+        let offered = self.claims.offers.get(&entry).is_some_and(|offer| offer.until > self.now);
+        let room = self.orphans.len() < self.config.capacity + SPARE_CANDIDATES;
+        if known || offered || !room || !self.is_running() || self.claims.malformed.contains_key(&entry) {
+            return;
+        }
+        let held = match source {
+            Source::Rumour => self.orphans.is_held_firmly(entry, self.now),
+            Source::Reaped | Source::Mine => self.orphans.is_held(entry, self.now),
+        };
+        if held {
+            return;
+        }
+        let automatic = self.config.claim == ClaimMode::Auto || source == Source::Mine;
+        let (since, stage) = (Some(self.now), Stage::Hinted(stream));
+        let candidate = Candidate { orphan_since: since, claimed: false, automatic, place, stage };
+        self.orphans.put(entry, candidate);
+        self.claims.look_at.get_or_insert(self.now + GATHER);
+    }
+
+    /// The application claims by hand.
+    pub(super) fn claim(&mut self, entry: EntryId) {
+        match self.leases.lease(entry) {
+            Some(Lease { state: LeaseState::Asking(_), .. }) => {
+                self.leases.asking_mut(entry).expect("it is asked for").claimed = true;
+                return;
+            }
+            Some(lease) => {
+                let stream = Some(lease.stream.clone());
+                return self.notify(Notification::ClaimLost { entry, stream, why: ClaimLost::Owned });
+            }
+            None => {}
+        }
+        let offer = self.claims.offers.remove(&entry);
+        let stream = offer.as_ref().map(|offer| offer.stream.clone());
+        if !self.is_running() {
+            return self.notify(Notification::ClaimLost { entry, stream, why: ClaimLost::Unavailable });
+        }
+        if self.leases.len() >= self.config.capacity {
+            return self.notify(Notification::ClaimLost { entry, stream, why: ClaimLost::Full });
+        }
+        let before = self.orphans.take(entry);
+        let orphan_since = Some(before.as_ref().and_then(|c| c.orphan_since).unwrap_or(self.now));
+        let stage = match (before.map(|c| c.stage), offer) {
+            (Some(Stage::Ready(_, stream, info)), _) => Stage::Ready(self.now, stream, info),
+            (Some(Stage::Looking(stream)), _) => Stage::Looking(stream),
+            (_, Some(offer)) => Stage::Ready(self.now, offer.stream, offer.info),
+            (_, None) => Stage::Hinted(None),
+        };
+        self.orphans.put(entry, Candidate { orphan_since, claimed: true, automatic: true, place: 0, stage });
+        self.claims.look_at.get_or_insert(self.now);
+    }
+
+    /// Reads the payloads behind the hints.
+    pub(super) fn look_at_hints(&mut self) {
+        self.set_malformed_aside();
+        if !self.may_acquire() || self.claims.looking || self.claims.look_at.is_none_or(|at| at > self.now) {
+            return;
+        }
+        self.claims.look_at = None;
+        // Without room there is nothing to win; whoever waits for an answer gets one.
+        let entries = self.orphans.start_looking(LOOK_BATCH);
+        if !entries.is_empty() {
+            self.claims.looking = true;
+            self.ask(Call::Look(entries));
+        }
+    }
+
+    /// The payloads: each orphan gets its time.
+    pub(super) fn looked(&mut self, asked: &[EntryId], fleet: Fleet, deliveries: Vec<Delivery>) {
+        self.look_ended();
+        let mut quota = self.quota(fleet);
+        for Delivery { entry, fields } in deliveries {
+            let Some(candidate) = self.orphans.take(entry) else { continue };
+            let Stage::Looking(hinted) = candidate.stage else { continue };
+            let Some(fields) = fields else {
+                self.trimmed(entry);
+                self.refuse(entry, candidate.claimed, hinted);
+                continue;
+            };
+            let pairs = fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
+            let announcement = match Announcement::parse(pairs) {
+                Ok(announcement) => announcement,
+                Err(error) => {
+                    self.refuse(entry, candidate.claimed, hinted);
+                    self.malformed(entry, error.to_string().into());
+                    continue;
+                }
+            };
+            // Another service's lease, whose entry id happens to be one of ours.
+            if hinted.is_some_and(|stream| stream != announcement.stream) {
+                self.remark(Remark::HintDropped);
+                self.refuse(entry, candidate.claimed, Some(announcement.stream));
+                continue;
+            }
+            if !candidate.automatic {
+                self.offer(entry, announcement);
+                continue;
+            }
+            let delay = if candidate.claimed { Duration::ZERO } else { self.delay(fleet, candidate.place, &mut quota) };
+            let stage = Stage::Ready(self.now + delay, announcement.stream, announcement.info);
+            self.orphans.put(entry, Candidate { stage, ..candidate });
+        }
+        for &entry in asked {
+            // Not among the answers: not pending.
+            if self.orphans.contains(entry) && self.is_looking_at(entry) {
+                let claimed = self.orphans.take(entry).is_some_and(|candidate| candidate.claimed);
+                if claimed {
+                    self.notify(Notification::ClaimLost { entry, stream: None, why: ClaimLost::Gone });
+                } else {
+                    self.remark(Remark::HintDropped);
+                }
+            }
+        }
+    }
+
+    /// The payloads could not be read. Who waits is told; everything else will be found again.
+    pub(super) fn look_failed(&mut self, asked: &[EntryId]) {
+        self.look_ended();
+        for &entry in asked {
+            if self.is_looking_at(entry) {
+                let claimed = self.orphans.take(entry).is_some_and(|candidate| candidate.claimed);
+                self.refuse(entry, claimed, None);
+            }
+        }
+    }
+
+    fn look_ended(&mut self) {
+        self.claims.looking = false;
+        if self.orphans.has_hinted() {
+            self.claims.look_at.get_or_insert(self.now);
+        }
+    }
+
+    fn is_looking_at(&self, entry: EntryId) -> bool {
+        self.orphans.stage(entry).is_some_and(|stage| matches!(stage, Stage::Looking(_)))
+    }
+
+    /// How many more streams make up this consumer's fair share.
+    fn quota(&self, fleet: Fleet) -> u64 {
+        let consumers = u64::from(fleet.consumers.max(1));
+        let share = fleet.announced.div_ceil(consumers);
+        let ours = self.leases.len() + self.orphans.ready_len();
+        share.saturating_sub(ours as u64)
+    }
+
+    /// How long an orphan is left to others. Everybody sees the same list, so everybody's turn is different: first
+    /// those whose turn it is, then whoever has less than the fair share, then anybody.
+    fn delay(&mut self, fleet: Fleet, place: u64, quota: &mut u64) -> Duration {
+        let longest = self.config.claim_delay;
+        if fleet.consumers <= 1 {
+            return Duration::ZERO;
+        }
+        let jitter = self.dice.below(longest / 15);
+        let ours = place % u64::from(fleet.consumers) == u64::from(fleet.rank);
+        if *quota == 0 {
+            return longest * 4 / 5 + jitter;
+        }
+        if ours {
+            *quota -= 1;
+            return jitter;
+        }
+        longest * 2 / 5 + jitter
+    }
+
+    fn offer(&mut self, entry: EntryId, announcement: Announcement) {
+        let now = self.now;
+        self.claims.offers.retain(|_, offer| offer.until > now);
+        if self.claims.offers.len() >= OFFER_LIMIT || self.taking.backlogged {
+            return; // it is found again by the reaper
+        }
+        let stream = announcement.stream;
+        let until = now + self.config.lease_ttl;
+        self.claims.offers.insert(entry, Offer { stream: stream.clone(), info: announcement.info, until });
+        self.notify(Notification::Expired { entry, stream });
+    }
+
+    /// A new announcement was handed to this consumer.
+    pub(super) fn took(&mut self, delivery: Delivery) {
+        let Delivery { entry, fields } = delivery;
+        if self.leases.contains(entry) || self.orphans.contains(entry) {
+            return;
+        }
+        let Some(fields) = fields else { return self.trimmed(entry) };
+        let pairs = fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
+        match Announcement::parse(pairs) {
+            Ok(Announcement { stream, info }) => {
+                let stage = Stage::Ready(self.now, stream, info);
+                let new = Candidate { orphan_since: None, claimed: false, automatic: true, place: 0, stage };
+                self.orphans.put(entry, new);
+            }
+            Err(error) => self.malformed(entry, error.to_string().into()),
+        }
+    }
+
+    /// Asks for what is ready, batch by batch.
+    pub(super) fn acquire_candidates(&mut self) {
+        if !self.may_acquire() {
+            return;
+        }
+        while self.claims.acquiring < CALLS_AT_ONCE {
+            self.choose_candidates();
+            let chosen: Vec<EntryId> = self.claims.unasked.iter().take(self.config.acquire_batch).copied().collect();
+            let Some(identity) = self.server.epoch.settled().cloned() else { return };
+            let mut items = Vec::with_capacity(chosen.len());
+            for entry in chosen {
+                self.claims.unasked.remove(&entry);
+                let Some(asking) = self.leases.asking_mut(entry) else { continue };
+                asking.asked = asking.asked.saturating_add(1);
+                let other = asking.other;
+                let lease = self.leases.lease(entry).expect("it is asked for");
+                items.push(AcquireItem { entry, stream: lease.stream.clone(), attempt: lease.attempt, other });
+            }
+            if items.is_empty() {
+                return;
+            }
+            self.claims.acquiring += 1;
+            self.ask(Call::Acquire(AcquireCall { items, identity, floor: self.floor }));
+        }
+    }
+
+    /// Turns candidates whose time has come into questions.
+    fn choose_candidates(&mut self) {
+        while self.claims.unasked.len() < self.config.acquire_batch {
+            let Some((entry, candidate)) = self.orphans.take_ready(self.now) else { return };
+            let Candidate { claimed, orphan_since, stage: Stage::Ready(_, stream, info), .. } = candidate else {
+                continue;
+            };
+            if self.leases.len() >= self.config.capacity {
+                if claimed {
+                    self.notify(Notification::ClaimLost { entry, stream: Some(stream), why: ClaimLost::Full });
+                }
+                continue; // it is found again once there is room
+            }
+            if self.leases.of_stream(&stream).is_some() {
+                // The stream is ours under another announcement: one owner, one announcement at a time.
+                self.hold_candidate(entry, claimed, Some(stream), self.config.lease_ttl);
+                continue;
+            }
+            let attempt = self.next_attempt();
+            let asking = Asking { info, other: None, claimed, orphan_since, asked: 0 };
+            self.leases.put(entry, Lease { stream, attempt, state: LeaseState::Asking(asking) });
+            self.claims.unasked.insert(entry);
+        }
+    }
+
+    fn hold_candidate(&mut self, entry: EntryId, claimed: bool, stream: Option<StreamName>, span: Duration) {
+        self.orphans.hold(entry, self.now + span.max(Duration::from_millis(1)));
+        if claimed {
+            self.notify(Notification::ClaimLost { entry, stream, why: ClaimLost::Held(span) });
+        }
+    }
+
+    /// Whether something is being asked for, or will be.
+    pub(super) fn is_acquiring(&self) -> bool {
+        self.claims.acquiring > 0 || !self.claims.unasked.is_empty()
+    }
+
+    pub(super) fn claims_wake(&self) -> Option<Time> {
+        if !self.links.is_up(Link::Commands) || !self.server.is_prepared() {
+            return None;
+        }
+        let bury = self.claims.bury_at.filter(|_| !self.claims.malformed.is_empty());
+        if self.server.epoch.settled().is_none() || !self.is_running() {
+            return bury;
+        }
+        let look = self.claims.look_at.filter(|_| !self.claims.looking);
+        let ready = self.orphans.next_ready().filter(|_| self.claims.acquiring < CALLS_AT_ONCE);
+        let unasked = (!self.claims.unasked.is_empty() && self.claims.acquiring < CALLS_AT_ONCE)
+            .then_some(self.server.hold_until);
+        let first = [look, ready, unasked].into_iter().flatten().min();
+        first.map(|at| at.max(self.server.hold_until)).into_iter().chain(bury).min()
+    }
+
+    /// A batch was judged, item by item. What was granted counts from the instant at which the call was issued.
+    pub(super) fn acquired(&mut self, call: AcquireCall, issued: Time, answers: Vec<Acquired>) {
+        self.claims.acquiring -= 1;
+        let deadline = issued + self.config.trust();
+        for (item, answer) in call.items.into_iter().zip(answers) {
+            let ours = self.leases.lease(item.entry).is_some_and(|lease| lease.attempt == item.attempt);
+            let Some(asking) = self.leases.asking_mut(item.entry).filter(|_| ours) else {
+                // Wanted no more. A grant must not stand.
+                if let Acquired::Granted(grant) = answer {
+                    self.floor = self.floor.max(grant.token);
+                    if !ours {
+                        self.give_back_attempt(item.entry, item.stream, item.attempt);
+                    }
+                }
+                continue;
+            };
+            let asking = asking.clone();
+            match answer {
+                Acquired::Granted(grant) => self.granted(item, asking, grant, call.identity.clone(), deadline),
+                Acquired::Other(other) if asking.asked < 8 => {
+                    if let Some(asking) = self.leases.asking_mut(item.entry) {
+                        asking.other = Some(other);
+                        self.claims.unasked.insert(item.entry);
+                    }
+                }
+                answer => {
+                    self.leases.take(item.entry);
+                    self.not_granted(item, &asking, answer);
+                }
+            }
+        }
+    }
+
+    fn granted(
+        &mut self,
+        item: AcquireItem,
+        asking: Asking,
+        grant: Grant,
+        identity: crate::id::Identity,
+        deadline: Time,
+    ) {
+        let AcquireItem { entry, stream, attempt, .. } = item;
+        self.floor = self.floor.max(grant.token);
+        self.leases.take(entry);
+        let held_here = self.leases.of_stream(&stream).is_some();
+        if self.now >= deadline || held_here || !self.is_running() {
+            self.remark(Remark::LateGrant(entry));
+            self.refuse(entry, asking.claimed, Some(stream.clone()));
+            return self.give_back_attempt(entry, stream, attempt);
+        }
+        if let Some(since) = asking.orphan_since {
+            self.remark(Remark::TakenOver(self.now.since(since)));
+        }
+        let owned = Owned {
+            token: grant.token,
+            failures: grant.failures,
+            gained: self.now,
+            identity,
+            deadline,
+            renewing: false,
+        };
+        self.leases.put(entry, Lease { stream: stream.clone(), attempt, state: LeaseState::Owned(owned) });
+        self.notify(Notification::Added(Added {
+            entry,
+            stream,
+            token: grant.token,
+            info: asking.info,
+            takeover: grant.takeover,
+            takeovers: grant.takeovers,
+            failures: grant.failures,
+            deliveries: grant.deliveries,
+            valid_until: deadline,
+        }));
+    }
+
+    fn not_granted(&mut self, item: AcquireItem, asking: &Asking, answer: Acquired) {
+        let (entry, stream) = (item.entry, Some(item.stream));
+        let why = match answer {
+            Acquired::Held(span) | Acquired::Busy(span) => {
+                return self.hold_candidate(entry, asking.claimed, stream, span);
+            }
+            Acquired::Granted(_) | Acquired::Other(_) => {
+                // The record changes faster than we ask.
+                return self.hold_candidate(entry, asking.claimed, stream, self.config.heartbeat);
+            }
+            Acquired::Gone => ClaimLost::Gone,
+            Acquired::Trimmed => {
+                self.trimmed(entry);
+                ClaimLost::Gone
+            }
+            Acquired::SetAside(takeovers) => {
+                let error = format!("its last {takeovers} owners ended without releasing it").into();
+                let (stream, reason) = (stream.clone(), SetAside::CrashLoop);
+                self.notify(Notification::Rejected { entry, stream, reason, error });
+                ClaimLost::SetAside
+            }
+            Acquired::Broken(error) => {
+                self.orphans.hold_firmly(entry, self.now + BROKEN_PAUSE);
+                self.remark(Remark::Broken { entry, error: error.clone() });
+                ClaimLost::Broken(error)
+            }
+        };
+        if asking.claimed {
+            self.notify(Notification::ClaimLost { entry, stream, why });
+        }
+    }
+
+    /// A batch was not answered, or nothing was judged: it is asked for again, as the same attempts.
+    pub(super) fn acquire_failed(&mut self, call: &AcquireCall) {
+        self.claims.acquiring -= 1;
+        for item in &call.items {
+            if self.leases.lease(item.entry).is_some_and(|lease| lease.attempt == item.attempt)
+                && self.leases.asking_mut(item.entry).is_some()
+            {
+                self.claims.unasked.insert(item.entry);
+            }
+        }
+    }
+
+    /// Whoever waits for a claim is told that there is none.
+    pub(super) fn refuse(&mut self, entry: EntryId, claimed: bool, stream: Option<StreamName>) {
+        if claimed {
+            self.notify(Notification::ClaimLost { entry, stream, why: ClaimLost::Unavailable });
+        }
+    }
+
+    fn malformed(&mut self, entry: EntryId, error: Box<str>) {
+        if self.claims.malformed.len() < SPARE_CANDIDATES {
+            self.claims.malformed.insert(entry, error);
+            self.claims.bury_at.get_or_insert(self.now);
+        }
+    }
+
+    fn set_malformed_aside(&mut self) {
+        let ready = self.links.is_up(Link::Commands) && self.server.is_prepared();
+        if !ready || self.claims.bury_at.is_none_or(|at| at > self.now) || self.claims.malformed.is_empty() {
+            return;
+        }
+        self.claims.bury_at = Some(self.now + self.config.lease_ttl);
+        let all: Vec<(EntryId, Box<str>)> =
+            self.claims.malformed.iter().take(LOOK_BATCH).map(|(entry, error)| (*entry, error.clone())).collect();
+        for (entry, error) in all {
+            self.ask(Call::Bury { entry, error });
+        }
+    }
+
+    pub(super) fn buried(&mut self, entry: EntryId, error: Box<str>, was_there: bool) {
+        self.claims.malformed.remove(&entry);
+        if self.claims.malformed.is_empty() {
+            self.claims.bury_at = None;
+        }
+        if was_there {
+            self.notify(Notification::Rejected { entry, stream: None, reason: SetAside::Malformed, error });
+        }
+    }
+
+    /// An announcement without payload: nobody can own it. It is acknowledged once nobody can be its owner any more.
+    fn trimmed(&mut self, entry: EntryId) {
+        if self.reaping.trimmed.len() < SPARE_CANDIDATES {
+            self.reaping.trimmed.insert(entry);
+        }
+        self.orphans.hold_firmly(entry, self.now + self.config.lease_ttl);
+    }
+}

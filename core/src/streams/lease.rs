@@ -1,0 +1,215 @@
+//! One stream's states in this consumer, and the table of all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{call::Failure, event::End};
+use crate::{
+    id::{Attempt, EntryId, Identity, StreamName, Token},
+    time::Time,
+};
+
+/// One announcement that this consumer owns, wants or is ending.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Lease {
+    pub(super) stream: StreamName,
+    pub(super) attempt: Attempt,
+    pub(super) state: State,
+}
+
+/// Where its ownership stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum State {
+    /// Redis is asked for it, or will be.
+    Asking(Asking),
+    /// It is ours, until its deadline.
+    Owned(Owned),
+    /// It is ours no more: Redis is told so.
+    Finishing(Finishing),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Asking {
+    /// What the announcer added, for the application.
+    pub(super) info: Option<Box<str>>,
+    /// Another announcement of the stream that the record names.
+    pub(super) other: Option<EntryId>,
+    /// The application asked for it by hand and waits for an answer.
+    pub(super) claimed: bool,
+    /// Since when it is known to be without an owner; new announcements have none.
+    pub(super) orphan_since: Option<Time>,
+    /// Calls so far.
+    pub(super) asked: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Owned {
+    pub(super) token: Token,
+    /// Failures in a row of its handler, before this ownership.
+    pub(super) failures: u32,
+    pub(super) gained: Time,
+    /// The server that granted it, or that it was created on again.
+    pub(super) identity: Identity,
+    pub(super) deadline: Time,
+    /// A renewal is under way.
+    pub(super) renewing: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Finishing {
+    pub(super) token: Token,
+    pub(super) identity: Identity,
+    pub(super) end: End,
+    pub(super) failure: Option<Failure>,
+    /// Until when an answer counts.
+    pub(super) deadline: Time,
+    /// Calls so far.
+    pub(super) sent: u32,
+}
+
+impl Lease {
+    /// When it ends by itself: validity, or the patience for an answer.
+    fn deadline(&self) -> Option<Time> {
+        match &self.state {
+            State::Asking(_) => None,
+            State::Owned(owned) => Some(owned.deadline),
+            State::Finishing(finishing) => Some(finishing.deadline),
+        }
+    }
+}
+
+/// All announcements that this consumer owns, wants or is ending.
+///
+/// Deadlines move with every heartbeat, so they are queued lazily: each lease stands in the queue once, at a time that
+/// is never later than its deadline, and is put back when it comes up early.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Leases {
+    by_entry: BTreeMap<EntryId, (Lease, Time)>,
+    /// Owned or finishing: a stream stands here once.
+    by_stream: BTreeMap<StreamName, EntryId>,
+    queue: BTreeSet<(Time, EntryId)>,
+    owned: usize,
+}
+
+impl Leases {
+    pub(super) fn len(&self) -> usize {
+        self.by_entry.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_entry.is_empty()
+    }
+
+    pub(super) fn owned(&self) -> usize {
+        self.owned
+    }
+
+    pub(super) fn contains(&self, entry: EntryId) -> bool {
+        self.by_entry.contains_key(&entry)
+    }
+
+    pub(super) fn lease(&self, entry: EntryId) -> Option<&Lease> {
+        self.by_entry.get(&entry).map(|(lease, _)| lease)
+    }
+
+    pub(super) fn asking_mut(&mut self, entry: EntryId) -> Option<&mut Asking> {
+        match self.by_entry.get_mut(&entry) {
+            Some((Lease { state: State::Asking(asking), .. }, _)) => Some(asking),
+            _ => None,
+        }
+    }
+
+    /// The ownership of this very attempt.
+    pub(super) fn owned_mut(&mut self, entry: EntryId, attempt: Attempt) -> Option<&mut Owned> {
+        match self.by_entry.get_mut(&entry) {
+            Some((Lease { state: State::Owned(owned), attempt: ours, .. }, _)) if *ours == attempt => Some(owned),
+            _ => None,
+        }
+    }
+
+    /// The end of this very attempt's ownership.
+    pub(super) fn finishing_mut(&mut self, entry: EntryId, attempt: Attempt) -> Option<&mut Finishing> {
+        match self.by_entry.get_mut(&entry) {
+            Some((Lease { state: State::Finishing(finishing), attempt: ours, .. }, _)) if *ours == attempt => {
+                Some(finishing)
+            }
+            _ => None,
+        }
+    }
+
+    /// The announcement under which a stream is owned or being ended here.
+    pub(super) fn of_stream(&self, stream: &StreamName) -> Option<EntryId> {
+        self.by_stream.get(stream).copied()
+    }
+
+    /// Puts a lease in, in place of what stood there.
+    pub(super) fn put(&mut self, entry: EntryId, lease: Lease) {
+        self.take(entry);
+        let deadline = lease.deadline();
+        if let Some(at) = deadline {
+            let before = self.by_stream.insert(lease.stream.clone(), entry);
+            assert!(before.is_none(), "stream {} is held under {before:?} and {entry} at once", lease.stream);
+            self.queue.insert((at, entry));
+        }
+        self.owned += usize::from(matches!(lease.state, State::Owned(_)));
+        self.by_entry.insert(entry, (lease, deadline.unwrap_or_default()));
+    }
+
+    /// Takes a lease out.
+    pub(super) fn take(&mut self, entry: EntryId) -> Option<Lease> {
+        let (lease, queued) = self.by_entry.remove(&entry)?;
+        if lease.deadline().is_some() {
+            self.by_stream.remove(&lease.stream);
+            self.queue.remove(&(queued, entry));
+        }
+        self.owned -= usize::from(matches!(lease.state, State::Owned(_)));
+        Some(lease)
+    }
+
+    /// Takes out one whose deadline has come.
+    pub(super) fn take_expired(&mut self, now: Time) -> Option<(EntryId, Lease)> {
+        loop {
+            let &(at, entry) = self.queue.first()?;
+            if at > now {
+                return None;
+            }
+            let (lease, queued) = self.by_entry.get_mut(&entry).expect("whoever is queued is in the table");
+            let deadline = lease.deadline().expect("whoever is queued has a deadline");
+            if deadline <= now {
+                return self.take(entry).map(|lease| (entry, lease));
+            }
+            self.queue.remove(&(at, entry));
+            *queued = deadline;
+            self.queue.insert((deadline, entry));
+        }
+    }
+
+    /// No deadline is earlier than this.
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.queue.first().map(|(at, _)| *at)
+    }
+
+    /// All, in the order of their entries, from behind `after`.
+    pub(super) fn iter_after(&self, after: Option<EntryId>) -> impl Iterator<Item = (EntryId, &Lease)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        self.by_entry.range((from, Unbounded)).map(|(entry, (lease, _))| (*entry, lease))
+    }
+
+    /// The entries of all of them.
+    pub(super) fn entries(&self) -> Vec<EntryId> {
+        self.by_entry.keys().copied().collect()
+    }
+
+    /// Whether the three tables agree.
+    pub(super) fn agree(&self) -> bool {
+        let with_deadline = self.by_entry.values().filter(|(lease, _)| lease.deadline().is_some()).count();
+        let owned = self.by_entry.values().filter(|(lease, _)| matches!(lease.state, State::Owned(_))).count();
+        with_deadline == self.by_stream.len()
+            && with_deadline == self.queue.len()
+            && owned == self.owned
+            && self.queue.iter().all(|(at, entry)| {
+                self.by_entry.get(entry).is_some_and(|(l, queued)| queued == at && l.deadline() >= Some(*at))
+            })
+            && self.by_stream.iter().all(|(stream, entry)| self.lease(*entry).is_some_and(|l| l.stream == *stream))
+    }
+}

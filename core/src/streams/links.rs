@@ -1,0 +1,105 @@
+//! The three connections: when each is made, and when a broken one is tried again.
+
+use super::event::Link;
+use crate::{
+    backoff::{Dice, pause},
+    config::Settings,
+    time::Time,
+};
+use std::time::Duration;
+
+/// The state of all connections.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Links([State; 3]);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct State {
+    phase: Phase,
+    /// Failures in a row: tries that failed, and connections that broke before anything was answered on them.
+    failures: u32,
+    /// Which connection this is: what an older one has to say does not concern it.
+    generation: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Phase {
+    Down { retry_at: Time },
+    Connecting,
+    Up,
+}
+
+const ALL: [Link; 3] = [Link::Commands, Link::Reader, Link::Subscriber];
+
+impl Links {
+    pub(super) fn new() -> Links {
+        Links([State { phase: Phase::Down { retry_at: Time::ZERO }, failures: 0, generation: 0 }; 3])
+    }
+
+    pub(super) fn is_up(&self, link: Link) -> bool {
+        self.state(link).phase == Phase::Up
+    }
+
+    pub(super) fn generation(&self, link: Link) -> u32 {
+        self.state(link).generation
+    }
+
+    /// The connections that are to be made now; they count as being made from here on. Without `reading`, the reader's
+    /// is not wanted any more.
+    pub(super) fn due(&mut self, now: Time, reading: bool) -> Vec<Link> {
+        let mut due = Vec::new();
+        for link in ALL.into_iter().filter(|link| reading || *link != Link::Reader) {
+            let state = self.state_mut(link);
+            if matches!(state.phase, Phase::Down { retry_at } if retry_at <= now) {
+                state.phase = Phase::Connecting;
+                state.generation = state.generation.wrapping_add(1);
+                due.push(link);
+            }
+        }
+        due
+    }
+
+    /// It is there. `false` if nobody was waiting for it.
+    pub(super) fn connected(&mut self, link: Link) -> bool {
+        let state = self.state_mut(link);
+        let awaited = state.phase == Phase::Connecting;
+        if awaited {
+            state.phase = Phase::Up;
+        }
+        awaited
+    }
+
+    /// Something was answered on it: it works.
+    pub(super) fn works(&mut self, link: Link) {
+        self.state_mut(link).failures = 0;
+    }
+
+    /// It is lost: the failures in a row and the pause until it is tried again. `None` if it was down already.
+    pub(super) fn lost(&mut self, link: Link, s: &Settings, now: Time, dice: &mut Dice) -> Option<(u32, Duration)> {
+        let state = self.state_mut(link);
+        if matches!(state.phase, Phase::Down { .. }) {
+            return None;
+        }
+        state.failures = state.failures.saturating_add(1);
+        let span = pause(state.failures, s.retry_backoff, s.retry_backoff_limit, dice);
+        state.phase = Phase::Down { retry_at: now + span };
+        Some((state.failures, span))
+    }
+
+    /// When the next one is to be made.
+    pub(super) fn next_due(&self, reading: bool) -> Option<Time> {
+        let wanted = ALL.into_iter().filter(|link| reading || *link != Link::Reader);
+        let retry_at = |link| match self.state(link).phase {
+            Phase::Down { retry_at } => Some(retry_at),
+            Phase::Connecting | Phase::Up => None,
+        };
+        wanted.filter_map(retry_at).min()
+    }
+
+    fn state(&self, link: Link) -> &State {
+        &self.0[link as usize]
+    }
+
+    fn state_mut(&mut self, link: Link) -> &mut State {
+        &mut self.0[link as usize]
+    }
+}

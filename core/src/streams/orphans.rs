@@ -1,0 +1,174 @@
+//! Announcements that this consumer may come to own: what it was told of them, and when it will ask for them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    id::{EntryId, StreamName},
+    time::Time,
+};
+
+/// An announcement that may be without an owner.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Candidate {
+    /// Since when it is known to be without an owner; new announcements have none.
+    pub(super) orphan_since: Option<Time>,
+    /// The application asked for it by hand and waits for an answer.
+    pub(super) claimed: bool,
+    /// It may be acquired without asking the application.
+    pub(super) automatic: bool,
+    /// Its place in the list that it was found in: what the consumers share a crowd of orphans by.
+    pub(super) place: u64,
+    pub(super) stage: Stage,
+}
+
+/// What is known of a candidate.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Stage {
+    /// Its id, and the stream that a hint named: its payload is to be read.
+    Hinted(Option<StreamName>),
+    /// Its payload is being read.
+    Looking(Option<StreamName>),
+    /// Everything: it will be asked for at this time.
+    Ready(Time, StreamName, Option<Box<str>>),
+}
+
+/// All candidates, and those that need not be asked for again for a while.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Orphans {
+    candidates: BTreeMap<EntryId, Candidate>,
+    ready: BTreeSet<(Time, EntryId)>,
+    hinted: BTreeSet<EntryId>,
+    /// New announcements, which take up capacity already.
+    fresh: usize,
+    held: BTreeMap<EntryId, Hold>,
+}
+
+/// Why an announcement need not be asked for, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Hold {
+    until: Time,
+    firm: bool,
+}
+
+/// How many held entries are remembered: more would only cost a question each.
+const HELD_LIMIT: usize = 100_000;
+
+impl Orphans {
+    pub(super) fn len(&self) -> usize {
+        self.candidates.len()
+    }
+
+    pub(super) fn fresh(&self) -> usize {
+        self.fresh
+    }
+
+    pub(super) fn contains(&self, entry: EntryId) -> bool {
+        self.candidates.contains_key(&entry)
+    }
+
+    /// How many wait for their time.
+    pub(super) fn ready_len(&self) -> usize {
+        self.ready.len()
+    }
+
+    pub(super) fn stage(&self, entry: EntryId) -> Option<&Stage> {
+        self.candidates.get(&entry).map(|candidate| &candidate.stage)
+    }
+
+    pub(super) fn put(&mut self, entry: EntryId, candidate: Candidate) {
+        self.take(entry);
+        self.fresh += usize::from(candidate.orphan_since.is_none());
+        match &candidate.stage {
+            Stage::Hinted(_) => drop(self.hinted.insert(entry)),
+            Stage::Looking(_) => {}
+            Stage::Ready(at, ..) => drop(self.ready.insert((*at, entry))),
+        }
+        self.candidates.insert(entry, candidate);
+    }
+
+    pub(super) fn take(&mut self, entry: EntryId) -> Option<Candidate> {
+        let candidate = self.candidates.remove(&entry)?;
+        self.fresh -= usize::from(candidate.orphan_since.is_none());
+        match &candidate.stage {
+            Stage::Hinted(_) => drop(self.hinted.remove(&entry)),
+            Stage::Looking(_) => {}
+            Stage::Ready(at, ..) => drop(self.ready.remove(&(*at, entry))),
+        }
+        Some(candidate)
+    }
+
+    /// Those whose payload is to be read, at most `limit`; they count as being read from here on.
+    pub(super) fn start_looking(&mut self, limit: usize) -> Vec<EntryId> {
+        let entries: Vec<EntryId> = self.hinted.iter().take(limit).copied().collect();
+        for &entry in &entries {
+            if let Some(mut candidate) = self.take(entry) {
+                if let Stage::Hinted(stream) = candidate.stage {
+                    candidate.stage = Stage::Looking(stream);
+                }
+                self.put(entry, candidate);
+            }
+        }
+        entries
+    }
+
+    pub(super) fn has_hinted(&self) -> bool {
+        !self.hinted.is_empty()
+    }
+
+    /// Takes out one that is to be asked for now.
+    pub(super) fn take_ready(&mut self, now: Time) -> Option<(EntryId, Candidate)> {
+        let &(at, entry) = self.ready.first()?;
+        if at > now {
+            return None;
+        }
+        self.take(entry).map(|candidate| (entry, candidate))
+    }
+
+    pub(super) fn next_ready(&self) -> Option<Time> {
+        self.ready.first().map(|(at, _)| *at)
+    }
+
+    /// The entries of all candidates.
+    pub(super) fn entries(&self) -> Vec<EntryId> {
+        self.candidates.keys().copied().collect()
+    }
+
+    /// It has an owner until then, as far as we know: news of it are believed.
+    pub(super) fn hold(&mut self, entry: EntryId, until: Time) {
+        self.put_hold(entry, Hold { until, firm: false });
+    }
+
+    /// It is not to be ours before then, whatever is heard of it.
+    pub(super) fn hold_firmly(&mut self, entry: EntryId, until: Time) {
+        self.put_hold(entry, Hold { until, firm: true });
+    }
+
+    fn put_hold(&mut self, entry: EntryId, hold: Hold) {
+        if self.held.len() < HELD_LIMIT {
+            self.held.insert(entry, hold);
+        }
+    }
+
+    /// Whether it is known to have an owner still.
+    pub(super) fn is_held(&self, entry: EntryId, now: Time) -> bool {
+        self.held.get(&entry).is_some_and(|hold| hold.until > now)
+    }
+
+    /// Whether it is not to be ours yet.
+    pub(super) fn is_held_firmly(&self, entry: EntryId, now: Time) -> bool {
+        self.held.get(&entry).is_some_and(|hold| hold.firm && hold.until > now)
+    }
+
+    /// Forgets what is past: called now and then, so that the table does not keep what nobody asks about.
+    pub(super) fn tidy(&mut self, now: Time) {
+        self.held.retain(|_, hold| hold.until > now);
+    }
+
+    /// Whether the tables agree.
+    pub(super) fn agree(&self) -> bool {
+        let of = |f: fn(&Candidate) -> bool| self.candidates.values().filter(|c| f(c)).count();
+        of(|c| c.orphan_since.is_none()) == self.fresh
+            && of(|c| matches!(c.stage, Stage::Hinted(_))) == self.hinted.len()
+            && of(|c| matches!(c.stage, Stage::Ready(..))) == self.ready.len()
+    }
+}

@@ -1,0 +1,250 @@
+//! Keeping what is owned: heartbeats in batches, and the local deadline (DESIGN 5.3).
+
+use std::time::Duration;
+
+use super::{
+    Link, LostReason, Machine, Notification, Output, Remark,
+    call::{Call, RenewCall, RenewException, RenewItem, Renewed},
+    epoch::Epoch,
+    lease::{Lease, Owned, State as LeaseState},
+};
+use crate::{config::Config, id::EntryId, time::Time, trouble::TroubleKind};
+
+/// How many batches are under way at once: enough to hide the round trip, few enough that others get a turn.
+const BATCHES_AT_ONCE: usize = 4;
+
+/// Where the current round of renewals stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct State {
+    round: Round,
+    /// Another round is to follow this one at once.
+    again: bool,
+    under_way: usize,
+    retry_at: Option<Time>,
+    /// When the oldest ownership of the last round was gained.
+    oldest: Option<Time>,
+    oldest_so_far: Option<Time>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+enum Round {
+    #[default]
+    Over,
+    /// Everything behind this entry is still to be renewed.
+    Behind(Option<EntryId>),
+}
+
+impl State {
+    /// Whether a stream of ours has lived long enough to show that the service works in principle.
+    pub(super) fn lived(&self, now: Time, config: &Config) -> bool {
+        self.oldest.is_some_and(|gained| now.since(gained) >= config.settled_life())
+    }
+}
+
+impl Machine {
+    /// Starts a round of renewals, or another one behind that which is under way.
+    pub(super) fn start_renewing(&mut self) {
+        self.renewals.retry_at = None;
+        match self.renewals.round {
+            Round::Over => self.renewals.round = Round::Behind(None),
+            Round::Behind(_) => self.renewals.again = true,
+        }
+    }
+
+    /// Issues the batches that the round has left, a few at a time.
+    pub(super) fn renew_leases(&mut self) {
+        if self.renewals.retry_at.is_some_and(|at| at <= self.now) {
+            self.start_renewing();
+        }
+        // Until the epoch is known, a lease that the server forgot could not be told from one that was lost.
+        let epoch_known = self.server.epoch != Epoch::Unknown || self.server.epoch_failed;
+        if !self.links.is_up(Link::Commands) || !epoch_known {
+            return;
+        }
+        while self.renewals.under_way < BATCHES_AT_ONCE {
+            let Round::Behind(after) = self.renewals.round else { return };
+            let items = self.next_batch(after);
+            match items.last() {
+                Some(last) => self.renewals.round = Round::Behind(Some(last.entry)),
+                None => return self.end_round(),
+            }
+            self.renewals.under_way += 1;
+            let recreate = self.server.epoch.wait().cloned();
+            self.ask(Call::Renew(RenewCall { items, recreate }));
+        }
+    }
+
+    fn next_batch(&mut self, after: Option<EntryId>) -> Vec<RenewItem> {
+        let mut items = Vec::new();
+        let mut oldest = self.renewals.oldest_so_far;
+        for (entry, lease) in self.leases.iter_after(after) {
+            if let LeaseState::Owned(owned) = &lease.state {
+                oldest = Some(oldest.map_or(owned.gained, |at| at.min(owned.gained)));
+                if !owned.renewing {
+                    let (stream, attempt, token) = (lease.stream.clone(), lease.attempt, owned.token);
+                    items.push(RenewItem { entry, stream, attempt, token });
+                    if items.len() == self.config.renew_batch {
+                        break;
+                    }
+                }
+            }
+        }
+        self.renewals.oldest_so_far = oldest;
+        for item in &items {
+            if let Some(owned) = self.leases.owned_mut(item.entry, item.attempt) {
+                owned.renewing = true;
+            }
+        }
+        items
+    }
+
+    fn end_round(&mut self) {
+        self.renewals.oldest = self.renewals.oldest_so_far.take();
+        self.renewals.round = if self.renewals.again { Round::Behind(None) } else { Round::Over };
+        self.renewals.again = false;
+    }
+
+    pub(super) fn renewals_wake(&self) -> Option<Time> {
+        self.renewals.retry_at
+    }
+
+    /// A batch was answered: what it says counts from the instant at which it was issued.
+    pub(super) fn renewed(&mut self, call: RenewCall, issued: Time, answer: Renewed) {
+        self.renewals.under_way -= 1;
+        let until = issued + self.config.trust();
+        let mut exceptions = answer.exceptions.into_iter().peekable();
+        let mut extended = Vec::with_capacity(call.items.len());
+        for (index, item) in call.items.into_iter().enumerate() {
+            let exception = exceptions.next_if(|(at, _)| *at == index).map(|(_, exception)| exception);
+            let settled = self.server.epoch.settled().cloned();
+            let Some(owned) = self.leases.owned_mut(item.entry, item.attempt) else { continue };
+            owned.renewing = false;
+            match exception {
+                None => {}
+                Some(RenewException::TakenBack) => self.remark(Remark::TakenBack(item.entry)),
+                Some(RenewException::Recreated) => {
+                    // It belongs to the server that it now lives on; if that is not known yet, to none.
+                    owned.identity = match (&self.server.epoch, settled) {
+                        (Epoch::Waiting { identity, .. }, _) => identity.clone(),
+                        (_, Some(identity)) => identity,
+                        _ => crate::id::Identity::new(""),
+                    };
+                    self.remark(Remark::Recreated(item.entry));
+                }
+                Some(RenewException::Lost(Some(holder))) => {
+                    self.disown(item.entry, LostReason::Taken(holder));
+                    continue;
+                }
+                Some(RenewException::Lost(None)) => {
+                    self.disown(item.entry, LostReason::Vanished);
+                    continue;
+                }
+                Some(RenewException::Gone) => {
+                    self.disown(item.entry, LostReason::Gone);
+                    continue;
+                }
+                Some(RenewException::Broken(error)) => {
+                    self.remark(Remark::Broken { entry: item.entry, error });
+                    continue;
+                }
+            }
+            let Some(owned) = self.leases.owned_mut(item.entry, item.attempt) else { continue };
+            if until > owned.deadline {
+                owned.deadline = until;
+                extended.push(item.entry);
+            }
+        }
+        if !extended.is_empty() {
+            self.outputs.push_back(Output::Extended { until, entries: extended });
+        }
+        if answer.group_lost.is_some() {
+            self.group_lost();
+            self.hold();
+        }
+    }
+
+    /// A batch was not answered, or with a trouble: nothing is extended, and it is tried again soon.
+    pub(super) fn renewal_failed(&mut self, call: &RenewCall, kind: TroubleKind) {
+        self.renewals.under_way -= 1;
+        for item in &call.items {
+            if let Some(owned) = self.leases.owned_mut(item.entry, item.attempt) {
+                owned.renewing = false;
+            }
+        }
+        if !kind.needs_new_connection() {
+            let soon = self.now + (self.config.heartbeat / 4).max(Duration::from_millis(10));
+            self.renewals.retry_at.get_or_insert(soon);
+        }
+    }
+
+    /// What the clock has ended ends, asking nobody.
+    pub(super) fn expire_leases(&mut self) {
+        while let Some((entry, lease)) = self.leases.take_expired(self.now) {
+            match &lease.state {
+                LeaseState::Owned(owned) => {
+                    let reason = self.why_expired(owned);
+                    self.give_back(entry, &lease, owned.token);
+                    self.disowned(entry, lease.stream, owned.token, reason);
+                }
+                LeaseState::Finishing(finishing) => {
+                    let (token, end) = (finishing.token, finishing.end);
+                    self.count_end(|report| &mut report.unanswered);
+                    self.disowned(entry, lease.stream, token, LostReason::Unknown(end));
+                }
+                LeaseState::Asking(_) => unreachable!("a question has no deadline"),
+            }
+        }
+    }
+
+    fn why_expired(&self, owned: &Owned) -> LostReason {
+        let silent = self.now.since(self.server.heard);
+        match self.paused {
+            Some(paused) => LostReason::Paused(paused),
+            None if !self.links.is_up(Link::Commands) || silent > self.config.heartbeat + self.config.call_timeout => {
+                LostReason::Unreachable(silent)
+            }
+            None => LostReason::Expired(self.now.since(owned.deadline)),
+        }
+    }
+
+    /// An ownership ends for this reason, now.
+    pub(super) fn disown(&mut self, entry: EntryId, reason: LostReason) {
+        let Some(lease) = self.leases.take(entry) else { return };
+        if let LeaseState::Owned(owned) = &lease.state {
+            let token = owned.token;
+            // The record still says that we own it, which would keep others waiting.
+            if reason == LostReason::Vanished {
+                self.give_back(entry, &lease, token);
+            }
+            self.disowned(entry, lease.stream, token, reason);
+        }
+    }
+
+    fn disowned(&mut self, entry: EntryId, stream: crate::id::StreamName, token: crate::id::Token, reason: LostReason) {
+        if !matches!(reason, LostReason::Unknown(_)) {
+            self.count_end(|report| &mut report.disowned);
+        }
+        self.notify(Notification::Disowned { entry, stream, token, reason });
+    }
+
+    /// Ends everything at once, telling the application but not Redis.
+    pub(super) fn drop_everything(&mut self) {
+        let silent = self.now.since(self.server.heard);
+        for entry in self.leases.entries() {
+            let Some(Lease { stream, state, .. }) = self.leases.take(entry) else { continue };
+            match state {
+                LeaseState::Owned(owned) => {
+                    self.disowned(entry, stream, owned.token, LostReason::Unreachable(silent));
+                }
+                LeaseState::Finishing(end) => {
+                    self.disowned(entry, stream, end.token, LostReason::Unknown(end.end));
+                }
+                LeaseState::Asking(asking) => self.refuse(entry, asking.claimed, Some(stream)),
+            }
+        }
+        for entry in self.orphans.entries() {
+            let claimed = self.orphans.take(entry).is_some_and(|candidate| candidate.claimed);
+            self.refuse(entry, claimed, None);
+        }
+    }
+}

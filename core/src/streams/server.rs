@@ -1,0 +1,309 @@
+//! The server as a whole: connections, what is prepared on it, whether the fleet has settled on it, and how long
+//! nothing is asked of it after a trouble (DESIGN 5.7, 5.8).
+
+use std::time::Duration;
+
+use super::{
+    Link, Machine, Notification, Remark,
+    call::{Call, EpochAnswer, EpochCall, Server},
+    epoch::Epoch,
+    event::Command,
+};
+use crate::{
+    backoff::pause,
+    config::Config,
+    time::Time,
+    trouble::{Trouble, TroubleKind},
+};
+
+/// What is known of the server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct State {
+    preparation: Preparation,
+    /// It was prepared once: from then on no trouble counts as one of the start.
+    started: bool,
+    announced_ready: bool,
+    pub(super) epoch: Epoch,
+    asking_epoch: bool,
+    /// The last question after the epoch failed: leases are renewed all the same.
+    pub(super) epoch_failed: bool,
+    ask_epoch_at: Time,
+    beat_at: Time,
+    pinging: bool,
+    /// When Redis last answered anything.
+    pub(super) heard: Time,
+    /// Nothing is taken or acquired before this: the server said that it cannot.
+    pub(super) hold_until: Time,
+    troubles: u32,
+    /// The server has no memory left: nothing new is taken until something could be acquired again.
+    pub(super) full: bool,
+    longest_ttl: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Preparation {
+    Due(Time),
+    Asked,
+    Done,
+}
+
+impl Default for State {
+    fn default() -> State {
+        State {
+            preparation: Preparation::Due(Time::ZERO),
+            started: false,
+            announced_ready: false,
+            epoch: Epoch::Unknown,
+            asking_epoch: false,
+            epoch_failed: false,
+            ask_epoch_at: Time::ZERO,
+            beat_at: Time::ZERO,
+            pinging: false,
+            heard: Time::ZERO,
+            hold_until: Time::ZERO,
+            troubles: 0,
+            full: false,
+            longest_ttl: Duration::ZERO,
+        }
+    }
+}
+
+impl State {
+    pub(super) fn is_prepared(&self) -> bool {
+        self.preparation == Preparation::Done
+    }
+
+    /// The longest ttl in the fleet, as far as it is known.
+    pub(super) fn longest_ttl(&self, config: &Config) -> Duration {
+        self.longest_ttl.max(config.lease_ttl)
+    }
+}
+
+impl Machine {
+    pub(super) fn connect_what_is_down(&mut self) {
+        for link in self.links.due(self.now, self.is_running()) {
+            self.command(Command::Connect(link));
+        }
+    }
+
+    pub(super) fn connected(&mut self, link: Link) {
+        if !self.links.connected(link) {
+            return;
+        }
+        match link {
+            Link::Commands => {
+                self.server.preparation = Preparation::Due(self.now);
+                self.server.epoch = Epoch::Unknown;
+                self.server.epoch_failed = false;
+                self.server.ask_epoch_at = self.now;
+            }
+            Link::Reader => self.look_around(),
+            Link::Subscriber => {
+                self.links.works(link);
+                self.look_around();
+            }
+        }
+    }
+
+    /// A connection is lost. Calls that went over it and are not answered yet have their own troubles to come.
+    pub(super) fn disconnected(&mut self, link: Link, trouble: Trouble) {
+        if !self.server.started && trouble.kind.is_fatal_at_start() {
+            return self.terminate(trouble);
+        }
+        let Some((failures, pause)) = self.links.lost(link, &self.config, self.now, &mut self.dice) else { return };
+        if link == Link::Commands {
+            self.server.preparation = Preparation::Due(self.now);
+            self.server.epoch = Epoch::Unknown;
+            self.server.epoch_failed = false;
+        }
+        if self.config.retry.allows(failures) {
+            self.remark(Remark::LinkDown { link, trouble, pause });
+        } else {
+            self.terminate(trouble);
+        }
+    }
+
+    /// The heartbeat: is the server still the same, is the subscriber still there, do we still hold what we hold?
+    pub(super) fn beat(&mut self) {
+        if self.now < self.server.beat_at {
+            return;
+        }
+        self.server.beat_at = self.now + self.config.heartbeat;
+        self.server.ask_epoch_at = self.server.ask_epoch_at.min(self.now);
+        self.start_renewing();
+        self.orphans.tidy(self.now);
+        if self.links.is_up(Link::Subscriber) && !self.server.pinging {
+            self.server.pinging = true;
+            self.ask(Call::Ping);
+        }
+    }
+
+    /// Prepares a server that is not prepared, and asks where the fleet stands with it.
+    pub(super) fn ask_the_server(&mut self) {
+        if !self.links.is_up(Link::Commands) {
+            return;
+        }
+        if let Preparation::Due(at) = self.server.preparation
+            && at <= self.now
+        {
+            self.server.preparation = Preparation::Asked;
+            self.ask(Call::Prepare);
+        }
+        let over = self.server.epoch.over_at().is_some_and(|at| at <= self.now);
+        let due = (over && !self.server.epoch_failed) || self.server.ask_epoch_at <= self.now;
+        if due && !self.server.asking_epoch {
+            self.server.asking_epoch = true;
+            self.server.ask_epoch_at = self.now + self.config.heartbeat;
+            let settle = match &self.server.epoch {
+                Epoch::Waiting { wait, identity, .. } if over => Some((wait.clone(), identity.clone())),
+                _ => None,
+            };
+            let call = EpochCall {
+                settle,
+                nonce: self.dice.roll(),
+                lived: self.renewals.lived(self.now, &self.config),
+                fresh: !self.server.announced_ready,
+            };
+            self.ask(Call::Epoch(call));
+        }
+    }
+
+    pub(super) fn server_wake(&self) -> Option<Time> {
+        let mut wake = self.server.beat_at;
+        if self.links.is_up(Link::Commands) {
+            if let Preparation::Due(at) = self.server.preparation {
+                wake = wake.min(at);
+            }
+            if !self.server.asking_epoch {
+                wake = wake.min(self.server.ask_epoch_at);
+                let over_at = self.server.epoch.over_at().filter(|_| !self.server.epoch_failed);
+                wake = over_at.map_or(wake, |at| wake.min(at));
+            }
+        }
+        Some(wake)
+    }
+
+    pub(super) fn prepared(&mut self, server: Server) {
+        self.server.preparation = Preparation::Done;
+        self.server.started = true;
+        self.remark(Remark::Server(server));
+        self.look_around();
+        self.announce_ready();
+    }
+
+    fn announce_ready(&mut self) {
+        if self.server.is_prepared() && self.server.epoch.settled().is_some() && !self.server.announced_ready {
+            self.server.announced_ready = true;
+            self.notify(Notification::Ready);
+        }
+    }
+
+    pub(super) fn prepare_failed(&mut self, trouble: &Trouble, current: bool) {
+        if !self.server.started && trouble.kind.is_fatal_at_start() {
+            return self.terminate(trouble.clone());
+        }
+        if current && self.server.preparation == Preparation::Asked {
+            self.server.preparation = Preparation::Due(self.server.hold_until.max(self.now));
+        }
+    }
+
+    pub(super) fn epoch_learned(&mut self, answer: &EpochAnswer) {
+        self.server.asking_epoch = false;
+        self.server.epoch_failed = false;
+        self.server.longest_ttl = answer.longest_ttl;
+        let before = self.server.epoch.clone();
+        self.server.epoch.learn(answer, self.now);
+        if self.server.epoch.settled().is_some() {
+            if before.settled() != self.server.epoch.settled() {
+                self.remark(Remark::Settled);
+                self.look_around();
+            }
+            self.announce_ready();
+        } else if before.wait() != self.server.epoch.wait() {
+            self.remark(Remark::Quarantine(answer.longest_ttl));
+        }
+        // Leases whose renewal waited for this answer.
+        if before == Epoch::Unknown {
+            self.start_renewing();
+        }
+    }
+
+    /// The question was not answered; `current`, if on the connection that is in use.
+    pub(super) fn epoch_unanswered(&mut self, current: bool) {
+        self.server.asking_epoch = false;
+        if !current {
+            self.server.ask_epoch_at = self.now;
+            return;
+        }
+        self.server.epoch_failed = true;
+        self.server.ask_epoch_at = self.now + self.config.heartbeat / 4;
+        self.start_renewing();
+    }
+
+    /// The server said that our view of it is old.
+    pub(super) fn epoch_differs(&mut self) {
+        self.server.epoch = Epoch::Unknown;
+        self.server.ask_epoch_at = self.now;
+    }
+
+    /// What a trouble with a call means for everything else; `current`, if it went over the connection that is in use.
+    /// Called once for each call that failed.
+    pub(super) fn suffer(&mut self, call: &Call, current: bool, trouble: &Trouble) {
+        self.remark(Remark::CallFailed { call: call.name(), trouble: trouble.clone() });
+        let link = super::link_of(call);
+        if trouble.kind.needs_new_connection() {
+            if current {
+                self.disconnected(link, trouble.clone());
+            }
+            return;
+        }
+        if trouble.kind == TroubleKind::GroupLost {
+            self.group_lost();
+        }
+        self.server.full |= trouble.kind == TroubleKind::OutOfMemory;
+        self.hold();
+    }
+
+    /// The group or the LBS is gone: it is created again, and everything is looked at again.
+    pub(super) fn group_lost(&mut self) {
+        if self.server.preparation == Preparation::Done {
+            self.server.preparation = Preparation::Due(self.now);
+            self.remark(Remark::GroupRecreated);
+        }
+    }
+
+    /// Leaves the server alone for a while, longer each time.
+    pub(super) fn hold(&mut self) {
+        if self.server.hold_until > self.now {
+            return; // several calls failed of one cause
+        }
+        self.server.troubles = self.server.troubles.saturating_add(1);
+        let s = &self.config;
+        let span = pause(self.server.troubles, s.retry_backoff, s.retry_backoff_limit, &mut self.dice);
+        self.server.hold_until = self.now + span;
+        if let Preparation::Due(at) = &mut self.server.preparation
+            && self.server.troubles > 1
+        {
+            *at = (*at).max(self.server.hold_until);
+        }
+    }
+
+    /// A call went well.
+    pub(super) fn thrive(&mut self, call: &Call) {
+        self.server.heard = self.now;
+        self.links.works(super::link_of(call));
+        match call {
+            Call::Ping => self.server.pinging = false,
+            Call::Acquire(_) => {
+                self.server.full = false;
+                self.server.troubles = 0;
+            }
+            Call::Take { .. } | Call::Read { .. } if !self.server.full => self.server.troubles = 0,
+            _ => {}
+        }
+    }
+
+    pub(super) fn pong_missed(&mut self) {
+        self.server.pinging = false;
+    }
+}

@@ -1,0 +1,127 @@
+//! Taking new announcements: one wait for a first one, then the fair share of what else is there (DESIGN 5.1).
+
+use std::time::Duration;
+
+use super::{
+    Link, Machine,
+    call::{Call, Delivery},
+};
+use crate::time::Time;
+
+/// Between two questions for a share while others are to take theirs.
+const SHARE_PAUSE: Duration = Duration::from_millis(25);
+/// So many times in a row others are given the chance to take their share; then what they leave is taken.
+const PATIENCE: u32 = 5;
+/// What is taken at once of what others have left.
+const LEFT_OVER: usize = 20;
+
+/// Where taking stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct State {
+    stage: Stage,
+    /// The application is behind with its notifications.
+    pub(super) backlogged: bool,
+    /// Questions in a row that were answered with: your share is taken, others' is not.
+    withheld: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+enum Stage {
+    /// Wait for a first announcement as soon as there is room.
+    #[default]
+    Idle,
+    /// Waiting for one.
+    Reading,
+    /// There may be more: ask for them at this time.
+    More(Time),
+    /// Asking for more.
+    Taking,
+}
+
+impl State {
+    pub(super) fn is_reading(&self) -> bool {
+        self.stage == Stage::Reading
+    }
+}
+
+impl Machine {
+    pub(super) fn take_announcements(&mut self) {
+        if !self.may_acquire() || !self.may_take() {
+            return;
+        }
+        match self.taking.stage {
+            Stage::Idle if self.links.is_up(Link::Reader) => {
+                self.taking.stage = Stage::Reading;
+                self.ask(Call::Read { count: 1, block: self.config.block() });
+            }
+            Stage::More(at) if at <= self.now => {
+                self.taking.stage = Stage::Taking;
+                let share = self.taking.withheld < PATIENCE;
+                let most = if share { self.config.acquire_batch } else { LEFT_OVER };
+                self.ask(Call::Take { count: self.free().min(most), share });
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn taking_wake(&self) -> Option<Time> {
+        if !self.may_acquire_later() || !self.may_take() {
+            return None;
+        }
+        match self.taking.stage {
+            Stage::More(at) => Some(at.max(self.server.hold_until)),
+            Stage::Idle if self.links.is_up(Link::Reader) => Some(self.server.hold_until),
+            _ => None,
+        }
+    }
+
+    /// Whether there is room for more, here and on the server.
+    fn may_take(&self) -> bool {
+        !self.taking.backlogged && self.free() > 0 && !(self.server.full && self.is_acquiring())
+    }
+
+    /// Whether announcements may be acquired as soon as the server is not left alone any more.
+    fn may_acquire_later(&self) -> bool {
+        self.is_running()
+            && self.links.is_up(Link::Commands)
+            && self.server.is_prepared()
+            && self.server.epoch.settled().is_some()
+    }
+
+    /// The wait is over.
+    pub(super) fn read(&mut self, deliveries: Vec<Delivery>) {
+        self.taking.stage = if deliveries.is_empty() { Stage::Idle } else { Stage::More(self.now) };
+        self.taking.withheld = 0;
+        for delivery in deliveries {
+            self.took(delivery);
+        }
+    }
+
+    /// More came, or others are to have theirs.
+    pub(super) fn taken(&mut self, deliveries: Vec<Delivery>, more: bool) {
+        self.taking.stage = match (deliveries.is_empty(), more) {
+            (true, false) => Stage::Idle,
+            (true, true) => {
+                self.taking.withheld = self.taking.withheld.saturating_add(1);
+                Stage::More(self.now + SHARE_PAUSE)
+            }
+            (false, _) if self.taking.withheld >= PATIENCE => Stage::More(self.now + SHARE_PAUSE),
+            (false, _) => {
+                self.taking.withheld = 0;
+                Stage::More(self.now)
+            }
+        };
+        if self.taking.stage == Stage::Idle {
+            self.taking.withheld = 0;
+        }
+        for delivery in deliveries {
+            self.took(delivery);
+        }
+    }
+
+    /// The question failed. What its answer would have held is pending under our name: it is looked for.
+    pub(super) fn take_failed(&mut self) {
+        self.taking.stage = Stage::Idle;
+        self.look_around();
+    }
+}
