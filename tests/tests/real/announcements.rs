@@ -88,7 +88,7 @@ fn delivered_to_a_ghost(flavor: Flavor) {
     read("3");
     let [a] = fleet.start_all(["a"]);
     fleet.wait_owned_by(&streams, &[&a]);
-    // And while consumers run: the ghost is faster than a consumer at its capacity.
+    // Once more, after the service has lived and when nobody else is there.
     a.terminate();
     assert!(a.wait_end().success());
     let more = fleet.announce("t", 3);
