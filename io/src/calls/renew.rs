@@ -26,12 +26,12 @@ impl Calls {
             cmd.arg(key);
         }
         let mut buffer = String::with_capacity(256);
-        for item in items {
+        for item in items.iter() {
             cmd.arg(names.lease(&mut buffer, &item.stream, item.entry));
         }
         cmd.arg(&names.group).arg(names.consumer.as_str()).arg(millis(names.config.lease_ttl));
         cmd.arg(call.recreate.as_deref().unwrap_or_default());
-        for item in items {
+        for item in items.iter() {
             cmd.arg(entry_text(&mut buffer, item.entry)).arg(names.lease_value(&mut buffer, item.attempt));
             buffer.clear();
             push(&mut buffer, item.token);
