@@ -206,6 +206,14 @@ pub enum AskError {
 }
 
 impl AskError {
+    /// The error that a connection's trouble is.
+    pub(crate) fn from_connecting(trouble: Trouble) -> AskError {
+        match trouble.kind {
+            TroubleKind::Connection => AskError::Unreachable(trouble),
+            _ => AskError::Refused(trouble),
+        }
+    }
+
     /// The error that a call's trouble is.
     pub(crate) fn from_answer(trouble: Trouble) -> AskError {
         match trouble.kind {
