@@ -28,7 +28,7 @@ local function keep(i)
   places[#places + 1] = i
 end
 
-local waiting = wait ~= '' and redis.call('HGET', epoch, 'id') == wait
+local waiting = wait ~= '' and redis.pcall('HGET', epoch, 'id') == wait
 
 -- Creates a forgotten lease again. Answers what became of it.
 local function recreate(i, lease, entry, value)
@@ -47,8 +47,11 @@ local function recreate(i, lease, entry, value)
       value = value,
     }
   end
-  local highest = tonumber(redis.call('GET', tokens) or 0) or 0
-  local set = redis.pcall('SET', tokens, whole(math.max(highest, token)))
+  local highest = redis.pcall('GET', tokens)
+  if type(highest) == 'table' then return 'broken ' .. highest.err end
+  -- First of the writes: it takes no memory, and Redis does not stop a script that has begun to write.
+  redis.call('XCLAIM', lbs, group, me, 0, entry, 'JUSTID')
+  local set = redis.pcall('SET', tokens, whole(math.max(tonumber(highest or 0) or 0, token)))
   if set.err then return 'broken ' .. set.err end
   redis.call('HSET', fences, stream, write_record(record))
   redis.call('SET', lease, value, 'PX', ttl, 'NX')
