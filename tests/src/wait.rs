@@ -4,7 +4,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up: a limit against hanging, never a measurement.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_secs(100);
 
 /// How often a condition is looked at.
 pub const GLANCE: Duration = Duration::from_millis(25);

@@ -83,17 +83,21 @@ fn dead(flavor: Flavor) {
     let list = fleet.command_ok(&["dead", "list"]);
     assert!(list.out.contains("malformed"), "{list:?}");
     assert!(rejected.iter().all(|entry| list.out.contains(entry)), "{list:?} names {rejected:?}");
-    let ids: Vec<(String, redis::Value)> = fleet.run(&["XRANGE", &fleet.keys().dead(), "-", "+"]);
-    let show = fleet.command_ok(&["dead", "show", &ids[0].0]);
-    assert!(show.out.contains("broken 1"), "{show:?}");
+    let set_aside: Vec<(String, Vec<String>)> = fleet.run(&["XRANGE", &fleet.keys().dead(), "-", "+"]);
+    let id_of = |text: &str| {
+        let found = set_aside.iter().find(|(_, fields)| fields.iter().any(|field| field.contains(text)));
+        found.unwrap_or_else(|| panic!("{text} is not in {set_aside:?}")).0.clone()
+    };
+    let show = fleet.command_ok(&["dead", "show", &id_of("broken 1")]);
+    assert!(show.out.contains("{broken 1"), "the announcement as it was: {show:?}");
     // One, by its id; one that is not there; by reason; all.
-    fleet.command_ok(&["dead", "drop", &ids[0].0]);
+    fleet.command_ok(&["dead", "drop", &id_of("broken 1")]);
     assert_eq!(dead_count(), 2);
     assert_eq!(fleet.command(&["dead", "drop", "1-1"]).code, Some(1));
     fleet.command_ok(&["dead", "drop", "--reason", "crash-loop"]);
     assert_eq!(dead_count(), 2);
     // What is still malformed comes back, and is set aside again.
-    fleet.command_ok(&["dead", "retry", &ids[1].0]);
+    fleet.command_ok(&["dead", "retry", &id_of("broken 2")]);
     fleet.wait("set aside again", |ledger| {
         ledger.events().filter(|(_, event)| event.kind == Kind::Rejected).count() == 4
     });

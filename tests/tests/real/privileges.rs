@@ -1,6 +1,6 @@
 //! The least-privilege user of `docs/operations.md` can do everything, and what is missing is named.
 
-use streamkeeper_tests::acl::{PASSWORD, least_privilege};
+use streamkeeper_tests::acl::{PASSWORD, SERVICE, least_privilege};
 use streamkeeper_tests::command::streamkeeper;
 use streamkeeper_tests::event::Kind;
 use streamkeeper_tests::flavor::Flavor;
@@ -12,8 +12,8 @@ on_both!(least_privilege_suffices, a_missing_right_is_named);
 /// Announce, own, crash, finish, set aside: all with the rule that the documentation gives, and nothing refused.
 fn least_privilege_suffices(flavor: Flavor) {
     let server = Server::start(flavor);
-    let user = least_privilege(&server, "svc");
-    let fleet = Fleet::on(&server).url(&server.url_as(&user, PASSWORD));
+    let user = least_privilege(&server);
+    let fleet = Fleet::on(&server).service(SERVICE).url(&server.url_as(&user, PASSWORD));
     let bad = fleet.add_raw("*", "lbs-input", "{not json");
     let [a, b] = fleet.start_all(["a", "b"]);
     fleet.command_ok(&["announce", "s0", "s1", "s2", "s3", "s4", "s5"]);
