@@ -85,6 +85,10 @@ fn an_entry_that_was_stolen_or_lost_is_taken_back() {
         for entry in [stolen, acked] {
             assert_eq!(pending_owner(&mut a, entry).await.unwrap().0, "redis-consumer-a");
         }
+        // Their owner gives back what is gone.
+        for gone in &items[2..] {
+            assert_eq!(a.release(gone, None).await, Released::Released);
+        }
         assert_eq!(a.int("HLEN svc-fences").await, 2);
         assert_eq!(pttl(&mut a, &items[2]).await, -2);
     });
