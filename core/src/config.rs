@@ -235,7 +235,8 @@ mod tests {
     #[test]
     fn every_relation_is_checked() {
         let ms = Duration::from_millis;
-        let cases: &[(&str, fn(&mut Settings))] = &[
+        type Change = fn(&mut Settings);
+        let cases: &[(&str, Change)] = &[
             ("lease_ttl", |s| s.lease_ttl = Duration::from_millis(1_999)),
             ("lease_ttl", |s| s.lease_ttl = Duration::from_secs(3_601)),
             ("heartbeat", |s| s.heartbeat = Duration::from_millis(1_001)),

@@ -162,8 +162,8 @@ pub struct Grant {
 /// Asks for the renewal of a batch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RenewCall {
-    /// The leases.
-    pub items: Vec<RenewItem>,
+    /// The leases; shared, since the machine keeps the call until it is answered.
+    pub items: Arc<[RenewItem]>,
     /// The wait during which a lost lease may be created again (5.8).
     pub recreate: Option<Arc<str>>,
 }

@@ -49,6 +49,14 @@ impl Epoch {
         }
     }
 
+    /// The server that was seen last on this connection.
+    pub(super) fn identity(&self) -> Option<&Identity> {
+        match self {
+            Epoch::Unknown => None,
+            Epoch::Waiting { identity, .. } | Epoch::Settled { identity } => Some(identity),
+        }
+    }
+
     /// The wait during which lost leases may be created again by their owners.
     pub(super) fn wait(&self) -> Option<&Arc<str>> {
         match self {

@@ -262,7 +262,9 @@ impl Machine {
     }
 
     fn is_telling(&self) -> bool {
-        self.calls.values().any(|asked| matches!(asked.call, Call::Release(_) | Call::Done(_) | Call::Hint(_)))
+        // A grant may still be on its way, too, and is to be given back.
+        let telling = |call: &Call| matches!(call, Call::Release(_) | Call::Done(_) | Call::Hint(_) | Call::Acquire(_));
+        self.calls.values().any(|asked| telling(&asked.call))
     }
 
     pub(super) fn count_end(&mut self, field: fn(&mut Report) -> &mut usize) {

@@ -8,7 +8,12 @@ use super::{
     epoch::Epoch,
     lease::{Lease, Owned, State as LeaseState},
 };
-use crate::{config::Config, id::EntryId, time::Time, trouble::TroubleKind};
+use crate::{
+    config::Config,
+    id::{EntryId, Identity, StreamName, Token},
+    time::Time,
+    trouble::TroubleKind,
+};
 
 /// How many batches are under way at once: enough to hide the round trip, few enough that others get a turn.
 const BATCHES_AT_ONCE: usize = 4;
@@ -70,7 +75,7 @@ impl Machine {
             }
             self.renewals.under_way += 1;
             let recreate = self.server.epoch.wait().cloned();
-            self.ask(Call::Renew(RenewCall { items, recreate }));
+            self.ask(Call::Renew(RenewCall { items: items.into(), recreate }));
         }
     }
 
@@ -114,39 +119,14 @@ impl Machine {
         let until = issued + self.config.trust();
         let mut exceptions = answer.exceptions.into_iter().peekable();
         let mut extended = Vec::with_capacity(call.items.len());
-        for (index, item) in call.items.into_iter().enumerate() {
+        for (index, item) in call.items.iter().enumerate() {
             let exception = exceptions.next_if(|(at, _)| *at == index).map(|(_, exception)| exception);
-            let settled = self.server.epoch.settled().cloned();
             let Some(owned) = self.leases.owned_mut(item.entry, item.attempt) else { continue };
             owned.renewing = false;
-            match exception {
-                None => {}
-                Some(RenewException::TakenBack) => self.remark(Remark::TakenBack(item.entry)),
-                Some(RenewException::Recreated) => {
-                    // It belongs to the server that it now lives on; if that is not known yet, to none.
-                    owned.identity = match (&self.server.epoch, settled) {
-                        (Epoch::Waiting { identity, .. }, _) => identity.clone(),
-                        (_, Some(identity)) => identity,
-                        _ => crate::id::Identity::new(""),
-                    };
-                    self.remark(Remark::Recreated(item.entry));
-                }
-                Some(RenewException::Lost(Some(holder))) => {
-                    self.disown(item.entry, LostReason::Taken(holder));
-                    continue;
-                }
-                Some(RenewException::Lost(None)) => {
-                    self.disown(item.entry, LostReason::Vanished);
-                    continue;
-                }
-                Some(RenewException::Gone) => {
-                    self.disown(item.entry, LostReason::Gone);
-                    continue;
-                }
-                Some(RenewException::Broken(error)) => {
-                    self.remark(Remark::Broken { entry: item.entry, error });
-                    continue;
-                }
+            if let Some(exception) = exception
+                && !self.keeps(item, exception)
+            {
+                continue;
             }
             let Some(owned) = self.leases.owned_mut(item.entry, item.attempt) else { continue };
             if until > owned.deadline {
@@ -163,10 +143,39 @@ impl Machine {
         }
     }
 
+    /// What an exception means for an ownership; whether it goes on for another ttl.
+    fn keeps(&mut self, item: &RenewItem, exception: RenewException) -> bool {
+        let entry = item.entry;
+        match exception {
+            RenewException::TakenBack => self.remark(Remark::TakenBack(entry)),
+            RenewException::Recreated => {
+                // It belongs to the server that it now lives on; if that is not known yet, to none.
+                let identity = self.server.epoch.identity().cloned().unwrap_or_else(|| Identity::new(""));
+                if let Some(owned) = self.leases.owned_mut(entry, item.attempt) {
+                    owned.identity = identity;
+                }
+                self.remark(Remark::Recreated(entry));
+            }
+            RenewException::Lost(holder) => {
+                self.disown(entry, holder.map_or(LostReason::Vanished, LostReason::Taken));
+                return false;
+            }
+            RenewException::Gone => {
+                self.disown(entry, LostReason::Gone);
+                return false;
+            }
+            RenewException::Broken(error) => {
+                self.remark(Remark::Broken { entry, error });
+                return false;
+            }
+        }
+        true
+    }
+
     /// A batch was not answered, or with a trouble: nothing is extended, and it is tried again soon.
     pub(super) fn renewal_failed(&mut self, call: &RenewCall, kind: TroubleKind) {
         self.renewals.under_way -= 1;
-        for item in &call.items {
+        for item in call.items.iter() {
             if let Some(owned) = self.leases.owned_mut(item.entry, item.attempt) {
                 owned.renewing = false;
             }
@@ -220,7 +229,7 @@ impl Machine {
         }
     }
 
-    fn disowned(&mut self, entry: EntryId, stream: crate::id::StreamName, token: crate::id::Token, reason: LostReason) {
+    fn disowned(&mut self, entry: EntryId, stream: StreamName, token: Token, reason: LostReason) {
         if !matches!(reason, LostReason::Unknown(_)) {
             self.count_end(|report| &mut report.disowned);
         }

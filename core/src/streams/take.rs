@@ -12,7 +12,7 @@ use crate::time::Time;
 const SHARE_PAUSE: Duration = Duration::from_millis(25);
 /// So many times in a row others are given the chance to take their share; then what they leave is taken.
 const PATIENCE: u32 = 5;
-/// What is taken at once of what others have left.
+/// What is taken at once of what others have left; doubles for as long as they leave it.
 const LEFT_OVER: usize = 20;
 
 /// Where taking stands.
@@ -57,8 +57,10 @@ impl Machine {
             Stage::More(at) if at <= self.now => {
                 self.taking.stage = Stage::Taking;
                 let share = self.taking.withheld < PATIENCE;
-                let most = if share { self.config.acquire_batch } else { LEFT_OVER };
-                self.ask(Call::Take { count: self.free().min(most), share });
+                let doublings = self.taking.withheld.saturating_sub(PATIENCE).min(10);
+                let most = if share { self.config.acquire_batch } else { LEFT_OVER << doublings };
+                let count = self.free().min(most).min(self.config.acquire_batch);
+                self.ask(Call::Take { count, share });
             }
             _ => {}
         }
@@ -101,11 +103,8 @@ impl Machine {
     pub(super) fn taken(&mut self, deliveries: Vec<Delivery>, more: bool) {
         self.taking.stage = match (deliveries.is_empty(), more) {
             (true, false) => Stage::Idle,
-            (true, true) => {
-                self.taking.withheld = self.taking.withheld.saturating_add(1);
-                Stage::More(self.now + SHARE_PAUSE)
-            }
-            (false, _) if self.taking.withheld >= PATIENCE => Stage::More(self.now + SHARE_PAUSE),
+            (true, true) => self.withheld(),
+            (false, _) if self.taking.withheld >= PATIENCE => self.withheld(),
             (false, _) => {
                 self.taking.withheld = 0;
                 Stage::More(self.now)
@@ -117,6 +116,12 @@ impl Machine {
         for delivery in deliveries {
             self.took(delivery);
         }
+    }
+
+    /// Others first: the next question comes a little later, and in the end asks for more than the share.
+    fn withheld(&mut self) -> Stage {
+        self.taking.withheld = self.taking.withheld.saturating_add(1);
+        Stage::More(self.now + SHARE_PAUSE)
     }
 
     /// The question failed. What its answer would have held is pending under our name: it is looked for.

@@ -1,0 +1,72 @@
+//! `streamkeeper`: own streams, announce them, look after those set aside, and see how a service stands.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage.
+
+mod announce;
+mod args;
+mod dead;
+mod duration;
+mod output;
+mod status;
+mod work;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Arguments, Task};
+
+/// How a task ends that did not do what it was asked for.
+pub(crate) enum Failure {
+    /// It could not.
+    Failed(String),
+    /// It was asked for in a wrong way.
+    Usage(String),
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Failure {
+        Failure::Failed(error.to_string())
+    }
+}
+
+/// An error at start: of the usage, or of the world.
+pub(crate) fn at_start(error: streamkeeper::Error) -> Failure {
+    use streamkeeper::Error;
+    match error {
+        Error::Url { .. } | Error::Tls { .. } | Error::Name(_) | Error::Config(_) => Failure::Usage(error.to_string()),
+        error => Failure::Failed(error.to_string()),
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_env("STREAMKEEPER_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // One thread is enough: the driver of a consumer brings its own.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let done = match runtime {
+        Ok(runtime) => runtime.block_on(run(arguments)),
+        Err(error) => Err(error.into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Failed(why)) => complain(&why, 1),
+        Err(Failure::Usage(why)) => complain(&why, 2),
+    }
+}
+
+fn complain(why: &str, code: u8) -> ExitCode {
+    eprintln!("error: {why}");
+    ExitCode::from(code)
+}
+
+async fn run(arguments: Arguments) -> Result<(), Failure> {
+    match arguments.task {
+        Task::Work(work) => work::run(*work).await,
+        Task::Announce(announce) => announce::run(announce).await,
+        Task::Dead(dead) => dead::run(dead).await,
+        Task::Status(status) => status::run(status).await,
+    }
+}

@@ -1,0 +1,122 @@
+//! Owning streams until stopped.
+
+use std::{process, time::Duration};
+
+use futures::StreamExt;
+use streamkeeper::{Client, Lease, Notification};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{
+    Failure,
+    args::{Claim, Work},
+    at_start,
+    output::Printer,
+};
+
+pub(crate) async fn run(work: Work) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    let client = tokio::select! {
+        biased;
+        () = signals.next() => return Ok(()),
+        started = work.builder().start() => started.map_err(at_start)?,
+    };
+    let printer = Printer { consumer: client.id().to_string(), json: work.json };
+    if work.never_read {
+        signals.next().await;
+        let stopping = client.shutdown(work.shutdown_within);
+        let report = signals.or_exit(stopping).await;
+        return Ok(printer.print(&Notification::Stopped(report))?);
+    }
+    let mut notifications = client.notifications();
+    let mut stopping = false;
+    loop {
+        let notification = tokio::select! {
+            biased;
+            () = signals.next() => {
+                if stopping {
+                    process::exit(1);
+                }
+                stopping = true;
+                stop(client.clone(), work.shutdown_within);
+                continue;
+            }
+            notification = notifications.next() => notification,
+        };
+        let Some(notification) = notification else {
+            return Err(Failure::Failed("the consumer has ended without a word".to_owned()));
+        };
+        if printer.print(&notification).is_err() && !stopping {
+            // Nobody reads: give everything back, and say so by the exit code.
+            stopping = true;
+            stop(client.clone(), work.shutdown_within);
+        }
+        match notification {
+            Notification::Ready => {
+                if let Some(span) = work.block_runtime {
+                    std::thread::sleep(span);
+                }
+            }
+            Notification::Added(lease) => look_after(lease, work.finish_after, work.fail_after),
+            Notification::Expired { entry, .. } if work.claim == Claim::Manual => {
+                let client = client.clone();
+                tokio::spawn(async move { client.claim(entry).await });
+            }
+            Notification::Terminated(trouble) => return Err(Failure::Failed(trouble.to_string())),
+            Notification::Stopped(_) => return Ok(()),
+            _ => {}
+        }
+    }
+}
+
+/// The report comes with the notifications.
+fn stop(client: Client, within: Duration) {
+    tokio::spawn(async move { client.shutdown(within).await });
+}
+
+/// Stands for the work on a stream.
+fn look_after(lease: Lease, finish_after: Option<Duration>, fail_after: Option<Duration>) {
+    if let Some(span) = fail_after {
+        tokio::spawn(async move {
+            tokio::time::sleep(span).await;
+            if lease.is_valid() {
+                let _ = lease.release_failed("failed as it was asked to (--fail-after)").await;
+            }
+        });
+    } else if let Some(span) = finish_after {
+        tokio::spawn(async move {
+            tokio::time::sleep(span).await;
+            if lease.is_valid() {
+                let _ = lease.done().await;
+            }
+        });
+    }
+}
+
+/// SIGTERM and Ctrl-C.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Signals, Failure> {
+        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            biased;
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Waits for this, unless a further signal comes.
+    async fn or_exit<T>(&mut self, last: impl Future<Output = T>) -> T {
+        tokio::select! {
+            biased;
+            () = self.next() => process::exit(1),
+            last = last => last,
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Take and look: reading the LBS.
+
+use std::time::Duration;
+
+use redis::{Value, aio::MultiplexedConnection};
+use streamkeeper_core::{
+    id::EntryId,
+    streams::call::{Answer, Delivery, Fleet},
+    trouble::Trouble,
+};
+
+use super::{
+    Calls, entry_text, millis,
+    script::{Lazy, script},
+    start,
+    value::{delivery, entry_id, list, number, odd, pairs},
+};
+
+static TAKE: Lazy = script!("take.lua");
+static LOOK: Lazy = script!("look.lua");
+
+impl Calls {
+    /// Waits for new announcements. The connection's own timeout must be longer than `block`.
+    pub(super) async fn read(
+        &self,
+        connection: &mut MultiplexedConnection,
+        count: usize,
+        block: Duration,
+    ) -> Result<Vec<Delivery>, Trouble> {
+        let names = &*self.0;
+        let mut cmd = redis::cmd("XREADGROUP");
+        cmd.arg("GROUP").arg(&names.group).arg(names.consumer.as_str());
+        // BLOCK 0 would wait for ever.
+        cmd.arg("BLOCK").arg(millis(block).max(1)).arg("COUNT").arg(count.max(1));
+        cmd.arg("STREAMS").arg(&names.lbs).arg(">");
+        let value = self.send(connection, &cmd).await?;
+        // `[[stream, entries]]` in RESP2, `{stream: entries}` in RESP3, nil if nothing came.
+        let streams = match value {
+            Value::Map(streams) => streams.into_iter().map(|(_, entries)| entries).collect(),
+            other => {
+                let streams = list(other).ok_or_else(|| Trouble::other("read: Redis answered no list"))?;
+                let entries = streams.into_iter().map(|stream| list(stream)?.pop());
+                entries.collect::<Option<Vec<_>>>().ok_or_else(|| Trouble::other("read: Redis answered no stream"))?
+            }
+        };
+        let mut all = Vec::new();
+        for entries in streams {
+            deliveries("read", list(entries).unwrap_or_default(), &mut all)?;
+        }
+        Ok(all)
+    }
+
+    pub(super) async fn take(
+        &self,
+        connection: &mut MultiplexedConnection,
+        count: usize,
+        share: bool,
+    ) -> Result<Answer, Trouble> {
+        let names = &*self.0;
+        let mut cmd = TAKE.invoke(1, 5, 128);
+        cmd.arg(&names.lbs).arg(&names.group).arg(names.consumer.as_str());
+        cmd.arg(count).arg(u8::from(share)).arg(millis(names.config.live_within()));
+        let mut parts = list(self.run(connection, &TAKE, cmd).await?).unwrap_or_default().into_iter();
+        let more =
+            parts.next().as_ref().and_then(number).ok_or_else(|| Trouble::other("take: Redis answered no list"))?;
+        let mut taken = Vec::with_capacity(parts.len());
+        deliveries("take", parts, &mut taken)?;
+        Ok(Answer::Taken { deliveries: taken, more: more == 1 })
+    }
+
+    pub(super) async fn look(
+        &self,
+        connection: &mut MultiplexedConnection,
+        entries: &[EntryId],
+    ) -> Result<Answer, Trouble> {
+        let names = &*self.0;
+        let mut cmd = LOOK.invoke(1, 3 + entries.len(), 128 + 32 * entries.len());
+        cmd.arg(&names.lbs).arg(&names.group).arg(names.consumer.as_str());
+        cmd.arg(millis(names.config.live_within()));
+        let mut buffer = String::new();
+        for entry in entries {
+            cmd.arg(entry_text(&mut buffer, *entry));
+        }
+        let mut parts = list(self.run(connection, &LOOK, cmd).await?).unwrap_or_default().into_iter();
+        let mut next = || parts.next().as_ref().and_then(number).ok_or_else(|| Trouble::other("look: no number"));
+        let announced = next()?;
+        let consumers = u32::try_from(next()?).unwrap_or(u32::MAX);
+        let rank = u32::try_from(next()?).unwrap_or(u32::MAX);
+        let mut found = Vec::with_capacity(parts.len());
+        deliveries("look", parts, &mut found)?;
+        Ok(Answer::Looked { fleet: Fleet { announced, consumers, rank }, deliveries: found })
+    }
+
+    pub(super) async fn mine(
+        &self,
+        connection: &mut MultiplexedConnection,
+        after: Option<EntryId>,
+        count: usize,
+    ) -> Result<Vec<EntryId>, Trouble> {
+        let names = &*self.0;
+        let mut cmd = redis::cmd("XPENDING");
+        cmd.arg(&names.lbs).arg(&names.group).arg(start(after)).arg("+").arg(count).arg(names.consumer.as_str());
+        let pending = list(self.send(connection, &cmd).await?).ok_or_else(|| Trouble::other("mine: no list"))?;
+        let id = |value: Value| list(value)?.first().and_then(entry_id);
+        pending.into_iter().map(|v| id(v).ok_or_else(|| Trouble::other("mine: no entry id"))).collect()
+    }
+
+    /// A map that Redis answers: `XINFO`, `CONFIG GET`.
+    pub(super) async fn map(
+        &self,
+        connection: &mut MultiplexedConnection,
+        cmd: &redis::Cmd,
+    ) -> Result<Vec<(Value, Value)>, Trouble> {
+        pairs(self.send(connection, cmd).await?).ok_or_else(|| Trouble::other("Redis answered no map"))
+    }
+}
+
+fn deliveries(call: &str, values: impl IntoIterator<Item = Value>, into: &mut Vec<Delivery>) -> Result<(), Trouble> {
+    for value in values {
+        into.push(delivery(value).ok_or_else(|| odd(call, &Value::Nil))?);
+    }
+    Ok(())
+}

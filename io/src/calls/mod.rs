@@ -1,0 +1,191 @@
+//! The protocol's calls, executed: command → call, reply → answer. Every change of more than one key is one of the
+//! scripts in `lua/`; nothing is decided here.
+
+mod acquire;
+mod admin;
+mod epoch;
+mod finish;
+mod look;
+mod prepare;
+mod reap;
+mod renew;
+mod script;
+mod status;
+#[cfg(test)]
+mod tests;
+mod troubles;
+mod value;
+
+use std::{
+    fmt::Write as _,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use redis::{Cmd, Value, aio::MultiplexedConnection};
+use streamkeeper_core::{
+    config::Config,
+    id::{Attempt, ConsumerId, EntryId, LEASE_SEPARATOR, StreamName},
+    keys::Keys,
+    streams::call::{Answer, Call},
+    trouble::Trouble,
+};
+
+pub use admin::Dead;
+pub(crate) use admin::ToAnnounce;
+pub use status::{Orphan, Owner, Status};
+pub(crate) use troubles::trouble;
+
+/// Everything that stays the same from call to call. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Calls(Arc<Names>);
+
+struct Names {
+    keys: Keys,
+    consumer: ConsumerId,
+    config: Config,
+    /// Who this is as a reaper: the consumer's name and something that a namesake does not share.
+    process: String,
+    /// How many announcements `S-dead` keeps, about.
+    dead_limit: Option<u64>,
+    /// The hash tag in front of lease keys, or nothing.
+    tag: String,
+    lbs: String,
+    group: String,
+    fences: String,
+    token: String,
+    checkpoints: String,
+    dead: String,
+    epoch: String,
+    reaper: String,
+    orphans: String,
+    /// That PUBLISH is refused has been said.
+    publish_refused: AtomicBool,
+}
+
+impl Calls {
+    /// The calls of one consumer. `process` tells it from a namesake: random, once per process.
+    pub(crate) fn new(
+        keys: Keys,
+        consumer: ConsumerId,
+        config: Config,
+        dead_limit: Option<u64>,
+        process: u64,
+    ) -> Calls {
+        // The core makes lease keys one by one; by the thousand they are written into one buffer, behind this tag.
+        let probe = StreamName::new("x").map(|name| keys.lease(&name, EntryId::default()));
+        let tag = probe.ok().and_then(|key| Some(key.split_once(LEASE_SEPARATOR)?.0.strip_suffix('x')?.to_owned()));
+        Calls(Arc::new(Names {
+            process: format!("{consumer}#{process:016x}"),
+            tag: tag.unwrap_or_default(),
+            lbs: keys.lbs(),
+            group: keys.group(),
+            fences: keys.fences(),
+            token: keys.token(),
+            checkpoints: keys.checkpoints(),
+            dead: keys.dead(),
+            epoch: keys.epoch(),
+            reaper: keys.reaper(),
+            orphans: keys.orphans(),
+            publish_refused: AtomicBool::new(false),
+            keys,
+            consumer,
+            config,
+            dead_limit,
+        }))
+    }
+
+    /// Executes one call on a connection: [`Call::Read`] on the reader's, [`Call::Ping`] on the one to be asked, all
+    /// others on the one for commands.
+    pub(crate) async fn execute(&self, connection: &mut MultiplexedConnection, call: &Call) -> Result<Answer, Trouble> {
+        let result = match call {
+            Call::Prepare => self.prepare(connection).await.map(Answer::Prepared),
+            Call::Epoch(call) => self.epoch(connection, call).await.map(Answer::Epoch),
+            Call::Ping => self.send(connection, &redis::cmd("PING")).await.map(|_| Answer::Pong),
+            Call::Read { count, block } => self.read(connection, *count, *block).await.map(Answer::Read),
+            Call::Take { count, share } => self.take(connection, *count, *share).await,
+            Call::Look(entries) => self.look(connection, entries).await,
+            Call::Mine { after, count } => self.mine(connection, *after, *count).await.map(Answer::Mine),
+            Call::Acquire(call) => self.acquire(connection, call).await,
+            Call::Renew(call) => self.renew(connection, call).await.map(Answer::Renewed),
+            Call::Done(items) => self.done(connection, items).await.map(Answer::Done),
+            Call::Release(items) => self.release(connection, items).await.map(Answer::Released),
+            Call::Hint(items) => self.hint(connection, items).await.map(|()| Answer::Hinted),
+            Call::Ring(entries) => self.ring(connection, entries).await.map(|()| Answer::Rung),
+            Call::Reap { after, count } => self.reap(connection, *after, *count).await,
+            Call::Bury { entry, error } => self.bury(connection, *entry, error).await.map(Answer::Buried),
+            Call::Forget { entries, idle } => self.forget(connection, entries, *idle).await.map(Answer::Forgotten),
+            Call::Clean => self.clean(connection).await.map(Answer::Cleaned),
+        };
+        result.map_err(|trouble| troubles::advise(trouble, &self.0.keys))
+    }
+
+    /// Runs a script.
+    async fn run(
+        &self,
+        connection: &mut MultiplexedConnection,
+        script: &script::Script,
+        cmd: Cmd,
+    ) -> Result<Value, Trouble> {
+        script.run(connection, cmd).await.map_err(|e| trouble(&e))
+    }
+
+    /// Sends a command.
+    async fn send(&self, connection: &mut MultiplexedConnection, cmd: &Cmd) -> Result<Value, Trouble> {
+        script::send(connection, cmd).await.map_err(|e| trouble(&e))
+    }
+}
+
+impl Names {
+    /// The cap of `S-dead` as the scripts take it.
+    fn cap(&self) -> String {
+        self.dead_limit.map(|limit| limit.to_string()).unwrap_or_default()
+    }
+
+    /// Writes a lease key into the buffer.
+    fn lease<'a>(&self, buffer: &'a mut String, stream: &StreamName, entry: EntryId) -> &'a [u8] {
+        buffer.clear();
+        if !self.tag.is_empty() && !stream.as_str().contains(&self.tag) {
+            buffer.push_str(&self.tag);
+        }
+        buffer.push_str(stream.as_str());
+        buffer.push_str(LEASE_SEPARATOR);
+        push_entry(buffer, entry);
+        buffer.as_bytes()
+    }
+
+    /// Writes the value of a lease into the buffer.
+    fn lease_value<'a>(&self, buffer: &'a mut String, attempt: Attempt) -> &'a [u8] {
+        buffer.clear();
+        buffer.push_str(self.consumer.as_str());
+        buffer.push('#');
+        push(buffer, attempt);
+        buffer.as_bytes()
+    }
+}
+
+/// Writes something into the buffer instead.
+fn entry_text(buffer: &mut String, entry: EntryId) -> &[u8] {
+    buffer.clear();
+    push_entry(buffer, entry);
+    buffer.as_bytes()
+}
+
+fn push_entry(buffer: &mut String, entry: EntryId) {
+    push(buffer, entry);
+}
+
+fn push(buffer: &mut String, what: impl std::fmt::Display) {
+    // Writing to a String cannot fail.
+    let _ = write!(buffer, "{what}");
+}
+
+/// Milliseconds, as Redis counts.
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Where a page behind `after` begins.
+fn start(after: Option<EntryId>) -> String {
+    after.map_or_else(|| "-".to_owned(), |entry| format!("({entry}"))
+}

@@ -1,0 +1,312 @@
+//! Look at the server, create the group, switch on expiry notifications.
+
+use redis::aio::MultiplexedConnection;
+use streamkeeper_core::{
+    id::{EntryId, Identity, LEASE_SEPARATOR, StreamName},
+    streams::call::Server,
+    trouble::{Trouble, TroubleKind},
+};
+
+use super::{
+    Calls, Names,
+    value::{bytes, field, list, number, pairs, text},
+};
+
+/// The oldest Redis that has what the protocol needs: `XPENDING … IDLE`, exclusive ranges.
+const OLDEST: (u32, u32) = (6, 2);
+
+/// What INFO tells, as name and value by line.
+pub(super) struct Info(String);
+
+impl Info {
+    /// The value of one line.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim_end)
+    }
+
+    /// Which server this is, as the scripts make it; empty if it does not tell.
+    fn identity(&self) -> String {
+        match (self.get("run_id"), self.get("master_replid")) {
+            (Some(run), Some(replid)) => format!("{run}:{replid}"),
+            _ => String::new(),
+        }
+    }
+
+    /// The version for people, such as `7.0.15` or `valkey 9.1.2`.
+    pub(super) fn version(&self) -> String {
+        match self.get("valkey_version") {
+            Some(version) => format!("valkey {version}"),
+            None => self.get("redis_version").unwrap_or("unknown").to_owned(),
+        }
+    }
+
+    fn too_old(&self) -> bool {
+        let version = self.get("redis_version").unwrap_or_default();
+        let mut numbers = version.split('.').map(str::parse::<u32>);
+        match (numbers.next(), numbers.next()) {
+            (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < OLDEST,
+            _ => false,
+        }
+    }
+
+    /// What of the server's settings weakens a promise, in words.
+    pub(super) fn warnings(&self) -> Vec<Box<str>> {
+        let mut warnings = Vec::new();
+        if let Some(policy) = self.get("maxmemory_policy").filter(|policy| *policy != "noeviction") {
+            warnings.push(
+                format!(
+                    "maxmemory-policy is {policy}: Redis may evict leases, and streams with them, when memory is \
+                     short; set it to noeviction"
+                )
+                .into(),
+            );
+        }
+        warnings
+    }
+}
+
+impl Calls {
+    /// INFO; `None` if this user may not ask.
+    pub(super) async fn info(&self, connection: &mut MultiplexedConnection) -> Result<Option<Info>, Trouble> {
+        match self.send(connection, &redis::cmd("INFO")).await {
+            Ok(value) => Ok(text(&value).map(|text| Info(text.into_owned()))),
+            Err(trouble) if refused(&trouble) => Ok(None),
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    pub(super) async fn prepare(&self, connection: &mut MultiplexedConnection) -> Result<Server, Trouble> {
+        let names = &*self.0;
+        let mut warnings = Vec::new();
+        let (mut identity, mut version) = (Identity::new(""), Box::from("unknown"));
+        match self.info(connection).await? {
+            Some(info) => {
+                if info.too_old() {
+                    return Err(Trouble::unsupported(format_args!(
+                        "Redis {} is too old: Streamkeeper needs {}.{} or later",
+                        info.version(),
+                        OLDEST.0,
+                        OLDEST.1
+                    )));
+                }
+                if info.get("role") == Some("slave") {
+                    return Err(Trouble {
+                        kind: TroubleKind::WrongServer,
+                        message: "READONLY this server is a replica: its primary is needed".into(),
+                    });
+                }
+                if info.get("cluster_enabled") == Some("1") && !names.one_slot() {
+                    return Err(Trouble::unsupported(format_args!(
+                        "this is a Redis Cluster, and in the plain layout the keys of the service `{}` lie in \
+                         different slots: use Keys::hash_tagged",
+                        names.keys.service()
+                    )));
+                }
+                warnings.extend(info.warnings());
+                warnings.extend(self.persistence(connection, &info).await?);
+                identity = Identity::new(&info.identity());
+                version = info.version().into();
+            }
+            None => warnings.push(
+                "INFO is refused: a failover of Redis that keeps connections open goes unnoticed; allow it: \
+                 ACL SETUSER <user> +info"
+                    .into(),
+            ),
+        }
+        let skipped = self.group(connection).await?;
+        let expiry_notifications = match self.notifications(connection).await? {
+            Ok(()) => true,
+            Err(warning) => {
+                warnings.push(warning);
+                false
+            }
+        };
+        Ok(Server { identity, version, skipped, expiry_notifications, warnings })
+    }
+
+    /// Whether a restart of Redis forgets everything, in words.
+    pub(super) async fn persistence(
+        &self,
+        connection: &mut MultiplexedConnection,
+        info: &Info,
+    ) -> Result<Option<Box<str>>, Trouble> {
+        if info.get("aof_enabled") != Some("0") {
+            return Ok(None);
+        }
+        match self.setting(connection, "save").await? {
+            Ok(save) if save.is_empty() => Ok(Some(
+                "Redis keeps nothing on disk: a restart forgets every announcement; set appendonly yes, or save".into(),
+            )),
+            _ => Ok(None),
+        }
+    }
+
+    /// One setting of the server; `Err` if this user may not ask.
+    pub(super) async fn setting(
+        &self,
+        connection: &mut MultiplexedConnection,
+        name: &str,
+    ) -> Result<Result<String, Trouble>, Trouble> {
+        let mut cmd = redis::cmd("CONFIG");
+        cmd.arg("GET").arg(name);
+        match self.send(connection, &cmd).await {
+            Ok(value) => {
+                let pairs = pairs(value).unwrap_or_default();
+                let found = field(&pairs, name).and_then(text).map(|text| text.into_owned());
+                Ok(found.ok_or_else(|| Trouble::other(format_args!("Redis does not tell its setting {name}"))))
+            }
+            Err(trouble) if refused(&trouble) => Ok(Err(trouble)),
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// Makes sure that the group is there. Answers how many entries it will not hand out.
+    async fn group(&self, connection: &mut MultiplexedConnection) -> Result<u64, Trouble> {
+        let names = &*self.0;
+        let kind = self.send(connection, redis::cmd("TYPE").arg(&names.lbs)).await?;
+        let kind = text(&kind).unwrap_or_default();
+        if kind != "stream" && kind != "none" {
+            return Err(Trouble {
+                kind: TroubleKind::WrongType,
+                message: format!("WRONGTYPE the key `{}` holds a {kind}, not a stream", names.lbs).into(),
+            });
+        }
+        let mut create = redis::cmd("XGROUP");
+        create.arg("CREATE").arg(&names.lbs).arg(&names.group).arg("0").arg("MKSTREAM");
+        match self.send(connection, &create).await {
+            Ok(_) => Ok(0),
+            Err(trouble) if trouble.message.starts_with("BUSYGROUP") => self.skipped(connection).await,
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// How many entries a group that was there already will not hand out: those that it counts as delivered, and that
+    /// are not pending. 0 where the server cannot tell (Redis before 7, or after deletions).
+    async fn skipped(&self, connection: &mut MultiplexedConnection) -> Result<u64, Trouble> {
+        let names = &*self.0;
+        let length = self.send(connection, redis::cmd("XLEN").arg(&names.lbs)).await?;
+        let groups = match self.send(connection, redis::cmd("XINFO").arg("GROUPS").arg(&names.lbs)).await {
+            Ok(groups) => list(groups).unwrap_or_default(),
+            Err(trouble) if trouble.kind == TroubleKind::Refused => return Ok(0),
+            Err(trouble) => return Err(trouble),
+        };
+        for group in groups.into_iter().filter_map(pairs) {
+            if field(&group, "name").and_then(bytes) != Some(names.group.as_bytes()) {
+                continue;
+            }
+            let pending = field(&group, "pending").and_then(number).unwrap_or(0);
+            if let Some(lag) = field(&group, "lag").and_then(number) {
+                return Ok(number(&length).unwrap_or(0).saturating_sub(pending).saturating_sub(lag));
+            }
+        }
+        Ok(0)
+    }
+
+    /// Makes sure that Redis announces expiries, or says why it does not.
+    async fn notifications(&self, connection: &mut MultiplexedConnection) -> Result<Result<(), Box<str>>, Trouble> {
+        const SETTING: &str = "notify-keyspace-events";
+        let set = match self.setting(connection, SETTING).await? {
+            Ok(flags) => match merge_flags(&flags) {
+                None => return Ok(Ok(())),
+                Some(merged) => {
+                    let mut cmd = redis::cmd("CONFIG");
+                    cmd.arg("SET").arg(SETTING).arg(merged);
+                    self.send(connection, &cmd).await.map(|_| ())
+                }
+            },
+            Err(trouble) => Err(trouble),
+        };
+        match set {
+            Ok(()) => Ok(Ok(())),
+            Err(trouble) if refused(&trouble) => Ok(Err(format!(
+                "expiry notifications cannot be switched on ({trouble}): orphans are found by looking; set the \
+                 server's {SETTING} to include K and x by hand"
+            )
+            .into())),
+            Err(trouble) => Err(trouble),
+        }
+    }
+}
+
+impl Names {
+    /// Whether all keys of the service share one slot of a cluster.
+    fn one_slot(&self) -> bool {
+        // In the plain layout nothing stands in front of the stream's name.
+        StreamName::new("x").is_ok_and(|name| {
+            let lease = self.keys.lease(&name, EntryId::default());
+            lease.split_once(LEASE_SEPARATOR).is_some_and(|(stream, _)| stream != "x") && !self.tag.is_empty()
+        })
+    }
+}
+
+/// Whether the server will not do this, whoever asks how often: no right, or no such command.
+fn refused(trouble: &Trouble) -> bool {
+    match trouble.kind {
+        TroubleKind::Refused => !trouble.message.starts_with("NOAUTH"),
+        TroubleKind::Other => true,
+        _ => false,
+    }
+}
+
+/// The flags of `notify-keyspace-events` that announce the expiry of keys by the key's channel, added to those that
+/// are set; `None` if they are. A flag is never dropped: others may need it. (Redis does not print `n` where `A` is
+/// set: then it cannot be kept.)
+pub(super) fn merge_flags(current: &str) -> Option<String> {
+    let (keyspace, expired) = (current.contains('K'), current.contains(['x', 'A']));
+    if keyspace && expired {
+        return None;
+    }
+    let mut merged = current.to_owned();
+    if !keyspace {
+        merged.push('K');
+    }
+    if !expired {
+        merged.push('x');
+    }
+    Some(merged)
+}
+
+/// Whether these flags announce the expiry of keys by the key's channel.
+pub(super) fn announces_expiry(flags: &str) -> bool {
+    merge_flags(flags).is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_added_and_never_dropped() {
+        for (current, merged) in [
+            ("", Some("Kx")),
+            ("xE", Some("xEK")),
+            ("gE", Some("gEKx")),
+            ("AE", Some("AEK")),
+            ("K", Some("Kx")),
+            ("g$lshzxetdmnE", Some("g$lshzxetdmnEK")),
+            ("xKE", None),
+            ("AK", None),
+            ("xK", None),
+        ] {
+            assert_eq!(merge_flags(current).as_deref(), merged, "{current}");
+            assert!(announces_expiry(merged.unwrap_or(current)));
+        }
+    }
+
+    #[test]
+    fn info_is_read_line_by_line() {
+        let info = Info(
+            "# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:9.1.2\r\nrun_id:ab\r\n\
+             # Replication\r\nrole:master\r\nmaster_replid:cd\r\nmaster_replid2:ef\r\nmaxmemory_policy:allkeys-lru\r\n"
+                .to_owned(),
+        );
+        assert_eq!(info.identity(), "ab:cd");
+        assert_eq!(info.version(), "valkey 9.1.2");
+        assert!(!info.too_old());
+        assert_eq!(info.warnings().len(), 1);
+        for (version, old) in [("5.0.7", true), ("6.0.16", true), ("6.2.0", false), ("7.0.15", false), ("odd", false)] {
+            assert_eq!(Info(format!("redis_version:{version}")).too_old(), old, "{version}");
+        }
+        assert_eq!(Info(String::new()).identity(), "");
+    }
+}

@@ -1,0 +1,89 @@
+//! Look for orphans, and what keeps the group clean.
+
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use streamkeeper_core::{
+    id::EntryId,
+    streams::call::{Answer, Idle},
+    trouble::Trouble,
+};
+
+use super::{
+    Calls, entry_text, millis,
+    script::{Lazy, script},
+    start,
+    value::{entry_id, list, number, odd, text, utf8},
+};
+
+static REAP: Lazy = script!("reap.lua");
+static BURY: Lazy = script!(prelude + "bury.lua");
+static FORGET: Lazy = script!("forget.lua");
+static CLEAN: Lazy = script!("clean.lua");
+
+impl Calls {
+    pub(super) async fn reap(
+        &self,
+        connection: &mut MultiplexedConnection,
+        after: Option<EntryId>,
+        count: usize,
+    ) -> Result<Answer, Trouble> {
+        let names = &*self.0;
+        let (ttl, interval) = (names.config.lease_ttl, names.config.reap_interval);
+        // Long enough for three looks, and short, since for so long nobody looks when the reaper has died.
+        let hold = (ttl / 2).min(Duration::from_secs(1)).max(interval * 3);
+        let mut cmd = REAP.invoke(2, 6, 256);
+        cmd.arg(&names.reaper).arg(&names.lbs).arg(&names.process).arg(millis(hold));
+        cmd.arg(&names.group).arg(millis(ttl)).arg(start(after)).arg(count);
+        let value = self.run(connection, &REAP, cmd).await?;
+        let parts = list(value).ok_or_else(|| Trouble::other("reap: Redis answered no list"))?;
+        let first = parts.first().ok_or_else(|| Trouble::other("reap: Redis answered an empty list"))?;
+        if let Some(left) = utf8(first).and_then(|text| text.strip_prefix("is ")?.parse().ok()) {
+            return Ok(Answer::ReaperIs(Duration::from_millis(left)));
+        }
+        let announced = number(first).ok_or_else(|| odd("reap", first))?;
+        let one = |pair: &[redis::Value]| {
+            Some(Idle { entry: entry_id(pair.first()?)?, idle: Duration::from_millis(number(pair.get(1)?)?) })
+        };
+        let idle: Option<Vec<_>> = parts[1..].chunks(2).map(one).collect();
+        Ok(Answer::Reaped { idle: idle.ok_or_else(|| Trouble::other("reap: no idle entry"))?, announced })
+    }
+
+    pub(super) async fn bury(
+        &self,
+        connection: &mut MultiplexedConnection,
+        entry: EntryId,
+        error: &str,
+    ) -> Result<bool, Trouble> {
+        let (names, mut buffer) = (&*self.0, String::new());
+        let mut cmd = BURY.invoke(2, 4, 256 + error.len());
+        cmd.arg(&names.lbs).arg(&names.dead);
+        cmd.arg(&names.group).arg(names.cap()).arg(entry_text(&mut buffer, entry)).arg(error);
+        let value = self.run(connection, &BURY, cmd).await?;
+        number(&value).map(|n| n == 1).ok_or_else(|| odd("bury", &value))
+    }
+
+    pub(super) async fn forget(
+        &self,
+        connection: &mut MultiplexedConnection,
+        entries: &[EntryId],
+        idle: Duration,
+    ) -> Result<Vec<EntryId>, Trouble> {
+        let (names, mut buffer) = (&*self.0, String::new());
+        let mut cmd = FORGET.invoke(1, 2 + entries.len(), 128 + 32 * entries.len());
+        cmd.arg(&names.lbs).arg(&names.group).arg(millis(idle));
+        for entry in entries {
+            cmd.arg(entry_text(&mut buffer, *entry));
+        }
+        let ids = list(self.run(connection, &FORGET, cmd).await?).unwrap_or_default();
+        ids.iter().map(|id| entry_id(id).ok_or_else(|| odd("forget", id))).collect()
+    }
+
+    pub(super) async fn clean(&self, connection: &mut MultiplexedConnection) -> Result<Vec<Box<str>>, Trouble> {
+        let names = &*self.0;
+        let mut cmd = CLEAN.invoke(1, 2, 128);
+        cmd.arg(&names.lbs).arg(&names.group).arg(names.consumer.as_str());
+        let deleted = list(self.run(connection, &CLEAN, cmd).await?).unwrap_or_default();
+        deleted.iter().map(|name| text(name).map(|t| t.into()).ok_or_else(|| odd("clean", name))).collect()
+    }
+}

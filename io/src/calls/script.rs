@@ -1,0 +1,66 @@
+//! Lua scripts: sent by their hash, and in full only where Redis does not know them.
+
+use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value, aio::MultiplexedConnection};
+
+/// One file of `lua/`, with the prelude in front where it needs it.
+pub(super) struct Script {
+    body: &'static str,
+    hash: String,
+}
+
+/// A [`Script`] that is made when it is first used.
+pub(super) type Lazy = std::sync::LazyLock<Script>;
+
+macro_rules! script {
+    (prelude + $file:literal) => {
+        $crate::calls::script::Lazy::new(|| {
+            $crate::calls::script::Script::new(concat!(
+                include_str!("../lua/prelude.lua"),
+                include_str!(concat!("../lua/", $file))
+            ))
+        })
+    };
+    ($file:literal) => {
+        $crate::calls::script::Lazy::new(|| $crate::calls::script::Script::new(include_str!(concat!("../lua/", $file))))
+    };
+}
+pub(super) use script;
+
+impl Script {
+    pub(super) fn new(body: &'static str) -> Script {
+        Script { body, hash: redis::Script::new(body).get_hash().to_owned() }
+    }
+
+    /// The beginning of an invocation with that many keys. Keys and arguments follow.
+    pub(super) fn invoke(&self, keys: usize, arguments: usize, bytes: usize) -> Cmd {
+        let mut cmd = Cmd::with_capacity(3 + keys + arguments, 64 + bytes);
+        cmd.arg("EVALSHA").arg(&self.hash).arg(keys);
+        cmd
+    }
+
+    /// Runs an invocation.
+    pub(super) async fn run(&self, connection: &mut MultiplexedConnection, cmd: Cmd) -> Result<Value, RedisError> {
+        match send(connection, &cmd).await {
+            Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                // EVAL at once, and not SCRIPT LOAD first: between two commands lies another chance of a failover.
+                let mut full = Cmd::new();
+                full.arg("EVAL").arg(self.body);
+                for argument in cmd.args_iter().skip(2) {
+                    if let redis::Arg::Simple(bytes) = argument {
+                        full.arg(bytes);
+                    }
+                }
+                send(connection, &full).await
+            }
+            result => result,
+        }
+    }
+}
+
+/// Sends one command; an error that Redis answers is an error.
+pub(super) async fn send(connection: &mut MultiplexedConnection, cmd: &Cmd) -> Result<Value, RedisError> {
+    match connection.send_packed_command(cmd).await? {
+        Value::ServerError(error) => Err(error.into()),
+        value => Ok(value),
+    }
+}

@@ -1,0 +1,217 @@
+//! How a service stands: what an operator asks first.
+
+use std::time::Duration;
+
+use redis::{Value, aio::MultiplexedConnection};
+use streamkeeper_core::{
+    announcement::Announcement,
+    id::{EntryId, StreamName},
+    streams::call::Delivery,
+    trouble::{Trouble, TroubleKind},
+};
+
+use super::{
+    Calls, millis,
+    prepare::announces_expiry,
+    value::{delivery, entry_id, field, list, number, pairs, text},
+};
+
+/// How a service stands, and what of the server weakens a promise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// Announcements that nobody has finished.
+    pub announced: u64,
+    /// The consumers of the group.
+    pub consumers: Vec<Owner>,
+    /// Announcements that were handed out, and that nobody has kept for longer than a ttl; at most 1,000 are listed.
+    pub orphans: Vec<Orphan>,
+    /// Announcements that were set aside.
+    pub set_aside: u64,
+    /// Who looks for orphans.
+    pub reaper: Option<Box<str>>,
+    /// The fleet has settled on this server; `false` during the wait after a restart or failover.
+    pub settled: bool,
+    /// The longest ttl in use.
+    pub longest_ttl: Duration,
+    /// The server's version, such as `7.0.15`.
+    pub version: Box<str>,
+    /// `master` or `slave`.
+    pub role: Box<str>,
+    /// Whether it belongs to a cluster.
+    pub cluster: bool,
+    /// Its `maxmemory-policy`.
+    pub maxmemory_policy: Box<str>,
+    /// Whether it writes an append-only file.
+    pub append_only: bool,
+    /// Its `notify-keyspace-events`, if it may be asked.
+    pub notify_flags: Option<Box<str>>,
+    /// What weakens a promise, in words.
+    pub warnings: Vec<Box<str>>,
+}
+
+/// A consumer of the group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Owner {
+    /// Its name.
+    pub consumer: Box<str>,
+    /// How many announcements are pending under its name: what it owns, and what it has been handed and not yet owns.
+    pub pending: u64,
+    /// How long ago it was heard of.
+    pub idle: Duration,
+}
+
+/// An announcement without a live owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Orphan {
+    /// The announcement.
+    pub entry: EntryId,
+    /// The stream, if it can be read.
+    pub stream: Option<StreamName>,
+    /// How long nobody has touched it.
+    pub idle: Duration,
+}
+
+/// How many orphans are listed.
+const ORPHANS: usize = 1_000;
+
+impl Calls {
+    /// How the service stands.
+    pub(crate) async fn status(&self, connection: &mut MultiplexedConnection) -> Result<Status, Trouble> {
+        let result = self.ask_status(connection).await;
+        result.map_err(|trouble| super::troubles::advise(trouble, &self.0.keys))
+    }
+
+    async fn ask_status(&self, connection: &mut MultiplexedConnection) -> Result<Status, Trouble> {
+        let names = &*self.0;
+        let announced = self.send(connection, redis::cmd("XLEN").arg(&names.lbs)).await?;
+        let set_aside = self.send(connection, redis::cmd("XLEN").arg(&names.dead)).await?;
+        let reaper = self.send(connection, redis::cmd("GET").arg(&names.reaper)).await?;
+        let mut hmget = redis::cmd("HMGET");
+        hmget.arg(&names.epoch).arg("id").arg("ttl");
+        let epoch = list(self.send(connection, &hmget).await?).unwrap_or_default();
+        let settled = epoch.first().and_then(text).is_some_and(|id| !id.starts_with("wait:"));
+        let longest = epoch.get(1).and_then(number).map(Duration::from_millis).unwrap_or_default();
+        let longest_ttl = longest.max(names.config.lease_ttl);
+        let mut status = Status {
+            announced: number(&announced).unwrap_or(0),
+            consumers: self.consumers(connection).await?,
+            orphans: self.orphans(connection, longest_ttl).await?,
+            set_aside: number(&set_aside).unwrap_or(0),
+            reaper: text(&reaper).map(|name| name.split('#').next().unwrap_or_default().into()),
+            settled,
+            longest_ttl,
+            version: "unknown".into(),
+            role: "unknown".into(),
+            cluster: false,
+            maxmemory_policy: "unknown".into(),
+            append_only: false,
+            notify_flags: None,
+            warnings: Vec::new(),
+        };
+        match self.info(connection).await? {
+            Some(info) => {
+                let get = |name| Box::<str>::from(info.get(name).unwrap_or("unknown"));
+                status.version = info.version().into();
+                status.role = get("role");
+                status.cluster = info.get("cluster_enabled") == Some("1");
+                status.maxmemory_policy = get("maxmemory_policy");
+                status.append_only = info.get("aof_enabled") == Some("1");
+                status.warnings.extend(info.warnings());
+                status.warnings.extend(self.persistence(connection, &info).await?);
+            }
+            None => status.warnings.push("INFO is refused: the server's settings are unknown".into()),
+        }
+        match self.setting(connection, "notify-keyspace-events").await? {
+            Ok(flags) => {
+                if !announces_expiry(&flags) {
+                    status.warnings.push(
+                        format!("notify-keyspace-events is `{flags}`, without K or x: orphans are found by looking")
+                            .into(),
+                    );
+                }
+                status.notify_flags = Some(flags.into());
+            }
+            Err(trouble) => status.warnings.push(format!("notify-keyspace-events cannot be read ({trouble})").into()),
+        }
+        Ok(status)
+    }
+
+    async fn consumers(&self, connection: &mut MultiplexedConnection) -> Result<Vec<Owner>, Trouble> {
+        let mut cmd = redis::cmd("XINFO");
+        cmd.arg("CONSUMERS").arg(&self.0.lbs).arg(&self.0.group);
+        let consumers = match self.send(connection, &cmd).await {
+            Ok(value) => list(value).unwrap_or_default(),
+            // A service that nobody has used yet.
+            Err(trouble) if trouble.kind == TroubleKind::GroupLost => Vec::new(),
+            Err(trouble) => return Err(trouble),
+        };
+        let one = |value| {
+            let about = pairs(value)?;
+            Some(Owner {
+                consumer: text(field(&about, "name")?)?.into(),
+                pending: number(field(&about, "pending")?)?,
+                idle: Duration::from_millis(number(field(&about, "idle")?)?),
+            })
+        };
+        Ok(consumers.into_iter().filter_map(one).collect())
+    }
+
+    async fn orphans(&self, connection: &mut MultiplexedConnection, ttl: Duration) -> Result<Vec<Orphan>, Trouble> {
+        let names = &*self.0;
+        let mut cmd = redis::cmd("XPENDING");
+        cmd.arg(&names.lbs).arg(&names.group).arg("IDLE").arg(millis(ttl)).arg("-").arg("+").arg(ORPHANS);
+        let pending = match self.send(connection, &cmd).await {
+            Ok(value) => list(value).unwrap_or_default(),
+            Err(trouble) if trouble.kind == TroubleKind::GroupLost => Vec::new(),
+            Err(trouble) => return Err(trouble),
+        };
+        let one = |value: Value| {
+            let parts = list(value)?;
+            Some((entry_id(parts.first()?)?, Duration::from_millis(number(parts.get(2)?)?)))
+        };
+        let idle: Vec<_> = pending.into_iter().filter_map(one).collect();
+        let mut ranges = redis::pipe();
+        for (entry, _) in &idle {
+            ranges.cmd("XRANGE").arg(&names.lbs).arg(entry.to_string()).arg(entry.to_string());
+        }
+        let payloads = self.pipeline(connection, &ranges).await?;
+        let mut orphans: Vec<_> = idle
+            .into_iter()
+            .zip(payloads)
+            .map(|((entry, idle), found)| Orphan { entry, stream: stream_of(found), idle })
+            .collect();
+        // Go peers do not keep their entries fresh: those whose lease stands are owned.
+        let (mut exists, mut buffer) = (redis::pipe(), String::new());
+        for orphan in &orphans {
+            match &orphan.stream {
+                Some(stream) => exists.cmd("EXISTS").arg(names.lease(&mut buffer, stream, orphan.entry)),
+                None => exists.cmd("ECHO").arg("0"),
+            };
+        }
+        let mut owned = self.pipeline(connection, &exists).await?.into_iter();
+        orphans.retain(|_| owned.next().as_ref().and_then(number) != Some(1));
+        Ok(orphans)
+    }
+
+    async fn pipeline(
+        &self,
+        connection: &mut MultiplexedConnection,
+        pipe: &redis::Pipeline,
+    ) -> Result<Vec<Value>, Trouble> {
+        if pipe.is_empty() {
+            return Ok(Vec::new());
+        }
+        connection.send_packed_commands(pipe, 0, pipe.len()).await.map_err(|e| super::trouble(&e))
+    }
+}
+
+/// The stream that the first entry of a range names.
+fn stream_of(range: Value) -> Option<StreamName> {
+    let Delivery { fields, .. } = delivery(list(range)?.into_iter().next()?)?;
+    let fields = fields?;
+    let announcement = Announcement::parse(fields.iter().map(|(name, value)| (&**name, &**value)));
+    announcement.ok().map(|announcement| announcement.stream)
+}

@@ -1,0 +1,69 @@
+//! A redis-server process on a unix socket in a directory of its own; it ends with the test.
+
+use std::{
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use redis::{AsyncConnectionConfig, ProtocolVersion, RedisConnectionInfo, aio::MultiplexedConnection};
+use tokio::net::UnixStream;
+
+pub(super) struct Redis {
+    child: Child,
+    directory: PathBuf,
+}
+
+static SERVERS: AtomicU32 = AtomicU32::new(0);
+
+impl Redis {
+    /// Starts a server. A test without one fails; it is never skipped.
+    pub(super) async fn start(arguments: &[&str]) -> Redis {
+        let number = SERVERS.fetch_add(1, Ordering::Relaxed);
+        let directory = std::env::temp_dir().join(format!("streamkeeper-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let binary = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
+        let child = Command::new(&binary)
+            .args(["--port", "0", "--save", "", "--unixsocket", "s", "--dir", "."])
+            .args(arguments)
+            .current_dir(&directory)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|e| panic!("{binary} cannot be started: {e}"));
+        let redis = Redis { child, directory };
+        for _ in 0..500 {
+            if UnixStream::connect(redis.socket()).await.is_ok() {
+                return redis;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{binary} did not come up within 5 s");
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.join("s")
+    }
+
+    pub(super) async fn connect(&self, resp3: bool) -> MultiplexedConnection {
+        self.login(resp3, RedisConnectionInfo::default()).await
+    }
+
+    pub(super) async fn login(&self, resp3: bool, info: RedisConnectionInfo) -> MultiplexedConnection {
+        let stream = UnixStream::connect(self.socket()).await.unwrap();
+        let protocol = if resp3 { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 };
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(10)));
+        let (connection, driver) =
+            MultiplexedConnection::new_with_config(&info.set_protocol(protocol), stream, config).await.unwrap();
+        tokio::task::spawn_local(driver);
+        connection
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}

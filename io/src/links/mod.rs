@@ -1,0 +1,143 @@
+//! The machine's three connections: made when it says so, watched, and heard.
+//!
+//! Nothing is decided here: a connection that cannot be made or breaks is a fact for the machine, which says when to
+//! try again.
+
+pub(crate) mod connect;
+pub(crate) mod open;
+pub(crate) mod push;
+pub(crate) mod tcp;
+pub(crate) mod tls;
+pub(crate) mod url;
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures::{FutureExt, future::BoxFuture};
+use redis::aio::MultiplexedConnection;
+use streamkeeper_core::{
+    config::Config,
+    keys::Keys,
+    streams::{Event, Link},
+    trouble::Trouble,
+};
+use tokio::sync::mpsc;
+
+use self::{
+    connect::Connect,
+    open::{Connection, Opening},
+    push::Push,
+};
+use crate::metrics::Meters;
+
+/// Which connection of a link: an old one's end is not the new one's.
+type Generation = u64;
+
+/// The three connections.
+pub(crate) struct Links {
+    opening: Opening,
+    slots: [Slot; 3],
+    ended: mpsc::UnboundedSender<(Link, Generation)>,
+    ends: mpsc::UnboundedReceiver<(Link, Generation)>,
+    pushes: mpsc::Receiver<Push>,
+}
+
+#[derive(Default)]
+struct Slot {
+    generation: Generation,
+    connecting: Option<BoxFuture<'static, Result<Connection, Trouble>>>,
+    connection: Option<Connection>,
+}
+
+const LINKS: [Link; 3] = [Link::Commands, Link::Reader, Link::Subscriber];
+
+impl Links {
+    pub(crate) fn new(
+        connect: Arc<dyn Connect>,
+        keys: &Keys,
+        config: &Config,
+        push_buffer: usize,
+        meters: Arc<Meters>,
+    ) -> Links {
+        let (sender, pushes) = push::channel(push_buffer, &connect.login(), keys, meters);
+        let (ended, ends) = mpsc::unbounded_channel();
+        Links {
+            opening: Opening::new(connect, keys, config, sender),
+            slots: Default::default(),
+            ended,
+            ends,
+            pushes,
+        }
+    }
+
+    /// Makes a connection, in place of the one that is there or under way.
+    pub(crate) fn connect(&mut self, link: Link) {
+        let slot = self.drop_connection(link);
+        let generation = slot.generation;
+        let tell = self.ended.clone();
+        let ended = move || {
+            let _ = tell.send((link, generation));
+        };
+        let connecting = self.opening.open(link, ended);
+        self.slots[link as usize].connecting = Some(connecting);
+    }
+
+    /// Drops the connection, and with it every call on it.
+    pub(crate) fn disconnect(&mut self, link: Link) {
+        self.drop_connection(link);
+    }
+
+    fn drop_connection(&mut self, link: Link) -> &mut Slot {
+        let slot = &mut self.slots[link as usize];
+        *slot = Slot { generation: slot.generation + 1, ..Slot::default() };
+        slot
+    }
+
+    /// A handle on the connection, if it is there.
+    pub(crate) fn get(&self, link: Link) -> Option<MultiplexedConnection> {
+        self.slots[link as usize].connection.as_ref().map(Connection::handle)
+    }
+
+    /// The server answered that it is not the one to talk to.
+    pub(crate) fn wrong_server(&self) {
+        self.opening.wrong_server();
+    }
+
+    /// The next fact about the connections: made, not made, broken, or a message that was pushed. Cancel safe.
+    pub(crate) async fn next(&mut self) -> Event {
+        std::future::poll_fn(|context| self.poll_next(context)).await
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Event> {
+        for link in LINKS {
+            let slot = &mut self.slots[link as usize];
+            if let Some(connecting) = &mut slot.connecting
+                && let Poll::Ready(made) = connecting.poll_unpin(context)
+            {
+                slot.connecting = None;
+                return Poll::Ready(match made {
+                    Ok(connection) => {
+                        slot.connection = Some(connection);
+                        Event::Connected(link)
+                    }
+                    Err(trouble) => Event::Disconnected(link, trouble),
+                });
+            }
+        }
+        while let Poll::Ready(Some((link, generation))) = self.ends.poll_recv(context) {
+            let slot = &mut self.slots[link as usize];
+            // While it is still being made, its own error tells the same, and more.
+            if slot.generation == generation && slot.connection.take().is_some() {
+                return Poll::Ready(Event::Disconnected(link, Trouble::connection("the server closed the connection")));
+            }
+        }
+        match Pin::new(&mut self.pushes).poll_recv(context) {
+            Poll::Ready(Some(Push::Expired(key))) => Poll::Ready(Event::KeyExpired(key)),
+            Poll::Ready(Some(Push::Doorbell(text))) => Poll::Ready(Event::Doorbell(text)),
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! How one connection is made: bytes, handshake, subscriptions, all within one time limit.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::future::{AbortHandle, BoxFuture, abortable};
+use redis::{
+    AsyncConnectionConfig, ErrorKind, ProtocolVersion, RedisConnectionInfo, RedisError, aio::MultiplexedConnection,
+};
+use streamkeeper_core::{
+    config::Config,
+    keys::Keys,
+    streams::Link,
+    trouble::{Trouble, TroubleKind},
+};
+
+use super::{connect::Connect, push::PushSender};
+
+/// A connection, and with it the task that moves its bytes: it ends with this value, not with the last answer.
+pub(crate) struct Connection {
+    redis: MultiplexedConnection,
+    bytes: AbortHandle,
+}
+
+impl Connection {
+    pub(crate) fn handle(&self) -> MultiplexedConnection {
+        self.redis.clone()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.bytes.abort();
+    }
+}
+
+/// What is needed to make connections.
+#[derive(Clone)]
+pub(crate) struct Opening {
+    connect: Arc<dyn Connect>,
+    call_timeout: Duration,
+    block: Duration,
+    expiry_pattern: String,
+    doorbell: String,
+    pushes: PushSender,
+    warned: Arc<AtomicBool>,
+}
+
+impl Opening {
+    pub(crate) fn new(connect: Arc<dyn Connect>, keys: &Keys, config: &Config, pushes: PushSender) -> Opening {
+        Opening {
+            call_timeout: config.call_timeout,
+            block: config.block(),
+            expiry_pattern: Keys::expiry_pattern(connect.login().db()),
+            doorbell: keys.orphans(),
+            pushes,
+            warned: Arc::default(),
+            connect,
+        }
+    }
+
+    pub(crate) fn wrong_server(&self) {
+        self.connect.wrong_server();
+    }
+
+    /// Makes the connection of a link. `ended` is called when it breaks.
+    pub(crate) fn open(
+        &self,
+        link: Link,
+        ended: impl FnOnce() + Send + 'static,
+    ) -> BoxFuture<'static, Result<Connection, Trouble>> {
+        let this = self.clone();
+        Box::pin(async move {
+            let limit = this.call_timeout;
+            let made = tokio::time::timeout(limit, this.make(link, ended)).await;
+            made.unwrap_or_else(|_| {
+                Err(Trouble::connection(format!("{}: no connection within {limit:?}", this.connect.describe())))
+            })
+        })
+    }
+
+    async fn make(&self, link: Link, ended: impl FnOnce() + Send + 'static) -> Result<Connection, Trouble> {
+        let settings = AsyncConnectionConfig::new();
+        let mut connection = match link {
+            Link::Commands => {
+                let settings = settings.set_response_timeout(Some(self.call_timeout));
+                self.handshake(link, ProtocolVersion::RESP2, settings, ended).await?
+            }
+            Link::Reader => {
+                let settings = settings.set_response_timeout(Some(self.block + self.call_timeout));
+                self.handshake(link, ProtocolVersion::RESP2, settings, ended).await?
+            }
+            Link::Subscriber => {
+                let pushes = self.pushes.clone();
+                let settings = settings.set_response_timeout(Some(self.call_timeout));
+                let settings = settings.set_push_sender(move |push| pushes.send(push));
+                self.handshake(link, ProtocolVersion::RESP3, settings, ended).await?
+            }
+        };
+        if link == Link::Subscriber {
+            self.subscribe(&mut connection.redis).await?;
+        }
+        Ok(connection)
+    }
+
+    async fn handshake(
+        &self,
+        link: Link,
+        protocol: ProtocolVersion,
+        settings: AsyncConnectionConfig,
+        ended: impl FnOnce() + Send + 'static,
+    ) -> Result<Connection, Trouble> {
+        shake_hands(&*self.connect, link, protocol, settings, ended).await
+    }
+
+    /// Subscribes to expiry notifications and to the doorbell. Without the right to, the reaper still finds orphans.
+    async fn subscribe(&self, redis: &mut MultiplexedConnection) -> Result<(), Trouble> {
+        let pattern = self.tolerate(&self.expiry_pattern, redis.psubscribe(&self.expiry_pattern).await)?;
+        let doorbell = self.tolerate(&self.doorbell, redis.subscribe(&self.doorbell).await)?;
+        let all = pattern && doorbell;
+        if !all && !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                pattern = %self.expiry_pattern, channel = %self.doorbell,
+                "the user may not subscribe to all of these: takeovers wait for the reaper; see docs/operations.md",
+            );
+        }
+        Ok(())
+    }
+
+    fn tolerate(&self, what: &str, subscribed: Result<(), RedisError>) -> Result<bool, Trouble> {
+        match subscribed.map_err(|e| crate::calls::trouble(&e)) {
+            Ok(()) => Ok(true),
+            Err(trouble) if trouble.kind == TroubleKind::Refused => {
+                tracing::debug!(channel = what, %trouble, "not subscribed");
+                Ok(false)
+            }
+            Err(trouble) => Err(trouble),
+        }
+    }
+}
+
+/// Opens bytes, introduces us to the server, and lets the connection run.
+pub(crate) async fn shake_hands(
+    connect: &dyn Connect,
+    link: Link,
+    protocol: ProtocolVersion,
+    settings: AsyncConnectionConfig,
+    ended: impl FnOnce() + Send + 'static,
+) -> Result<Connection, Trouble> {
+    let bytes = connect.open(link).await.map_err(|e| unreachable_server(connect, &e))?;
+    let login = introduce(connect.login(), protocol);
+    let made = MultiplexedConnection::new_with_config(&login, bytes, settings).await;
+    let (redis, running) = made.map_err(|e| handshake_trouble(&e))?;
+    let (running, abort) = abortable(running);
+    connect.spawn(Box::pin(async move {
+        if running.await.is_ok() {
+            ended();
+        }
+    }));
+    Ok(Connection { redis, bytes: abort })
+}
+
+fn introduce(login: RedisConnectionInfo, protocol: ProtocolVersion) -> RedisConnectionInfo {
+    login.set_protocol(protocol).set_lib_name("streamkeeper", env!("CARGO_PKG_VERSION"))
+}
+
+fn unreachable_server(connect: &dyn Connect, error: &io::Error) -> Trouble {
+    let (server, error) = (connect.describe(), error.to_string());
+    if error.contains(&server) { Trouble::connection(error) } else { Trouble::connection(format!("{server}: {error}")) }
+}
+
+/// The redis crate has an error of its own for a password that was not accepted.
+fn handshake_trouble(error: &RedisError) -> Trouble {
+    match error.kind() {
+        ErrorKind::AuthenticationFailed => Trouble {
+            kind: TroubleKind::Refused,
+            message: format!("WRONGPASS {error}: check user and password in the URL").into(),
+        },
+        _ => crate::calls::trouble(error),
+    }
+}

@@ -1,0 +1,27 @@
+-- Looks for orphans (DESIGN 5.4). Guarantees: one consumer of the fleet does, for as long as it keeps asking; it is
+-- told what has been idle for a ttl. Being the reaper is only a courtesy: where it cannot be written down (out of
+-- memory, a key of a wrong type), everybody looks.
+-- KEYS: reaper lbs. ARGV: this reaper's name, how long it stays reaper in ms, group, ttl in ms, start, count.
+-- Reply: `{is <ms>}`, or announcements in all, then entry and idle time in ms by turns.
+local reaper, lbs = KEYS[1], KEYS[2]
+local me, hold = ARGV[1], ARGV[2]
+
+local holder = redis.pcall('GET', reaper)
+if holder == me then
+  redis.call('PEXPIRE', reaper, hold)
+elseif type(holder) == 'string' then
+  local left = redis.call('PTTL', reaper)
+  if left >= 0 then return {'is ' .. string.format('%.0f', left)} end
+  redis.pcall('SET', reaper, me, 'PX', hold)
+else
+  redis.pcall('SET', reaper, me, 'PX', hold, 'NX')
+end
+
+local out = {redis.call('XLEN', lbs)}
+local idle = redis.pcall('XPENDING', lbs, ARGV[3], 'IDLE', ARGV[4], ARGV[5], '+', ARGV[6])
+if idle.err then return idle end
+for _, p in ipairs(idle) do
+  out[#out + 1] = p[1]
+  out[#out + 1] = p[3]
+end
+return out

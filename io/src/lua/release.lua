@@ -1,0 +1,74 @@
+-- Gives streams back, unfinished (DESIGN 5.6). Guarantees:
+--  * only the owner gives back, or the owner whose lease has lapsed while nobody has owned the stream since;
+--  * afterwards anybody may claim at once, Go peers included: the entry counts as idle for an hour, the lease expires
+--    (and is announced) in a millisecond, the record says released;
+--  * a failed handler's pause and count stand in the record; if it failed too often, the stream stands in S-dead;
+--  * it works when Redis is out of memory; asked again, it answers the same (`fenced` once set aside).
+-- KEYS: lbs fences dead, then the leases.
+-- ARGV: group, consumer, cap of S-dead or '', then for each lease: entry, stream, value, failures or '' (no failure),
+--       pause in ms, 1 to set it aside, error.
+-- Reply: for each `released`, `aside`, `fenced` or `broken <error>`.
+local lbs, fences, dead = KEYS[1], KEYS[2], KEYS[3]
+local group, me, cap = ARGV[1], ARGV[2], ARGV[3]
+local now = math.floor(clock() / 1000)
+
+local function give_back(lease, held, item, record, p)
+  if p and p[2] == me or held then
+    -- First of all writes: it takes no memory, and Redis does not stop a script that has begun to write.
+    redis.pcall('XCLAIM', lbs, group, me, 0, item.entry, 'IDLE', 3600000, 'JUSTID')
+  end
+  if not record and item.failures then
+    record = {token = 0, entry = item.entry, ttl = 0, gained = now, takeovers = 0, failures = 0, value = item.value}
+  end
+  if record and record.value == item.value and record.entry == item.entry then
+    record.released, record.takeovers, record.not_before = true, 0, 0
+    if item.failures then
+      record.failures, record.not_before = item.failures, now + item.pause
+    end
+    redis.pcall('HSET', fences, item.stream, write_record(record))
+  end
+  if held then redis.call('PEXPIRE', lease, 1) end
+  return 'released'
+end
+
+local function judge(lease, item)
+  local holder = redis.pcall('GET', lease)
+  if type(holder) == 'table' then return 'broken ' .. holder.err end
+  local record, err = fence(fences, item.stream)
+  if err then return err end
+  local held = holder == item.value
+  local last = record and record.entry == item.entry and record.value == item.value
+  if not held and (holder or not last) then return 'fenced' end
+  if last and record.released then return 'released' end
+  local p = pending(lbs, group, item.entry)
+  local there = redis.pcall('XRANGE', lbs, item.entry, item.entry)
+  if not there.err and not there[1] then
+    -- The entry is gone: nothing is left to give back.
+    if held then redis.call('DEL', lease) end
+    if last then redis.call('HDEL', fences, item.stream) end
+    return 'released'
+  end
+  if item.aside and p and (held or p[2] == me) and there[1] then
+    redis.pcall('XCLAIM', lbs, group, me, 0, item.entry, 'JUSTID')
+    err = set_aside({
+      lbs = lbs, group = group, dead = dead, cap = cap, entry = item.entry, stream = item.stream, reason = 'failed',
+      error = item.error, consumer = me, takeovers = record and record.takeovers or 0, failures = item.failures,
+      deliveries = p[4], at_ms = now, fields = there[1][2],
+    })
+    if err then return 'broken ' .. err.err end
+    if held then redis.call('DEL', lease) end
+    if last then redis.call('HDEL', fences, item.stream) end
+    return 'aside'
+  end
+  return give_back(lease, held, item, record, p)
+end
+
+local out = {}
+for i = 1, #KEYS - 3 do
+  local at = 7 * i - 4
+  out[i] = judge(KEYS[i + 3], {
+    entry = ARGV[at + 1], stream = ARGV[at + 2], value = ARGV[at + 3], failures = tonumber(ARGV[at + 4]),
+    pause = tonumber(ARGV[at + 5]), aside = ARGV[at + 6] == '1', error = ARGV[at + 7],
+  })
+end
+return out

@@ -1,0 +1,112 @@
+-- Keeps a batch of leases (DESIGN 5.3). Guarantees:
+--  * a lease that is still this ownership's lives for a ttl from now, and its entry is pending under this consumer and
+--    fresh: idle time is the time since the owner's last heartbeat;
+--  * a lease that has lapsed, or is somebody else's, is not touched;
+--  * only during the wait that the caller names (5.8), a lease that is gone from a server that forgot it is created
+--    again, unless the stream's record shows a later or another ownership;
+--  * it works when Redis is out of memory, and when the group is gone.
+-- KEYS: lbs fences epoch token, then the leases.
+-- ARGV: group, consumer, ttl in ms, the wait during which to create again or '', then for each lease: entry, value,
+--       `<token> <stream>`.
+-- Reply: what became of the group (`` or an error), then only the exceptions, `<index from 0> <what>`: `lost
+--        [<holder>]`, `back`, `recreated`, `gone`, `broken <error>`.
+local lbs, fences, epoch, tokens = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local group, me, ttl, wait = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local out, kept, places = {''}, {}, {}
+
+local function except(i, what)
+  out[#out + 1] = whole(i - 1) .. ' ' .. what
+end
+
+local function about(i)
+  local token, stream = string.match(ARGV[3 * i + 4], '^(%d+) (.*)$')
+  return tonumber(token), stream
+end
+
+local function keep(i)
+  kept[#kept + 1] = ARGV[3 * i + 2]
+  places[#places + 1] = i
+end
+
+local waiting = wait ~= '' and redis.call('HGET', epoch, 'id') == wait
+
+-- Creates a forgotten lease again. Answers what became of it.
+local function recreate(i, lease, entry, value)
+  local token, stream = about(i)
+  local record, err = fence(fences, stream)
+  if err then return err end
+  if record and record.token >= token and (record.value ~= value or record.entry ~= entry or record.released) then
+    return 'lost'
+  end
+  local p, lost = pending(lbs, group, entry)
+  if lost or not p or p[2] ~= me then return 'lost' end
+  if not record or record.token ~= token then
+    record = {
+      token = token, entry = entry, ttl = tonumber(ttl), gained = math.floor(clock() / 1000), released = false,
+      takeovers = record and record.takeovers or 0, failures = record and record.failures or 0, not_before = 0,
+      value = value,
+    }
+  end
+  local highest = tonumber(redis.call('GET', tokens) or 0) or 0
+  local set = redis.pcall('SET', tokens, whole(math.max(highest, token)))
+  if set.err then return 'broken ' .. set.err end
+  redis.call('HSET', fences, stream, write_record(record))
+  redis.call('SET', lease, value, 'PX', ttl, 'NX')
+  keep(i)
+  return 'recreated'
+end
+
+local items = #KEYS - 4
+for from = 1, items, 5000 do
+  local till = math.min(from + 4999, items)
+  local holders = redis.call('MGET', unpack(KEYS, from + 4, till + 4))
+  for i = from, till do
+    local lease, value, holder = KEYS[i + 4], ARGV[3 * i + 3], holders[i - from + 1]
+    if holder == value then
+      redis.call('PEXPIRE', lease, ttl)
+      keep(i)
+    elseif holder then
+      except(i, 'lost ' .. holder)
+    else
+      -- Absent, or of a wrong type: MGET does not tell.
+      local look = redis.pcall('GET', lease)
+      if type(look) == 'table' then
+        except(i, 'broken ' .. look.err)
+      else
+        except(i, waiting and recreate(i, lease, ARGV[3 * i + 2], value) or 'lost')
+      end
+    end
+  end
+end
+
+-- One that is not pending any more: taken back if it is still in the LBS, dropped if not.
+local function missing(i, entry)
+  if payload(lbs, entry) then
+    redis.call('XCLAIM', lbs, group, me, 0, entry, 'FORCE', 'JUSTID')
+    return except(i, 'back')
+  end
+  redis.call('DEL', KEYS[i + 4])
+  local _, stream = about(i)
+  local record = fence(fences, stream)
+  if record and record.entry == entry then redis.call('HDEL', fences, stream) end
+  except(i, 'gone')
+end
+
+for from = 1, #kept, 5000 do
+  local till = math.min(from + 4999, #kept)
+  local claim = {unpack(kept, from, till)}
+  claim[#claim + 1] = 'JUSTID'
+  local claimed = redis.pcall('XCLAIM', lbs, group, me, 0, unpack(claim))
+  if claimed.err then
+    out[1] = claimed.err
+    break
+  end
+  if #claimed < till - from + 1 then
+    local there = {}
+    for _, entry in ipairs(claimed) do there[entry] = true end
+    for at = from, till do
+      if not there[kept[at]] then missing(places[at], kept[at]) end
+    end
+  end
+end
+return out

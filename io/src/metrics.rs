@@ -1,0 +1,278 @@
+//! What meters see, through the `metrics` facade: install a recorder *before* the client is started. The names are
+//! listed in `docs/operations.md`.
+//!
+//! Every label is a word of a closed set, so the number of series is bounded; no stream, consumer or entry is a label.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use metrics::{Counter, Gauge, Histogram, Label, SharedString};
+use streamkeeper_core::{
+    streams::{
+        Answer, Link, Remark,
+        call::{Acquired, Finished, Released, RenewException},
+    },
+    trouble::{Trouble, TroubleKind},
+};
+
+/// The name of a series: metric and one label.
+type Series = (&'static str, Option<(&'static str, &'static str)>);
+
+/// The handles on all series, made when first used.
+#[derive(Default)]
+pub(crate) struct Meters {
+    /// `None`: nothing is measured.
+    prefix: Option<String>,
+    service: SharedString,
+    counters: Mutex<BTreeMap<Series, Counter>>,
+    gauges: Mutex<BTreeMap<Series, Gauge>>,
+    histograms: Mutex<BTreeMap<Series, Histogram>>,
+}
+
+impl fmt::Debug for Meters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Meters").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+impl Meters {
+    /// Names begin with `prefix` and `_`; every series is labelled with the service.
+    pub(crate) fn new(prefix: &str, service: &str) -> Meters {
+        Meters { prefix: Some(prefix.to_owned()), service: service.to_owned().into(), ..Meters::default() }
+    }
+
+    /// Measures nothing.
+    pub(crate) fn off() -> Meters {
+        Meters::default()
+    }
+
+    fn describe(&self, prefix: &str, (name, label): Series) -> (String, Vec<Label>) {
+        let mut labels = vec![Label::new("service", self.service.clone())];
+        labels.extend(label.map(|(key, value)| Label::from_static_parts(key, value)));
+        (format!("{prefix}_{name}"), labels)
+    }
+
+    fn count(&self, name: &'static str, label: Option<(&'static str, &'static str)>, by: u64) {
+        let Some(prefix) = &self.prefix else { return };
+        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = || {
+            let (name, labels) = self.describe(prefix, (name, label));
+            metrics::counter!(name, labels)
+        };
+        counters.entry((name, label)).or_insert_with(make).increment(by);
+    }
+
+    fn gauge(&self, name: &'static str, label: Option<(&'static str, &'static str)>, value: usize) {
+        let Some(prefix) = &self.prefix else { return };
+        let mut gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = || {
+            let (name, labels) = self.describe(prefix, (name, label));
+            metrics::gauge!(name, labels)
+        };
+        #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
+        gauges.entry((name, label)).or_insert_with(make).set(value as f64);
+    }
+
+    fn record(&self, name: &'static str, label: Option<(&'static str, &'static str)>, span: Duration) {
+        let Some(prefix) = &self.prefix else { return };
+        let mut histograms = self.histograms.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = || {
+            let (name, labels) = self.describe(prefix, (name, label));
+            metrics::histogram!(name, labels)
+        };
+        histograms.entry((name, label)).or_insert_with(make).record(span.as_secs_f64());
+    }
+
+    /// A call to Redis was answered.
+    pub(crate) fn answered(&self, call: &'static str, items: usize, answer: &Result<Answer, Trouble>, took: Duration) {
+        if self.prefix.is_none() {
+            return;
+        }
+        self.record("call_seconds", Some(("call", call)), took);
+        match answer {
+            Err(trouble) => {
+                self.count("call_failed_total", Some(("kind", kind(trouble.kind))), 1);
+                if let Some(name) = attempts(call) {
+                    self.count(name, outcome("failed"), items as u64);
+                }
+            }
+            Ok(Answer::Acquired(items)) => {
+                items.iter().for_each(|item| self.count("acquire_total", outcome(acquired(item)), 1));
+            }
+            Ok(Answer::EpochDiffers) => self.count("acquire_total", outcome("epoch"), items as u64),
+            Ok(Answer::Renewed(renewed)) => {
+                let lost = renewed.exceptions.iter().filter(|(_, exception)| not_renewed(exception)).count();
+                self.count("renew_total", outcome("renewed"), items.saturating_sub(lost) as u64);
+                for (_, exception) in &renewed.exceptions {
+                    self.count("renew_total", outcome(renewal(exception)), 1);
+                }
+            }
+            Ok(Answer::Done(items)) => {
+                items.iter().for_each(|item| self.count("done_total", outcome(finished(item)), 1));
+            }
+            Ok(Answer::Released(items)) => {
+                items.iter().for_each(|item| self.count("release_total", outcome(released(item)), 1));
+            }
+            Ok(_) => {}
+        }
+    }
+
+    /// A remark of the machine.
+    pub(crate) fn remark(&self, remark: &Remark) {
+        match remark {
+            Remark::LinkDown { link, .. } => self.count("link_down_total", Some(("link", link_name(*link))), 1),
+            Remark::CallFailed { .. } | Remark::Server(_) | Remark::Broken { .. } => {}
+            Remark::Quarantine(_) => {
+                self.count("quarantine_total", None, 1);
+                self.gauge("quarantined", None, 1);
+            }
+            Remark::Settled => self.gauge("quarantined", None, 0),
+            Remark::Paused(span) => self.record("paused_seconds", None, *span),
+            Remark::HintDropped => self.count("hints_total", outcome("foreign"), 1),
+            Remark::HintSeen => self.count("hints_total", outcome("seen"), 1),
+            Remark::NotificationMissed(_) => self.count("hints_total", outcome("missed"), 1),
+            Remark::StrayAnswer => self.count("stray_answers_total", None, 1),
+            Remark::Orphans(orphans) => self.gauge("orphans", None, *orphans),
+            Remark::TakenOver(delay) => self.record("takeover_delay_seconds", None, *delay),
+            Remark::TakenBack(_) => self.count("repairs_total", Some(("what", "taken-back")), 1),
+            Remark::Recreated(_) => self.count("repairs_total", Some(("what", "recreated")), 1),
+            Remark::GroupRecreated => self.count("repairs_total", Some(("what", "group")), 1),
+            Remark::Forgotten(entries) => {
+                self.count("repairs_total", Some(("what", "forgotten")), entries.len() as u64);
+            }
+            Remark::Cleaned(consumers) => {
+                self.count("repairs_total", Some(("what", "cleaned")), consumers.len() as u64);
+            }
+            Remark::LateGrant(_) => self.count("repairs_total", Some(("what", "late-grant")), 1),
+        }
+    }
+
+    /// A hint did not fit into the queue.
+    pub(crate) fn push_dropped(&self) {
+        self.count("hints_total", outcome("dropped"), 1);
+    }
+
+    /// An `Expired` notification was not given to an application that does not read.
+    pub(crate) fn hint_withheld(&self) {
+        self.count("hints_total", outcome("withheld"), 1);
+    }
+
+    /// A link is there, or not.
+    pub(crate) fn link(&self, link: Link, up: bool) {
+        self.gauge("link_up", Some(("link", link_name(link))), usize::from(up));
+    }
+
+    /// A stream is owned now.
+    pub(crate) fn added(&self, takeover: bool) {
+        self.count("added_total", Some(("takeover", if takeover { "yes" } else { "no" })), 1);
+    }
+
+    /// A stream is not owned any more, in this way, after so long.
+    pub(crate) fn ended(&self, end: &'static str, after: Duration) {
+        self.count("ended_total", Some(("end", end)), 1);
+        self.record("processing_seconds", Some(("end", end)), after);
+    }
+
+    /// A claim of the application was answered.
+    pub(crate) fn claimed(&self, result: &'static str) {
+        self.count("claim_total", outcome(result), 1);
+    }
+
+    /// An announcement was set aside.
+    pub(crate) fn rejected(&self, reason: &'static str) {
+        self.count("rejected_total", Some(("reason", reason)), 1);
+    }
+
+    /// So many streams are owned, so many notifications unread.
+    pub(crate) fn depth(&self, owned: usize, unread: usize) {
+        self.gauge("owned", None, owned);
+        self.gauge("unread", None, unread);
+    }
+}
+
+fn outcome(word: &'static str) -> Option<(&'static str, &'static str)> {
+    Some(("outcome", word))
+}
+
+fn attempts(call: &str) -> Option<&'static str> {
+    match call {
+        "acquire" => Some("acquire_total"),
+        "renew" => Some("renew_total"),
+        "done" => Some("done_total"),
+        "release" => Some("release_total"),
+        _ => None,
+    }
+}
+
+fn acquired(item: &Acquired) -> &'static str {
+    match item {
+        Acquired::Granted(_) => "granted",
+        Acquired::Gone => "gone",
+        Acquired::Trimmed => "trimmed",
+        Acquired::Held(_) => "held",
+        Acquired::Busy(_) => "busy",
+        Acquired::Other(_) => "other",
+        Acquired::SetAside(_) => "set-aside",
+        Acquired::Broken(_) => "broken",
+    }
+}
+
+fn not_renewed(exception: &RenewException) -> bool {
+    matches!(exception, RenewException::Lost(_) | RenewException::Gone | RenewException::Broken(_))
+}
+
+fn renewal(exception: &RenewException) -> &'static str {
+    match exception {
+        RenewException::Lost(_) => "lost",
+        RenewException::TakenBack => "taken-back",
+        RenewException::Recreated => "recreated",
+        RenewException::Gone => "gone",
+        RenewException::Broken(_) => "broken",
+    }
+}
+
+fn finished(item: &Finished) -> &'static str {
+    match item {
+        Finished::Done => "done",
+        Finished::Gone => "gone",
+        Finished::Fenced => "fenced",
+        Finished::Broken(_) => "broken",
+    }
+}
+
+fn released(item: &Released) -> &'static str {
+    match item {
+        Released::Released => "released",
+        Released::SetAside => "set-aside",
+        Released::Fenced => "fenced",
+        Released::Broken(_) => "broken",
+    }
+}
+
+/// A link's name in meters and logs.
+pub(crate) fn link_name(link: Link) -> &'static str {
+    match link {
+        Link::Commands => "commands",
+        Link::Reader => "reader",
+        Link::Subscriber => "subscriber",
+    }
+}
+
+/// A trouble's name in meters.
+fn kind(kind: TroubleKind) -> &'static str {
+    match kind {
+        TroubleKind::Connection => "connection",
+        TroubleKind::WrongServer => "wrong-server",
+        TroubleKind::NotNow => "not-now",
+        TroubleKind::OutOfMemory => "out-of-memory",
+        TroubleKind::GroupLost => "group-lost",
+        TroubleKind::WrongType => "wrong-type",
+        TroubleKind::Refused => "refused",
+        TroubleKind::Unsupported => "unsupported",
+        TroubleKind::Other => "other",
+    }
+}

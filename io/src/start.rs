@@ -1,0 +1,73 @@
+//! How a client comes to life: everything is checked, put together, handed to the driver, and waited for.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures::stream::FuturesUnordered;
+use streamkeeper_core::{streams::Machine, trouble::Trouble};
+use tokio::sync::{mpsc, watch};
+use tracing::Instrument;
+
+use crate::{
+    builder::Builder,
+    calls::Calls,
+    client::{Client, Parts},
+    driver::{Driver, Progress, Shared},
+    errors::Error,
+    identity,
+    leases::Leases,
+    links::Links,
+    outbox::Outbox,
+    service::Service,
+};
+
+/// How many claims may wait for the driver; further ones wait to be let in.
+const CLAIMS: usize = 1_024;
+
+pub(crate) async fn start(builder: Builder) -> Result<Client, Error> {
+    let (keys, config, consumer) = (builder.keys()?, builder.config()?, builder.consumer()?);
+    let connect = builder.connect(&config)?;
+    let seed = builder.seed.map_or_else(identity::random, Ok)?;
+    let service = Service::with(&builder, connect.clone(), &config)?;
+
+    let meters = Arc::new(builder.meters());
+    let outbox = Arc::new(Outbox::new(builder.output_buffer));
+    let shared = Arc::new(Shared { leases: Leases::default(), outbox, meters: meters.clone(), clock: connect.clock() });
+    let (requests, asked) = mpsc::channel(CLAIMS);
+    let (progress, seen) = watch::channel(Progress::Starting(None));
+    // A child, so that stopping this client does not stop what else the caller's token stops.
+    let cancel = builder.cancel.child_token();
+
+    let driver = Driver {
+        links: Links::new(connect.clone(), &keys, &config, builder.hint_buffer, meters),
+        calls: Calls::new(keys.clone(), consumer.clone(), config.clone(), builder.dead_limit, seed),
+        machine: Machine::new(keys, consumer.clone(), config, seed),
+        shared: shared.clone(),
+        ends: mpsc::unbounded_channel(),
+        requests: asked,
+        progress,
+        cancel,
+        grace: builder.grace,
+        under_way: FuturesUnordered::new(),
+        claims: BTreeMap::new(),
+    };
+    let span = tracing::info_span!("streamkeeper", service = %builder.service, %consumer);
+    connect.drive(consumer_name(consumer.as_str()), Box::pin(driver.run().instrument(span)))?;
+
+    let within = builder.start_within;
+    let client = Client::new(Parts { consumer, service, connect, shared, requests, progress: seen });
+    // If this future is dropped, so is the client, and with it the consumer.
+    match tokio::time::timeout(within, client.started()).await {
+        Ok(Ok(())) => Ok(client),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(unreachable(&client, within)),
+    }
+}
+
+fn consumer_name(id: &str) -> &str {
+    id.strip_prefix(streamkeeper_core::id::ConsumerId::PREFIX).unwrap_or(id)
+}
+
+fn unreachable(client: &Client, within: Duration) -> Error {
+    let trouble = client.latest_trouble().unwrap_or_else(|| Trouble::connection("no answer"));
+    Error::Unreachable { service: client.service_name().to_owned(), server: client.server(), within, trouble }
+}
