@@ -216,8 +216,7 @@ impl Builder {
 
     /// Cancelling this token does what [`Client::shutdown`] does, within [`grace`](Builder::grace).
     pub fn cancel(mut self, token: &CancellationToken) -> Builder {
-        // A child: stopping the client does not cancel what else hangs on the caller's token.
-        self.cancel = token.child_token();
+        self.cancel = token.clone();
         self
     }
 

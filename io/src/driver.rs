@@ -2,7 +2,11 @@
 //!
 //! One task, one `select!`, and never a wait for the application: a slow one delays no heartbeat.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use streamkeeper_core::{
@@ -77,6 +81,8 @@ pub(crate) struct Driver {
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) progress: watch::Sender<Progress>,
     pub(crate) cancel: CancellationToken,
+    /// Which links people were told are down.
+    pub(crate) down: BTreeSet<Link>,
     /// How long a stop by the token, or by dropping the client, may take.
     pub(crate) grace: Duration,
     pub(crate) under_way: FuturesUnordered<BoxFuture<'static, Completed>>,
@@ -163,7 +169,12 @@ impl Driver {
 
     fn link_event(&mut self, event: Event) {
         match &event {
-            Event::Connected(link) => self.shared.meters.link(*link, true),
+            Event::Connected(link) => {
+                self.shared.meters.link(*link, true);
+                if self.down.remove(link) {
+                    log::link_up(*link);
+                }
+            }
             Event::Disconnected(link, trouble) => {
                 self.shared.meters.link(*link, false);
                 self.still_starting(trouble);
@@ -262,12 +273,7 @@ impl Driver {
         }
     }
 
-    fn answer_claims(
-        &mut self,
-        entry: EntryId,
-        outcome: &'static str,
-        answer: impl Fn() -> Result<Lease, ClaimError>,
-    ) {
+    fn answer_claims(&mut self, entry: EntryId, outcome: &'static str, answer: impl Fn() -> Result<Lease, ClaimError>) {
         for claim in self.claims.remove(&entry).unwrap_or_default() {
             self.shared.meters.claimed(outcome);
             // Whoever dropped the question reads the answer among the notifications.
@@ -284,10 +290,16 @@ impl Driver {
                     starting
                 });
             }
+            // While stopping, connections are dropped by wish.
+            Remark::LinkDown { .. } if self.cancel.is_cancelled() => return,
             Remark::LinkDown { trouble, .. } | Remark::CallFailed { trouble, .. } => self.still_starting(trouble),
             _ => {}
         }
-        log::remark(remark);
+        match remark {
+            // Once for each time that it goes down, however often it is tried again.
+            Remark::LinkDown { link, .. } if !self.down.insert(*link) => log::still_down(remark),
+            remark => log::remark(remark),
+        }
         self.shared.meters.remark(remark);
     }
 

@@ -37,7 +37,9 @@ pub enum Error {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// No server was reached in time.
-    #[error("service `{service}`: no server answered within {within:?} ({trouble}): check that {server} is up and reachable")]
+    #[error(
+        "service `{service}`: no server answered within {within:?} ({trouble}): check that {server} is up and reachable"
+    )]
     Unreachable {
         /// The service.
         service: String,
@@ -49,7 +51,9 @@ pub enum Error {
         trouble: Trouble,
     },
     /// The server refuses something that the protocol needs.
-    #[error("service `{service}`: the server refuses: {trouble}. Give the user the rights in docs/operations.md, or another user or password in the URL")]
+    #[error(
+        "service `{service}`: the server refuses: {trouble}. Give the user the rights in docs/operations.md, or another user or password in the URL"
+    )]
     Refused {
         /// The service.
         service: String,
@@ -57,7 +61,9 @@ pub enum Error {
         trouble: Trouble,
     },
     /// A key of the protocol holds something else.
-    #[error("service `{service}`: one of its keys is of another type: {trouble}. Remove or rename that key, or choose another service name")]
+    #[error(
+        "service `{service}`: one of its keys is of another type: {trouble}. Remove or rename that key, or choose another service name"
+    )]
     WrongType {
         /// The service.
         service: String,
@@ -200,6 +206,14 @@ pub enum AskError {
 }
 
 impl AskError {
+    /// The error that a connection's trouble is.
+    pub(crate) fn from_connecting(trouble: Trouble) -> AskError {
+        match trouble.kind {
+            TroubleKind::Connection => AskError::Unreachable(trouble),
+            _ => AskError::Refused(trouble),
+        }
+    }
+
     /// The error that a call's trouble is.
     pub(crate) fn from_answer(trouble: Trouble) -> AskError {
         match trouble.kind {

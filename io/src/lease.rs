@@ -84,7 +84,15 @@ impl Lease {
     pub(crate) fn new(added: Added, clock: Clock, ends: mpsc::UnboundedSender<EndRequest>) -> Lease {
         let valid_until = AtomicU64::new(added.valid_until.as_micros());
         let gained = clock.now();
-        Lease(Arc::new(Held { added, gained, valid_until, ended: Mutex::default(), changed: Notify::new(), clock, ends }))
+        Lease(Arc::new(Held {
+            added,
+            gained,
+            valid_until,
+            ended: Mutex::default(),
+            changed: Notify::new(),
+            clock,
+            ends,
+        }))
     }
 
     /// The stream's name.
@@ -342,7 +350,8 @@ mod tests {
     #[tokio::test]
     async fn everyone_who_waits_hears_how_it_ended() {
         let (lease, _now, mut requests) = lease();
-        let waiting: Vec<_> = (0..3).map(|_| lease.clone()).map(|l| tokio::spawn(async move { l.lost().await })).collect();
+        let waiting: Vec<_> =
+            (0..3).map(|_| lease.clone()).map(|l| tokio::spawn(async move { l.lost().await })).collect();
         assert!(lease.lost().now_or_never().is_none());
         tokio::task::yield_now().await;
         let lost = Lost::Disowned(LostReason::Paused(Duration::from_secs(4)));

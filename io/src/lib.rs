@@ -101,6 +101,7 @@ pub use links::{
 };
 pub use notification::Notification;
 pub use outbox::Notifications;
+pub use redis::RedisConnectionInfo;
 pub use service::Service;
 pub use streamkeeper_core::{
     config::{ClaimMode, ConfigError, Retry, Settings},
@@ -109,3 +110,11 @@ pub use streamkeeper_core::{
     time::Time,
     trouble::{Trouble, TroubleKind},
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/migration.md")]
+struct Migration;

@@ -1,7 +1,7 @@
 //! What people read: each notification and remark as a `tracing` event with the fields stream, entry and token. The
 //! consumer and the service are fields of the driver's span. No secrets: troubles name servers, never passwords.
 
-use streamkeeper_core::streams::{LostReason, Notification, Remark};
+use streamkeeper_core::streams::{Link, LostReason, Notification, Remark};
 use tracing::{debug, error, info, trace, warn};
 
 use crate::metrics::link_name;
@@ -30,10 +30,20 @@ pub(crate) fn notification(fact: &Notification) {
     }
 }
 
+/// A connection is there again.
+pub(crate) fn link_up(link: Link) {
+    info!(link = link_name(link), "connection is back");
+}
+
+/// A connection that people know is down could not be made.
+pub(crate) fn still_down(remark: &Remark) {
+    debug!(?remark, "connection still down");
+}
+
 pub(crate) fn remark(remark: &Remark) {
     match remark {
         Remark::LinkDown { link, trouble, pause } => {
-            warn!(link = link_name(*link), %trouble, retry_in = ?pause, "connection down");
+            warn!(link = link_name(*link), %trouble, retry_in = ?pause, "connection down: tried again until it is back");
         }
         Remark::CallFailed { call, trouble } => debug!(call, %trouble, "call failed"),
         Remark::Quarantine(span) => {
@@ -45,7 +55,10 @@ pub(crate) fn remark(remark: &Remark) {
             info!(version = %server.version, notifications, skipped = server.skipped, "server prepared");
             if server.skipped > 0 {
                 let skipped = server.skipped;
-                warn!(skipped, "announcements made before the group was created are not handed out: announce them again");
+                warn!(
+                    skipped,
+                    "announcements made before the group was created are not handed out: announce them again"
+                );
             }
             server.warnings.iter().for_each(|warning| warn!("{warning}"));
         }
@@ -60,7 +73,9 @@ pub(crate) fn remark(remark: &Remark) {
         }
         Remark::GroupRecreated => warn!("the group or the LBS was gone: created again at 0"),
         Remark::LateGrant(entry) => warn!(%entry, "granted too late to be used: given back"),
-        Remark::Forgotten(entries) => warn!(?entries, "announcements without payload were acknowledged: do not trim the LBS"),
+        Remark::Forgotten(entries) => {
+            warn!(?entries, "announcements without payload were acknowledged: do not trim the LBS");
+        }
         Remark::Cleaned(consumers) => info!(?consumers, "consumers not heard of for an hour were deleted"),
     }
 }

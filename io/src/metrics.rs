@@ -19,8 +19,17 @@ use streamkeeper_core::{
     trouble::{Trouble, TroubleKind},
 };
 
-/// The name of a series: metric and one label.
-type Series = (&'static str, Option<(&'static str, &'static str)>);
+/// A metric, and what tells one of its series from the others.
+type Series = (&'static str, Words);
+type Words = [(&'static str, &'static str); 2];
+
+/// No label.
+const PLAIN: Words = [("", ""); 2];
+
+/// One label.
+fn by(key: &'static str, word: &'static str) -> Words {
+    [(key, word), ("", "")]
+}
 
 /// The handles on all series, made when first used.
 #[derive(Default)]
@@ -50,41 +59,42 @@ impl Meters {
         Meters::default()
     }
 
-    fn describe(&self, prefix: &str, (name, label): Series) -> (String, Vec<Label>) {
+    fn describe(&self, prefix: &str, (name, words): Series) -> (String, Vec<Label>) {
         let mut labels = vec![Label::new("service", self.service.clone())];
-        labels.extend(label.map(|(key, value)| Label::from_static_parts(key, value)));
+        let words = words.into_iter().filter(|(key, _)| !key.is_empty());
+        labels.extend(words.map(|(key, word)| Label::from_static_parts(key, word)));
         (format!("{prefix}_{name}"), labels)
     }
 
-    fn count(&self, name: &'static str, label: Option<(&'static str, &'static str)>, by: u64) {
+    fn count(&self, name: &'static str, words: Words, by: u64) {
         let Some(prefix) = &self.prefix else { return };
         let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || {
-            let (name, labels) = self.describe(prefix, (name, label));
+            let (name, labels) = self.describe(prefix, (name, words));
             metrics::counter!(name, labels)
         };
-        counters.entry((name, label)).or_insert_with(make).increment(by);
+        counters.entry((name, words)).or_insert_with(make).increment(by);
     }
 
-    fn gauge(&self, name: &'static str, label: Option<(&'static str, &'static str)>, value: usize) {
+    fn gauge(&self, name: &'static str, words: Words, value: usize) {
         let Some(prefix) = &self.prefix else { return };
         let mut gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || {
-            let (name, labels) = self.describe(prefix, (name, label));
+            let (name, labels) = self.describe(prefix, (name, words));
             metrics::gauge!(name, labels)
         };
         #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
-        gauges.entry((name, label)).or_insert_with(make).set(value as f64);
+        gauges.entry((name, words)).or_insert_with(make).set(value as f64);
     }
 
-    fn record(&self, name: &'static str, label: Option<(&'static str, &'static str)>, span: Duration) {
+    fn record(&self, name: &'static str, words: Words, span: Duration) {
         let Some(prefix) = &self.prefix else { return };
         let mut histograms = self.histograms.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || {
-            let (name, labels) = self.describe(prefix, (name, label));
+            let (name, labels) = self.describe(prefix, (name, words));
             metrics::histogram!(name, labels)
         };
-        histograms.entry((name, label)).or_insert_with(make).record(span.as_secs_f64());
+        histograms.entry((name, words)).or_insert_with(make).record(span.as_secs_f64());
     }
 
     /// A call to Redis was answered.
@@ -92,10 +102,11 @@ impl Meters {
         if self.prefix.is_none() {
             return;
         }
-        self.record("call_seconds", Some(("call", call)), took);
+        self.record("call_seconds", by("call", call), took);
         match answer {
             Err(trouble) => {
-                self.count("call_failed_total", Some(("kind", kind(trouble.kind))), 1);
+                let failed = [("call", call), ("kind", kind(trouble.kind))];
+                self.count("call_failed_total", failed, 1);
                 if let Some(name) = attempts(call) {
                     self.count(name, outcome("failed"), items as u64);
                 }
@@ -124,30 +135,30 @@ impl Meters {
     /// A remark of the machine.
     pub(crate) fn remark(&self, remark: &Remark) {
         match remark {
-            Remark::LinkDown { link, .. } => self.count("link_down_total", Some(("link", link_name(*link))), 1),
+            Remark::LinkDown { link, .. } => self.count("link_down_total", by("link", link_name(*link)), 1),
             Remark::CallFailed { .. } | Remark::Server(_) | Remark::Broken { .. } => {}
             Remark::Quarantine(_) => {
-                self.count("quarantine_total", None, 1);
-                self.gauge("quarantined", None, 1);
+                self.count("quarantine_total", PLAIN, 1);
+                self.gauge("quarantined", PLAIN, 1);
             }
-            Remark::Settled => self.gauge("quarantined", None, 0),
-            Remark::Paused(span) => self.record("paused_seconds", None, *span),
+            Remark::Settled => self.gauge("quarantined", PLAIN, 0),
+            Remark::Paused(span) => self.record("paused_seconds", PLAIN, *span),
             Remark::HintDropped => self.count("hints_total", outcome("foreign"), 1),
             Remark::HintSeen => self.count("hints_total", outcome("seen"), 1),
             Remark::NotificationMissed(_) => self.count("hints_total", outcome("missed"), 1),
-            Remark::StrayAnswer => self.count("stray_answers_total", None, 1),
-            Remark::Orphans(orphans) => self.gauge("orphans", None, *orphans),
-            Remark::TakenOver(delay) => self.record("takeover_delay_seconds", None, *delay),
-            Remark::TakenBack(_) => self.count("repairs_total", Some(("what", "taken-back")), 1),
-            Remark::Recreated(_) => self.count("repairs_total", Some(("what", "recreated")), 1),
-            Remark::GroupRecreated => self.count("repairs_total", Some(("what", "group")), 1),
+            Remark::StrayAnswer => self.count("stray_answers_total", PLAIN, 1),
+            Remark::Orphans(orphans) => self.gauge("orphans", PLAIN, *orphans),
+            Remark::TakenOver(delay) => self.record("takeover_delay_seconds", PLAIN, *delay),
+            Remark::TakenBack(_) => self.count("repairs_total", by("what", "taken-back"), 1),
+            Remark::Recreated(_) => self.count("repairs_total", by("what", "recreated"), 1),
+            Remark::GroupRecreated => self.count("repairs_total", by("what", "group"), 1),
             Remark::Forgotten(entries) => {
-                self.count("repairs_total", Some(("what", "forgotten")), entries.len() as u64);
+                self.count("repairs_total", by("what", "forgotten"), entries.len() as u64);
             }
             Remark::Cleaned(consumers) => {
-                self.count("repairs_total", Some(("what", "cleaned")), consumers.len() as u64);
+                self.count("repairs_total", by("what", "cleaned"), consumers.len() as u64);
             }
-            Remark::LateGrant(_) => self.count("repairs_total", Some(("what", "late-grant")), 1),
+            Remark::LateGrant(_) => self.count("repairs_total", by("what", "late-grant"), 1),
         }
     }
 
@@ -163,18 +174,18 @@ impl Meters {
 
     /// A link is there, or not.
     pub(crate) fn link(&self, link: Link, up: bool) {
-        self.gauge("link_up", Some(("link", link_name(link))), usize::from(up));
+        self.gauge("link_up", by("link", link_name(link)), usize::from(up));
     }
 
     /// A stream is owned now.
     pub(crate) fn added(&self, takeover: bool) {
-        self.count("added_total", Some(("takeover", if takeover { "yes" } else { "no" })), 1);
+        self.count("added_total", by("takeover", if takeover { "yes" } else { "no" }), 1);
     }
 
     /// A stream is not owned any more, in this way, after so long.
     pub(crate) fn ended(&self, end: &'static str, after: Duration) {
-        self.count("ended_total", Some(("end", end)), 1);
-        self.record("processing_seconds", Some(("end", end)), after);
+        self.count("ended_total", by("end", end), 1);
+        self.record("processing_seconds", by("end", end), after);
     }
 
     /// A claim of the application was answered.
@@ -184,18 +195,18 @@ impl Meters {
 
     /// An announcement was set aside.
     pub(crate) fn rejected(&self, reason: &'static str) {
-        self.count("rejected_total", Some(("reason", reason)), 1);
+        self.count("rejected_total", by("reason", reason), 1);
     }
 
     /// So many streams are owned, so many notifications unread.
     pub(crate) fn depth(&self, owned: usize, unread: usize) {
-        self.gauge("owned", None, owned);
-        self.gauge("unread", None, unread);
+        self.gauge("owned", PLAIN, owned);
+        self.gauge("unread", PLAIN, unread);
     }
 }
 
-fn outcome(word: &'static str) -> Option<(&'static str, &'static str)> {
-    Some(("outcome", word))
+fn outcome(word: &'static str) -> Words {
+    by("outcome", word)
 }
 
 fn attempts(call: &str) -> Option<&'static str> {
@@ -274,5 +285,70 @@ fn kind(kind: TroubleKind) -> &'static str {
         TroubleKind::Refused => "refused",
         TroubleKind::Unsupported => "unsupported",
         TroubleKind::Other => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use metrics::{CounterFn, Key, KeyName, Metadata, Recorder, Unit, with_local_recorder};
+    use streamkeeper_core::{id::Token, streams::call::Grant};
+
+    use super::*;
+
+    /// Writes down what is counted.
+    #[derive(Clone, Default)]
+    struct Tape(Arc<Mutex<BTreeMap<String, u64>>>);
+
+    struct Line(Tape, String);
+
+    impl CounterFn for Line {
+        fn increment(&self, by: u64) {
+            *self.0.0.lock().unwrap().entry(self.1.clone()).or_default() += by;
+        }
+        fn absolute(&self, _: u64) {}
+    }
+
+    impl Recorder for Tape {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+            let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+            Counter::from_arc(Arc::new(Line(self.clone(), format!("{}{{{}}}", key.name(), labels.join(",")))))
+        }
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::noop()
+        }
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    #[test]
+    fn answers_are_counted_by_what_became_of_each_stream() {
+        let tape = Tape::default();
+        with_local_recorder(&tape, || {
+            let meters = Meters::new("sk", "svc");
+            let grant = Grant { token: Token(1), takeover: false, takeovers: 0, failures: 0, deliveries: 1 };
+            let answer =
+                Ok(Answer::Acquired(vec![Acquired::Granted(grant.clone()), Acquired::Gone, Acquired::Granted(grant)]));
+            meters.answered("acquire", 3, &answer, Duration::ZERO);
+            meters.answered("renew", 7, &Err(Trouble::connection("x")), Duration::ZERO);
+            meters.push_dropped();
+            Meters::off().push_dropped();
+        });
+        let counted: Vec<String> = tape.0.lock().unwrap().iter().map(|(line, n)| format!("{line} {n}")).collect();
+        assert_eq!(
+            counted,
+            [
+                "sk_acquire_total{service=svc,outcome=gone} 1",
+                "sk_acquire_total{service=svc,outcome=granted} 2",
+                "sk_call_failed_total{service=svc,call=renew,kind=connection} 1",
+                "sk_hints_total{service=svc,outcome=dropped} 1",
+                "sk_renew_total{service=svc,outcome=failed} 7",
+            ]
+        );
     }
 }

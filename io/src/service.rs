@@ -171,7 +171,7 @@ impl Service {
         let made = tokio::time::timeout(self.timeout, shaking).await.unwrap_or_else(|_| {
             Err(Trouble::connection(format!("{}: no connection within {:?}", self.connect.describe(), self.timeout)))
         });
-        let made = made.map_err(AskError::Unreachable)?;
+        let made = made.map_err(AskError::from_connecting)?;
         let handle = made.handle();
         *connection = Some(made);
         Ok(handle)

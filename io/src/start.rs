@@ -1,6 +1,10 @@
 //! How a client comes to life: everything is checked, put together, handed to the driver, and waited for.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::stream::FuturesUnordered;
 use streamkeeper_core::{streams::Machine, trouble::Trouble};
@@ -49,6 +53,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Client, Error> {
         grace: builder.grace,
         under_way: FuturesUnordered::new(),
         claims: BTreeMap::new(),
+        down: BTreeSet::new(),
     };
     let span = tracing::info_span!("streamkeeper", service = %builder.service, %consumer);
     connect.drive(consumer_name(consumer.as_str()), Box::pin(driver.run().instrument(span)))?;

@@ -62,6 +62,9 @@ impl Machine {
     fn fail(&mut self, asked: super::Asked, trouble: &Trouble) {
         let current = self.is_current(&asked);
         let call = asked.call;
+        if matches!(call, Call::Read { .. }) && !self.is_running() {
+            return; // its connection was closed by us
+        }
         self.suffer(&call, current, trouble);
         match &call {
             Call::Prepare => self.prepare_failed(trouble, current),

@@ -340,8 +340,8 @@ pub enum Answer {
     Looked {
         /// Who shares.
         fleet: Fleet,
-        /// What the entries say.
-        deliveries: Vec<Delivery>,
+        /// What the entries say, and how long nobody has touched them.
+        deliveries: Vec<(Delivery, Duration)>,
     },
     /// To [`Call::Mine`]: ids in order; fewer than asked for at the end.
     Mine(Vec<EntryId>),

@@ -7,7 +7,7 @@ use super::{
     Added, ClaimLost, Link, Machine, Notification, Remark, SetAside,
     call::{AcquireCall, AcquireItem, Acquired, Call, Delivery, Fleet, Grant},
     lease::{Asking, Lease, Owned, State as LeaseState},
-    orphans::{Candidate, Stage},
+    orphans::{Candidate, Source, Stage},
 };
 use crate::{
     announcement::Announcement,
@@ -51,17 +51,6 @@ struct Offer {
     until: Time,
 }
 
-/// Where a hint came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Source {
-    /// A notification or the doorbell: somebody says so.
-    Rumour,
-    /// The pending list: it has been idle for too long.
-    Reaped,
-    /// The pending list: it is under our own name.
-    Mine,
-}
-
 impl Machine {
     /// A notification says that a key has expired.
     pub(super) fn key_expired(&mut self, key: &str) {
@@ -97,7 +86,7 @@ impl Machine {
         }
         let automatic = self.config.claim == ClaimMode::Auto || source == Source::Mine;
         let (since, stage) = (Some(self.now), Stage::Hinted(stream));
-        let candidate = Candidate { orphan_since: since, claimed: false, automatic, place, stage };
+        let candidate = Candidate { orphan_since: since, claimed: false, automatic, source, place, stage };
         self.orphans.put(entry, candidate);
         self.claims.look_at.get_or_insert(self.now + GATHER);
     }
@@ -131,7 +120,10 @@ impl Machine {
             (_, Some(offer)) => Stage::Ready(self.now, offer.stream, offer.info),
             (_, None) => Stage::Hinted(None),
         };
-        self.orphans.put(entry, Candidate { orphan_since, claimed: true, automatic: true, place: 0, stage });
+        self.orphans.put(
+            entry,
+            Candidate { orphan_since, claimed: true, automatic: true, source: Source::Mine, place: 0, stage },
+        );
         self.claims.look_at.get_or_insert(self.now);
     }
 
@@ -151,12 +143,17 @@ impl Machine {
     }
 
     /// The payloads: each orphan gets its time.
-    pub(super) fn looked(&mut self, asked: &[EntryId], fleet: Fleet, deliveries: Vec<Delivery>) {
+    pub(super) fn looked(&mut self, asked: &[EntryId], fleet: Fleet, deliveries: Vec<(Delivery, Duration)>) {
         self.look_ended();
         let mut quota = self.quota(fleet);
-        for Delivery { entry, fields } in deliveries {
+        for (Delivery { entry, fields }, idle) in deliveries {
             let Some(candidate) = self.orphans.take(entry) else { continue };
             let Stage::Looking(hinted) = candidate.stage else { continue };
+            // A heartbeat was heard since: somebody has got it already, whose takeover may be what the rumour is of.
+            if candidate.source == Source::Rumour && !candidate.claimed && idle < self.config.lease_ttl / 3 {
+                self.remark(Remark::HintDropped);
+                continue;
+            }
             let Some(fields) = fields else {
                 self.trimmed(entry);
                 self.refuse(entry, candidate.claimed, hinted);
@@ -270,7 +267,8 @@ impl Machine {
         match Announcement::parse(pairs) {
             Ok(Announcement { stream, info }) => {
                 let stage = Stage::Ready(self.now, stream, info);
-                let new = Candidate { orphan_since: None, claimed: false, automatic: true, place: 0, stage };
+                let source = Source::Mine;
+                let new = Candidate { orphan_since: None, claimed: false, automatic: true, source, place: 0, stage };
                 self.orphans.put(entry, new);
             }
             Err(error) => self.malformed(entry, error.to_string().into()),

@@ -217,6 +217,7 @@ impl Machine {
             return;
         }
         self.phase = Phase::Stopping { deadline, report: Report::default() };
+        self.links.close(Link::Reader, self.now);
         self.command(Command::Disconnect(Link::Reader));
         for entry in self.leases.entries() {
             let asking = match self.leases.lease(entry) {

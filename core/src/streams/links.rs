@@ -85,6 +85,11 @@ impl Links {
         Some((state.failures, span))
     }
 
+    /// It is not wanted any more.
+    pub(super) fn close(&mut self, link: Link, now: Time) {
+        self.state_mut(link).phase = Phase::Down { retry_at: now };
+    }
+
     /// When the next one is to be made.
     pub(super) fn next_due(&self, reading: bool) -> Option<Time> {
         let wanted = ALL.into_iter().filter(|link| reading || *link != Link::Reader);

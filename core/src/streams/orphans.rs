@@ -16,9 +16,21 @@ pub(super) struct Candidate {
     pub(super) claimed: bool,
     /// It may be acquired without asking the application.
     pub(super) automatic: bool,
+    pub(super) source: Source,
     /// Its place in the list that it was found in: what the consumers share a crowd of orphans by.
     pub(super) place: u64,
     pub(super) stage: Stage,
+}
+
+/// How we came to know of a candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Source {
+    /// A notification or the doorbell: somebody says so.
+    Rumour,
+    /// The pending list: it has been idle for too long.
+    Reaped,
+    /// It is pending under our own name.
+    Mine,
 }
 
 /// What is known of a candidate.

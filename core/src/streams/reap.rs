@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{
     Machine, Remark,
     call::{Call, Idle},
-    claim::Source,
+    orphans::Source,
 };
 use crate::{id::EntryId, time::Time};
 

@@ -86,8 +86,12 @@ impl Calls {
         let announced = next()?;
         let consumers = u32::try_from(next()?).unwrap_or(u32::MAX);
         let rank = u32::try_from(next()?).unwrap_or(u32::MAX);
-        let mut found = Vec::with_capacity(parts.len());
-        deliveries("look", parts, &mut found)?;
+        let mut found = Vec::with_capacity(parts.len() / 2);
+        while let Some(idle) = parts.next() {
+            let idle = number(&idle).ok_or_else(|| Trouble::other("look: no idle time"))?;
+            let delivery = parts.next().and_then(delivery).ok_or_else(|| odd("look", &Value::Nil))?;
+            found.push((delivery, Duration::from_millis(idle)));
+        }
         Ok(Answer::Looked { fleet: Fleet { announced, consumers, rank }, deliveries: found })
     }
 

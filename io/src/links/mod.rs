@@ -64,13 +64,7 @@ impl Links {
     ) -> Links {
         let (sender, pushes) = push::channel(push_buffer, &connect.login(), keys, meters);
         let (ended, ends) = mpsc::unbounded_channel();
-        Links {
-            opening: Opening::new(connect, keys, config, sender),
-            slots: Default::default(),
-            ended,
-            ends,
-            pushes,
-        }
+        Links { opening: Opening::new(connect, keys, config, sender), slots: Default::default(), ended, ends, pushes }
     }
 
     /// Makes a connection, in place of the one that is there or under way.

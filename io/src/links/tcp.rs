@@ -38,11 +38,7 @@ impl Tcp {
     ///
     /// # Errors
     /// A URL or a file that cannot be read.
-    pub fn new<'a>(
-        urls: impl IntoIterator<Item = &'a str>,
-        tls: &Tls,
-        unheard_for: Duration,
-    ) -> Result<Tcp, Error> {
+    pub fn new<'a>(urls: impl IntoIterator<Item = &'a str>, tls: &Tls, unheard_for: Duration) -> Result<Tcp, Error> {
         let parsed = urls.into_iter().map(url::parse).collect::<Result<Vec<_>, _>>()?;
         let login = parsed.first().map(|(_, login)| login.clone()).unwrap_or_default();
         let addresses: Vec<Address> = parsed.into_iter().map(|(address, _)| address).collect();
@@ -82,11 +78,7 @@ impl Connect for Tcp {
     }
 }
 
-async fn open(
-    address: &Address,
-    tls: Option<TlsConnector>,
-    unheard_for: Duration,
-) -> io::Result<Box<dyn ByteStream>> {
+async fn open(address: &Address, tls: Option<TlsConnector>, unheard_for: Duration) -> io::Result<Box<dyn ByteStream>> {
     match address {
         #[cfg(unix)]
         Address::Unix(path) => Ok(Box::new(tokio::net::UnixStream::connect(path).await?)),

@@ -44,7 +44,7 @@ impl Tls {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => {
                 let private = PrivateKeyDer::from_pem_file(key).map_err(|e| wrong(key, &e))?;
-                builder.with_client_auth_cert(certificates(chain)?, private).map_err(|e| wrong(key, &e))?
+                builder.with_client_auth_cert(certificates(chain)?, private).map_err(|e| wrong(chain, &e))?
             }
         };
         Ok(TlsConnector::from(Arc::new(config)))

@@ -1,7 +1,7 @@
 -- Reads the announcements behind some ids, and who shares the service's streams. Writes nothing.
 -- KEYS: lbs. ARGV: group, consumer, how long ago a live consumer was heard of at most, in ms, then the ids.
 -- Reply: announcements in all, live consumers, how many of them have a smaller name; then for each id that is pending
---        `{id, {field, value, …}}`, or `{id}` if its payload was trimmed away.
+--        how long nobody has touched it in ms, and `{id, {field, value, …}}`, or `{id}` if its payload was trimmed away.
 local lbs, group, me, live_within = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
 
 local live, rank = 1, 0
@@ -19,8 +19,10 @@ end
 local out = {redis.call('XLEN', lbs), live, rank}
 for i = 4, #ARGV do
   local entry = ARGV[i]
-  if redis.call('XPENDING', lbs, group, entry, entry, 1)[1] then
+  local pending = redis.call('XPENDING', lbs, group, entry, entry, 1)[1]
+  if pending then
     local found = redis.call('XRANGE', lbs, entry, entry)
+    out[#out + 1] = pending[3]
     out[#out + 1] = {entry, found[1] and found[1][2]}
   end
 end

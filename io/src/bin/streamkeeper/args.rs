@@ -31,7 +31,13 @@ pub(crate) enum Task {
 #[derive(Debug, Args)]
 pub(crate) struct Place {
     /// The server: redis://[user][:password@]host[:port][/db], rediss://…, unix:///path?db=1.
-    #[arg(long, value_name = "URL", env = "REDIS_URL", hide_env_values = true, default_value = "redis://127.0.0.1:6379")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "REDIS_URL",
+        hide_env_values = true,
+        default_value = "redis://127.0.0.1:6379"
+    )]
     redis: Vec<String>,
     /// The service: the first part of its keys.
     #[arg(long, value_name = "NAME")]

@@ -10,7 +10,11 @@ mod output;
 mod status;
 mod work;
 
-use std::process::ExitCode;
+use std::{
+    error::Error,
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
@@ -23,11 +27,17 @@ pub(crate) enum Failure {
     Failed(String),
     /// It was asked for in a wrong way.
     Usage(String),
+    /// Whoever read its output has read enough.
+    Unread,
 }
 
-impl<E: std::error::Error> From<E> for Failure {
+impl<E: Error + 'static> From<E> for Failure {
     fn from(error: E) -> Failure {
-        Failure::Failed(error.to_string())
+        let io = (&error as &dyn Error).downcast_ref::<io::Error>();
+        match io.map(io::Error::kind) {
+            Some(io::ErrorKind::BrokenPipe) => Failure::Unread,
+            _ => Failure::Failed(error.to_string()),
+        }
     }
 }
 
@@ -43,7 +53,8 @@ pub(crate) fn at_start(error: streamkeeper::Error) -> Failure {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_env("STREAMKEEPER_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    log.with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).init();
     // One thread is enough: the driver of a consumer brings its own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = match runtime {
@@ -51,7 +62,7 @@ fn main() -> ExitCode {
         Err(error) => Err(error.into()),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) | Err(Failure::Unread) => ExitCode::SUCCESS,
         Err(Failure::Failed(why)) => complain(&why, 1),
         Err(Failure::Usage(why)) => complain(&why, 2),
     }

@@ -149,7 +149,7 @@ impl Peer {
     }
 
     async fn renew(&mut self, items: &[RenewItem], recreate: Option<&str>) -> Renewed {
-        let call = RenewCall { items: items.to_vec(), recreate: recreate.map(Into::into) };
+        let call = RenewCall { items: items.into(), recreate: recreate.map(Into::into) };
         match self.call(Call::Renew(call)).await.unwrap() {
             Answer::Renewed(renewed) => renewed,
             other => panic!("{other:?}"),
