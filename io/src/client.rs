@@ -209,16 +209,21 @@ impl Client {
         self.0.service.name()
     }
 
-    pub(crate) fn server(&self) -> String {
-        self.0.connect.describe()
+    pub(crate) fn unreachable(&self, within: Duration, trouble: Trouble) -> Error {
+        let (service, server) = (self.service_name().to_owned(), self.0.connect.describe());
+        Error::Unreachable { service, server, within, trouble }
     }
 
-    /// Waits until the server is prepared.
-    pub(crate) async fn started(&self) -> Result<(), Error> {
+    /// Waits until the server is prepared, or it is clear that it will not be.
+    pub(crate) async fn started(&self, within: Duration) -> Result<(), Error> {
         let mut progress = self.0.progress.clone();
         let known = |progress: &Progress| !matches!(progress, Progress::Starting(_));
         let first = progress.wait_for(known).await.map(|progress| progress.clone());
         match first {
+            // Not to be tried again, as the settings say.
+            Ok(Progress::Terminated(trouble)) if !trouble.kind.is_fatal_at_start() => {
+                Err(self.unreachable(within, trouble))
+            }
             Ok(Progress::Terminated(trouble)) => Err(Error::fatal(self.service_name(), trouble)),
             Ok(Progress::Stopped(_)) | Err(_) => Err(Error::Stopped { service: self.service_name().to_owned() }),
             Ok(_) => Ok(()),

@@ -27,6 +27,7 @@ impl Clock {
     ///
     /// # Panics
     /// Where tokio's clock is paused, it can be read only within the runtime.
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     pub fn tokio() -> Clock {
         let origin = tokio::time::Instant::now();
         Clock::custom(move || Time::ZERO + tokio::time::Instant::now().duration_since(origin))
@@ -69,6 +70,7 @@ fn boot_time() -> Time {
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[expect(clippy::disallowed_methods, reason = "this is the clock")]
 fn boot_time() -> Time {
     static ORIGIN: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
     Time::ZERO + ORIGIN.get_or_init(std::time::Instant::now).elapsed()

@@ -106,7 +106,7 @@ impl Driver {
                 Some(end) = self.ends.1.recv() => self.end(end),
                 request = self.requests.recv(), if !stopping => self.request(request),
                 () = self.cancel.cancelled(), if !stopping => self.stop(End::Release, self.grace),
-                () = self.shared.outbox.drained() => self.tell(Event::Backlogged(false)),
+                () = self.shared.outbox.drained() => self.drained(),
                 () = sleep_until(&clock, wake) => self.tell(Event::Timeout),
             }
         }
@@ -182,6 +182,11 @@ impl Driver {
             _ => {}
         }
         self.tell(event);
+    }
+
+    /// The application has caught up, unless it has fallen behind again since.
+    fn drained(&mut self) {
+        self.tell(Event::Backlogged(self.shared.outbox.backlogged()));
     }
 
     /// The application ends an ownership, if it still is that one.

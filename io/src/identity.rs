@@ -15,6 +15,7 @@ pub(crate) fn name(given: Option<&str>) -> io::Result<String> {
 }
 
 /// A random number.
+#[expect(clippy::disallowed_methods, reason = "this is where randomness comes from")]
 pub(crate) fn random() -> io::Result<u64> {
     getrandom::u64().map_err(|e| io::Error::other(format!("no randomness: {e}")))
 }

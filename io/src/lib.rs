@@ -67,6 +67,8 @@
 //!
 //! * `cli`: the command line `streamkeeper` (work, announce, dead, status).
 
+#![cfg_attr(test, allow(clippy::disallowed_methods))] // tests are no part of the simulation
+
 mod announce;
 mod builder;
 mod calls;

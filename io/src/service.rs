@@ -24,6 +24,10 @@ use crate::{
 
 /// A service, from outside. It connects when it is first asked, and anew after a broken connection.
 ///
+/// One call takes at most [`Builder::call_timeout`](crate::Builder::call_timeout), and as long again to connect. What
+/// only asks is cancel safe; what changes something may have done so or not when its future is dropped, and says
+/// whether it may be repeated.
+///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// use streamkeeper::{Announce, Client};

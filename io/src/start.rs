@@ -3,11 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use futures::stream::FuturesUnordered;
-use streamkeeper_core::{streams::Machine, trouble::Trouble};
+use streamkeeper_core::{id::ConsumerId, streams::Machine, trouble::Trouble};
 use tokio::sync::{mpsc, watch};
 use tracing::Instrument;
 
@@ -61,18 +60,16 @@ pub(crate) async fn start(builder: Builder) -> Result<Client, Error> {
     let within = builder.start_within;
     let client = Client::new(Parts { consumer, service, connect, shared, requests, progress: seen });
     // If this future is dropped, so is the client, and with it the consumer.
-    match tokio::time::timeout(within, client.started()).await {
+    match tokio::time::timeout(within, client.started(within)).await {
         Ok(Ok(())) => Ok(client),
         Ok(Err(error)) => Err(error),
-        Err(_) => Err(unreachable(&client, within)),
+        Err(_) => {
+            let trouble = client.latest_trouble().unwrap_or_else(|| Trouble::connection("no answer"));
+            Err(client.unreachable(within, trouble))
+        }
     }
 }
 
 fn consumer_name(id: &str) -> &str {
-    id.strip_prefix(streamkeeper_core::id::ConsumerId::PREFIX).unwrap_or(id)
-}
-
-fn unreachable(client: &Client, within: Duration) -> Error {
-    let trouble = client.latest_trouble().unwrap_or_else(|| Trouble::connection("no answer"));
-    Error::Unreachable { service: client.service_name().to_owned(), server: client.server(), within, trouble }
+    id.strip_prefix(ConsumerId::PREFIX).unwrap_or(id)
 }

@@ -2,6 +2,8 @@
 //!
 //! `tests/` has the failures; here is the interface.
 
+#![allow(clippy::disallowed_methods)] // an application of the shell
+
 use std::{
     net::TcpListener,
     process::{Child, Command, Stdio},
@@ -15,7 +17,7 @@ use std::{
 use futures::{StreamExt, future::BoxFuture};
 use streamkeeper::{
     Announce, Builder, ByteStream, ClaimError, ClaimLost, ClaimMode, Client, Connect, Error, FinishError, Lease, Link,
-    Lost, LostReason, Notification, Notifications, RedisConnectionInfo, Tcp, Tls, TroubleKind,
+    Lost, LostReason, Notification, Notifications, RedisConnectionInfo, Retry, Tcp, Tls, TroubleKind,
 };
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -270,6 +272,10 @@ async fn errors_at_start_say_what_to_do() {
     let error = nobody.start().await.unwrap_err();
     assert!(matches!(&error, Error::Unreachable { trouble, .. } if trouble.kind == TroubleKind::Connection), "{error}");
     assert!(!error.to_string().contains("secret"), "{error}");
+
+    let refused = Client::builder("svc").redis("redis://127.0.0.1:1").retry(Retry::None);
+    let error = refused.start().await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
 
     let error = server.builder("").start().await.unwrap_err();
     assert!(matches!(error, Error::Name(_)), "{error}");

@@ -221,8 +221,8 @@ impl Machine {
         let Some(lease) = self.leases.take(entry) else { return };
         if let LeaseState::Owned(owned) = &lease.state {
             let token = owned.token;
-            // The record still says that we own it, which would keep others waiting.
-            if reason == LostReason::Vanished {
+            // The record still says that we own it, which would keep others waiting, or stand there for ever.
+            if matches!(reason, LostReason::Vanished | LostReason::Gone) {
                 self.give_back(entry, &lease, token);
             }
             self.disowned(entry, lease.stream, token, reason);

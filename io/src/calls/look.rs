@@ -13,7 +13,7 @@ use super::{
     Calls, entry_text, millis,
     script::{Lazy, script},
     start,
-    value::{delivery, entry_id, list, number, odd, pairs},
+    value::{delivery, entry_id, list, number, odd},
 };
 
 static TAKE: Lazy = script!("take.lua");
@@ -107,15 +107,6 @@ impl Calls {
         let pending = list(self.send(connection, &cmd).await?).ok_or_else(|| Trouble::other("mine: no list"))?;
         let id = |value: Value| list(value)?.first().and_then(entry_id);
         pending.into_iter().map(|v| id(v).ok_or_else(|| Trouble::other("mine: no entry id"))).collect()
-    }
-
-    /// A map that Redis answers: `XINFO`, `CONFIG GET`.
-    pub(super) async fn map(
-        &self,
-        connection: &mut MultiplexedConnection,
-        cmd: &redis::Cmd,
-    ) -> Result<Vec<(Value, Value)>, Trouble> {
-        pairs(self.send(connection, cmd).await?).ok_or_else(|| Trouble::other("Redis answered no map"))
     }
 }
 

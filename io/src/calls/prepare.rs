@@ -1,15 +1,15 @@
 //! Look at the server, create the group, switch on expiry notifications.
 
-use redis::aio::MultiplexedConnection;
+use redis::{Value, aio::MultiplexedConnection};
 use streamkeeper_core::{
-    id::{EntryId, Identity, LEASE_SEPARATOR, StreamName},
+    id::Identity,
     streams::call::Server,
     trouble::{Trouble, TroubleKind},
 };
 
 use super::{
-    Calls, Names,
-    value::{bytes, field, list, number, pairs, text},
+    Calls, start,
+    value::{bytes, delivery, entry_id, field, list, number, pairs, text},
 };
 
 /// The oldest Redis that has what the protocol needs: `XPENDING … IDLE`, exclusive ranges.
@@ -95,7 +95,7 @@ impl Calls {
                         message: "READONLY this server is a replica: its primary is needed".into(),
                     });
                 }
-                if info.get("cluster_enabled") == Some("1") && !names.one_slot() {
+                if info.get("cluster_enabled") == Some("1") && names.tag.is_empty() {
                     return Err(Trouble::unsupported(format_args!(
                         "this is a Redis Cluster, and in the plain layout the keys of the service `{}` lie in \
                          different slots: use Keys::hash_tagged",
@@ -163,43 +163,68 @@ impl Calls {
     /// Makes sure that the group is there. Answers how many entries it will not hand out.
     async fn group(&self, connection: &mut MultiplexedConnection) -> Result<u64, Trouble> {
         let names = &*self.0;
-        let kind = self.send(connection, redis::cmd("TYPE").arg(&names.lbs)).await?;
-        let kind = text(&kind).unwrap_or_default();
-        if kind != "stream" && kind != "none" {
-            return Err(Trouble {
-                kind: TroubleKind::WrongType,
-                message: format!("WRONGTYPE the key `{}` holds a {kind}, not a stream", names.lbs).into(),
-            });
-        }
         let mut create = redis::cmd("XGROUP");
         create.arg("CREATE").arg(&names.lbs).arg(&names.group).arg("0").arg("MKSTREAM");
         match self.send(connection, &create).await {
             Ok(_) => Ok(0),
-            Err(trouble) if trouble.message.starts_with("BUSYGROUP") => self.skipped(connection).await,
+            Err(trouble) if trouble.message.starts_with("BUSYGROUP") => {
+                Ok(self.skipped(connection).await?.unwrap_or(0))
+            }
+            // Out of memory, Redis does not say that the group is there already.
+            Err(trouble) if trouble.kind == TroubleKind::OutOfMemory => self.skipped(connection).await?.ok_or(trouble),
+            Err(trouble) if trouble.kind == TroubleKind::WrongType => {
+                let message = format!("WRONGTYPE the key `{}` holds something else than a stream", names.lbs);
+                Err(Trouble { kind: trouble.kind, message: message.into() })
+            }
             Err(trouble) => Err(trouble),
         }
     }
 
     /// How many entries a group that was there already will not hand out: those that it counts as delivered, and that
-    /// are not pending. 0 where the server cannot tell (Redis before 7, or after deletions).
-    async fn skipped(&self, connection: &mut MultiplexedConnection) -> Result<u64, Trouble> {
+    /// are not pending. `None` if there is no group.
+    async fn skipped(&self, connection: &mut MultiplexedConnection) -> Result<Option<u64>, Trouble> {
         let names = &*self.0;
         let length = self.send(connection, redis::cmd("XLEN").arg(&names.lbs)).await?;
         let groups = match self.send(connection, redis::cmd("XINFO").arg("GROUPS").arg(&names.lbs)).await {
             Ok(groups) => list(groups).unwrap_or_default(),
-            Err(trouble) if trouble.kind == TroubleKind::Refused => return Ok(0),
+            Err(trouble) if trouble.kind == TroubleKind::Refused => return Ok(Some(0)),
+            Err(trouble) if trouble.kind == TroubleKind::GroupLost => return Ok(None),
             Err(trouble) => return Err(trouble),
         };
-        for group in groups.into_iter().filter_map(pairs) {
-            if field(&group, "name").and_then(bytes) != Some(names.group.as_bytes()) {
-                continue;
-            }
-            let pending = field(&group, "pending").and_then(number).unwrap_or(0);
-            if let Some(lag) = field(&group, "lag").and_then(number) {
-                return Ok(number(&length).unwrap_or(0).saturating_sub(pending).saturating_sub(lag));
-            }
+        let mut groups = groups.into_iter().filter_map(pairs);
+        let ours = groups.find(|group| field(group, "name").and_then(bytes) == Some(names.group.as_bytes()));
+        let Some(group) = ours else { return Ok(None) };
+        let undelivered = match field(&group, "lag").and_then(number) {
+            Some(lag) => Some(lag),
+            None => self.undelivered(connection, &group).await?,
+        };
+        let pending = field(&group, "pending").and_then(number).unwrap_or(0);
+        let length = number(&length).unwrap_or(0);
+        Ok(Some(undelivered.map_or(0, |n| length.saturating_sub(pending).saturating_sub(n))))
+    }
+
+    /// How many entries are still to be handed out, counted, where the server cannot tell (Redis before 7, a group that
+    /// was not created at 0); `None` if the oldest entry is accounted for, or if they are too many to count.
+    async fn undelivered(
+        &self,
+        connection: &mut MultiplexedConnection,
+        group: &[(Value, Value)],
+    ) -> Result<Option<u64>, Trouble> {
+        const COUNTED: usize = 1_000;
+        let (names, last) = (&*self.0, field(group, "last-delivered-id").and_then(entry_id).unwrap_or_default());
+        let mut range = redis::cmd("XRANGE");
+        range.arg(&names.lbs).arg("-").arg(last.to_string()).arg("COUNT").arg(1);
+        let oldest = list(self.send(connection, &range).await?).unwrap_or_default().pop().and_then(delivery);
+        let Some(oldest) = oldest else { return Ok(None) };
+        let (mut pending, id) = (redis::cmd("XPENDING"), oldest.entry.to_string());
+        pending.arg(&names.lbs).arg(&names.group).arg(&id).arg(&id).arg(1);
+        if list(self.send(connection, &pending).await?).is_some_and(|list| !list.is_empty()) {
+            return Ok(None);
         }
-        Ok(0)
+        let mut range = redis::cmd("XRANGE");
+        range.arg(&names.lbs).arg(start(Some(last))).arg("+").arg("COUNT").arg(COUNTED);
+        let rest = list(self.send(connection, &range).await?).unwrap_or_default().len();
+        Ok((rest < COUNTED).then_some(rest as u64))
     }
 
     /// Makes sure that Redis announces expiries, or says why it does not.
@@ -225,17 +250,6 @@ impl Calls {
             .into())),
             Err(trouble) => Err(trouble),
         }
-    }
-}
-
-impl Names {
-    /// Whether all keys of the service share one slot of a cluster.
-    fn one_slot(&self) -> bool {
-        // In the plain layout nothing stands in front of the stream's name.
-        StreamName::new("x").is_ok_and(|name| {
-            let lease = self.keys.lease(&name, EntryId::default());
-            lease.split_once(LEASE_SEPARATOR).is_some_and(|(stream, _)| stream != "x") && !self.tag.is_empty()
-        })
     }
 }
 

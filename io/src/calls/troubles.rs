@@ -8,7 +8,7 @@ use streamkeeper_core::{
 
 /// The commands that the protocol uses, as an ACL rule: what to allow when something is refused.
 const RIGHTS: &str = "+eval +evalsha +xgroup|create +xgroup|delconsumer +xreadgroup +xclaim +xpending +xack +xdel +xadd \
-                      +xrange +xlen +xinfo +get +mget +set +del +exists +pexpire +pttl +hget +hmget +hset +hdel +type \
+                      +xrange +xrevrange +xlen +xinfo +get +mget +set +del +exists +pexpire +pttl +hget +hmget +hset +hdel \
                       +time +info +ping +publish +subscribe +psubscribe";
 
 /// Classifies an error of the redis crate.
@@ -26,7 +26,10 @@ pub(crate) fn trouble(error: &RedisError) -> Trouble {
 /// Classifies an error reply by its code and text.
 pub(super) fn reply(code: &str, text: &str) -> Trouble {
     // Redis 7 puts the script's hash and line behind the error's own text.
-    let text = text.split_once(" script: ").map_or(text, |(before, _)| before);
+    let text = match text.rsplit_once(" script: ") {
+        Some((before, behind)) if behind.contains(", on @user_script:") => before,
+        _ => text,
+    };
     if code == "ERR" {
         // Redis 6 puts the script's name and line before it: the code of the command is the first word behind that.
         let inner = text.rsplit_once("@user_script: ").map(|(_, behind)| behind).or_else(|| {
@@ -44,7 +47,8 @@ pub(super) fn reply(code: &str, text: &str) -> Trouble {
         if text.contains("no such key") {
             return Trouble::from_reply("NOGROUP", text);
         }
-        if text.contains("The user executing the script") {
+        // Redis 7, Valkey.
+        if text.contains("The user executing the script") || text.contains("ACL failure in script") {
             return Trouble::from_reply("NOPERM", text);
         }
     }
@@ -121,6 +125,7 @@ mod tests {
             ),
             ("ERR", "no such key", GroupLost, "NOGROUP no such key"),
             ("ERR", "The user executing the script can't run this command", Refused, ""),
+            ("ERR", "ACL failure in script: User x has no permissions to run the 'xclaim' command", Refused, ""),
             ("ERR", "floor 5 is more than a day ahead", Other, "ERR floor 5 is more than a day ahead"),
             ("OOM", "command not allowed", OutOfMemory, "OOM command not allowed"),
         ] {

@@ -39,6 +39,7 @@ pub trait Connect: Send + Sync + 'static {
 
     /// Runs a task: a connection, an application's handler. By default with [`tokio::spawn`], so on the runtime from
     /// which it is called.
+    #[expect(clippy::disallowed_methods, reason = "this is where tasks are spawned")]
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         tokio::spawn(task);
     }
@@ -48,6 +49,7 @@ pub trait Connect: Send + Sync + 'static {
     ///
     /// # Errors
     /// No thread or runtime could be made.
+    #[expect(clippy::disallowed_methods, reason = "this is where the driver's thread is made")]
     fn drive(&self, name: &str, driver: BoxFuture<'static, ()>) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name(format!("streamkeeper-{name}"));

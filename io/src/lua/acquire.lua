@@ -35,12 +35,15 @@ local vital = redis.call('HMGET', epoch, 'lived', 'ttl')
 local longest = math.max(tonumber(vital[2] or 0) or 0, ttl)
 local works = now - (tonumber(vital[1] or 0) or 0) < 2 * longest
 
-local records = {}
+local records, holders = {}, {}
 for from = 1, items, 1000 do
-  local names = {}
-  for i = from, math.min(from + 999, items) do names[#names + 1] = ARGV[4 * i + 5] end
-  local found = redis.call('HMGET', fences, unpack(names))
-  for i = 1, #names do records[from + i - 1] = found[i] end
+  local names, leases = {}, {}
+  for i = from, math.min(from + 999, items) do
+    names[#names + 1] = ARGV[4 * i + 5]
+    leases[#leases + 1] = KEYS[2 * i + 4]
+  end
+  local found, held = redis.call('HMGET', fences, unpack(names)), redis.call('MGET', unpack(leases))
+  for i = 1, #names do records[from + i - 1], holders[from + i - 1] = found[i], held[i] end
 end
 
 local out, grants, claims, asides, leftovers, failed = {}, {}, {}, {}, {}, nil
@@ -67,8 +70,7 @@ end
 local function judge(i, entry, stream, value, other, lease, other_lease)
   local record = read_record(records[i])
   if record == false then return BROKEN_RECORD end
-  local holder = redis.pcall('GET', lease)
-  if type(holder) == 'table' then return 'broken ' .. holder.err end
+  local holder = holders[i] -- false if the key is absent, or of a wrong type
   local p, err = pending(lbs, group, entry)
   if err then
     failed = err
@@ -86,11 +88,9 @@ local function judge(i, entry, stream, value, other, lease, other_lease)
     claims[#claims + 1] = entry
     grants[#grants + 1] = {lease = lease}
     local taken = record.takeovers + record.failures > 0 or deliveries > 1
-    return string.format('granted %.0f %s %.0f %.0f %.0f', record.token, taken and '1' or '0', record.takeovers,
+    return string.format('granted %d %s %d %d %d', record.token, taken and '1' or '0', record.takeovers,
       record.failures, deliveries)
   end
-  local fields = payload(lbs, entry)
-  if not fields then return 'trimmed' end
   if record and record.not_before > now then return 'held ' .. whole(record.not_before - now) end
   if given[stream] then return (given[stream] == entry and 'held ' or 'busy ') .. whole(ttl) end
   if record and not mine then
@@ -107,6 +107,8 @@ local function judge(i, entry, stream, value, other, lease, other_lease)
   local left = suspect(record, mine, idle, takeovers)
   local failures = record and record.failures or 0
   if not left then
+    local fields = payload(lbs, entry)
+    if not fields then return 'trimmed' end
     asides[#asides + 1] = {
       i = i, lbs = lbs, group = group, dead = dead, cap = cap, entry = entry, stream = stream, reason = 'crash-loop',
       error = whole(takeovers) .. ' owners in a row crashed', consumer = p[2], takeovers = takeovers,
@@ -116,7 +118,8 @@ local function judge(i, entry, stream, value, other, lease, other_lease)
   end
   if left > 0 then return 'held ' .. whole(left) end
   given[stream] = entry
-  claims[#claims + 1] = entry
+  -- What was handed to us just now is fresh enough: a lease is not trusted for its last tenth.
+  if p[2] ~= me or idle > ttl / 20 then claims[#claims + 1] = entry end
   grants[#grants + 1] = {
     i = i, lease = lease, stream = stream, taken = mine or p[2] ~= me, deliveries = deliveries,
     record = {
@@ -139,37 +142,47 @@ if not token or token > 9e15 then
   return redis.error_reply('ERR ' .. tokens .. ' holds ' .. last .. ', which is no token: set it to the microseconds since 1970')
 end
 token = math.max(token + 1, now_us, floor + 1) - 1
-local hset = {}
+local fresh = 0
 for _, grant in ipairs(grants) do
-  if grant.record then
-    token = token + 1
-    grant.record.token = token
-    hset[#hset + 1] = grant.stream
-    hset[#hset + 1] = write_record(grant.record)
-  end
+  if grant.record then fresh = fresh + 1 end
 end
-if #hset > 0 then
-  local set = redis.pcall('SET', tokens, whole(token))
+if fresh > 0 then
+  local set = redis.pcall('SET', tokens, whole(token + fresh))
   if set.err then return set end
 end
-for from = 1, #hset, 4000 do
-  redis.call('HSET', fences, unpack(hset, from, math.min(from + 3999, #hset)))
+-- The entries next: one whose payload was trimmed away is not claimed, and then not granted (Redis 7 and newer).
+local missing = {}
+for from = 1, #claims, 4000 do
+  local till = math.min(from + 3999, #claims)
+  local claim = {unpack(claims, from, till)}
+  claim[#claim + 1] = 'JUSTID'
+  local claimed = redis.call('XCLAIM', lbs, group, me, 0, unpack(claim))
+  if #claimed < till - from + 1 then
+    for at = from, till do missing[claims[at]] = true end
+    for _, entry in ipairs(claimed) do missing[entry] = nil end
+  end
 end
+local hset = {}
 for _, grant in ipairs(grants) do
   local r = grant.record
   if not r then
     redis.call('PEXPIRE', grant.lease, ttl)
+  elseif missing[r.entry] then
+    out[grant.i] = 'trimmed'
   elseif redis.call('SET', grant.lease, r.value, 'PX', ttl, 'NX') then
-    out[grant.i] = string.format('granted %.0f %s %.0f %.0f %.0f', r.token, grant.taken and '1' or '0', r.takeovers,
+    token = token + 1
+    r.token = token
+    hset[#hset + 1] = grant.stream
+    hset[#hset + 1] = write_record(r)
+    out[grant.i] = string.format('granted %d %s %d %d %d', r.token, grant.taken and '1' or '0', r.takeovers,
       r.failures, grant.deliveries)
   else
-    out[grant.i] = 'held ' .. whole(ttl)
+    local look = redis.pcall('GET', grant.lease)
+    out[grant.i] = type(look) == 'table' and 'broken ' .. look.err or 'held ' .. whole(ttl)
   end
 end
-for from = 1, #claims, 4000 do
-  local claim = {unpack(claims, from, math.min(from + 3999, #claims))}
-  claim[#claim + 1] = 'JUSTID'
-  redis.call('XCLAIM', lbs, group, me, 0, unpack(claim))
+for from = 1, #hset, 4000 do
+  redis.call('HSET', fences, unpack(hset, from, math.min(from + 3999, #hset)))
 end
 for _, aside in ipairs(asides) do
   local err = set_aside(aside)

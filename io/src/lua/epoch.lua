@@ -3,13 +3,18 @@
 --    `wait:<nonce>` that stands there now, on this very server; a wait that was replaced starts again;
 --  * a service that is being born need not wait: nobody has ever announced anything or owned anything, and the server
 --    is not itself newly started;
---  * the longest ttl in use only grows.
+--  * the longest ttl in use only grows;
+--  * the consumer counts as heard of: Redis before 7.2 does not notice those that wait and get nothing.
 -- KEYS: epoch lbs token.
 -- ARGV: ttl in ms, nonce, a stream has lived long 0/1, the caller is new 0/1, settling 0/1, the wait that was observed,
---       the identity that it was observed on.
+--       the identity that it was observed on, group, consumer.
 -- Reply: identity (or ''), the wait that stands ('' if settled), the longest ttl in ms.
 local epoch, lbs, token = KEYS[1], KEYS[2], KEYS[3]
 local ttl, lived, fresh, settling = tonumber(ARGV[1]), ARGV[3] == '1', ARGV[4] == '1', ARGV[5] == '1'
+
+-- A read behind every possible entry: nothing is handed out. It is also the first write, and takes no memory: out of
+-- memory, Redis does not stop a script that has begun to write.
+redis.pcall('XREADGROUP', 'GROUP', ARGV[8], ARGV[9], 'COUNT', 1, 'STREAMS', lbs, '18446744073709551615-0')
 
 local here = identity()
 local stands = redis.call('HMGET', epoch, 'id', 'ttl', 'lived')

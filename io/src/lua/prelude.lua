@@ -2,7 +2,7 @@
 
 -- A number as Redis is to store it: Lua would write 1.79e+15.
 local function whole(number)
-  return string.format('%.0f', number)
+  return string.format('%d', number)
 end
 
 -- Microseconds since 1970 by Redis's clock. It stands still inside a script.
@@ -25,7 +25,7 @@ local function read_record(text)
 end
 
 local function write_record(r)
-  return string.format('%.0f %s %.0f %.0f %s %.0f %.0f %.0f %s', r.token, r.entry, r.ttl, r.gained,
+  return string.format('%d %s %d %d %s %d %d %d %s', r.token, r.entry, r.ttl, r.gained,
     r.released and '1' or '0', r.takeovers, r.failures, r.not_before, r.value)
 end
 

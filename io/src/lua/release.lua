@@ -3,7 +3,7 @@
 --  * afterwards anybody may claim at once, Go peers included: the entry counts as idle for an hour, the lease expires
 --    (and is announced) in a millisecond, the record says released;
 --  * a failed handler's pause and count stand in the record; if it failed too often, the stream stands in S-dead;
---  * it works when Redis is out of memory; asked again, it answers the same (`fenced` once set aside).
+--  * it works when Redis is out of memory; asked again, it answers the same.
 -- KEYS: lbs fences dead, then the leases.
 -- ARGV: group, consumer, cap of S-dead or '', then for each lease: entry, stream, value, failures or '' (no failure),
 --       pause in ms, 1 to set it aside, error.
@@ -31,6 +31,16 @@ local function give_back(lease, held, item, record, p)
   return 'released'
 end
 
+-- Whether this entry is among those that were set aside last: then the answer that said so was lost.
+local function is_aside(entry)
+  local latest = redis.pcall('XREVRANGE', dead, '+', '-', 'COUNT', 100)
+  for _, found in ipairs(latest) do
+    local fields = found[2]
+    if fields[1] == 'entry' and fields[2] == entry and fields[6] == 'failed' then return true end
+  end
+  return false
+end
+
 local function judge(lease, item)
   local holder = redis.pcall('GET', lease)
   if type(holder) == 'table' then return 'broken ' .. holder.err end
@@ -38,7 +48,9 @@ local function judge(lease, item)
   if err then return err end
   local held = holder == item.value
   local last = record and record.entry == item.entry and record.value == item.value
-  if not held and (holder or not last) then return 'fenced' end
+  if not held and (holder or not last) then
+    return item.aside and not payload(lbs, item.entry) and is_aside(item.entry) and 'aside' or 'fenced'
+  end
   if last and record.released then return 'released' end
   local p = pending(lbs, group, item.entry)
   local there = redis.pcall('XRANGE', lbs, item.entry, item.entry)

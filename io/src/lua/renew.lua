@@ -6,29 +6,30 @@
 --    again, unless the stream's record shows a later or another ownership;
 --  * it works when Redis is out of memory, and when the group is gone.
 -- KEYS: lbs fences epoch token, then the leases.
--- ARGV: group, consumer, ttl in ms, the wait during which to create again or '', then for each lease: entry, value,
---       `<token> <stream>`.
+-- ARGV: group, consumer, ttl in ms, the wait during which to create again or '', then for each lease: entry, value;
+--       with a wait also `<token> <stream>`.
 -- Reply: what became of the group (`` or an error), then only the exceptions, `<index from 0> <what>`: `lost
 --        [<holder>]`, `back`, `recreated`, `gone`, `broken <error>`.
 local lbs, fences, epoch, tokens = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local group, me, ttl, wait = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local out, kept, places = {''}, {}, {}
+local stride = wait == '' and 2 or 3
 
 local function except(i, what)
   out[#out + 1] = whole(i - 1) .. ' ' .. what
 end
 
 local function about(i)
-  local token, stream = string.match(ARGV[3 * i + 4], '^(%d+) (.*)$')
+  local token, stream = string.match(ARGV[stride * i + 4], '^(%d+) (.*)$')
   return tonumber(token), stream
 end
 
 local function keep(i)
-  kept[#kept + 1] = ARGV[3 * i + 2]
+  kept[#kept + 1] = ARGV[stride * (i - 1) + 5]
   places[#places + 1] = i
 end
 
-local waiting = wait ~= '' and redis.call('HGET', epoch, 'id') == wait
+local waiting = wait ~= '' and redis.pcall('HGET', epoch, 'id') == wait
 
 -- Creates a forgotten lease again. Answers what became of it.
 local function recreate(i, lease, entry, value)
@@ -47,8 +48,11 @@ local function recreate(i, lease, entry, value)
       value = value,
     }
   end
-  local highest = tonumber(redis.call('GET', tokens) or 0) or 0
-  local set = redis.pcall('SET', tokens, whole(math.max(highest, token)))
+  local highest = redis.pcall('GET', tokens)
+  if type(highest) == 'table' then return 'broken ' .. highest.err end
+  -- First of the writes: it takes no memory, and Redis does not stop a script that has begun to write.
+  redis.call('XCLAIM', lbs, group, me, 0, entry, 'JUSTID')
+  local set = redis.pcall('SET', tokens, whole(math.max(tonumber(highest or 0) or 0, token)))
   if set.err then return 'broken ' .. set.err end
   redis.call('HSET', fences, stream, write_record(record))
   redis.call('SET', lease, value, 'PX', ttl, 'NX')
@@ -61,7 +65,7 @@ for from = 1, items, 5000 do
   local till = math.min(from + 4999, items)
   local holders = redis.call('MGET', unpack(KEYS, from + 4, till + 4))
   for i = from, till do
-    local lease, value, holder = KEYS[i + 4], ARGV[3 * i + 3], holders[i - from + 1]
+    local lease, value, holder = KEYS[i + 4], ARGV[stride * (i - 1) + 6], holders[i - from + 1]
     if holder == value then
       redis.call('PEXPIRE', lease, ttl)
       keep(i)
@@ -79,17 +83,12 @@ for from = 1, items, 5000 do
   end
 end
 
--- One that is not pending any more: taken back if it is still in the LBS, dropped if not.
+-- One that is not pending any more: taken back if it is still in the LBS. If not, its owner gives it back, which takes
+-- lease and record away.
 local function missing(i, entry)
-  if payload(lbs, entry) then
-    redis.call('XCLAIM', lbs, group, me, 0, entry, 'FORCE', 'JUSTID')
-    return except(i, 'back')
-  end
-  redis.call('DEL', KEYS[i + 4])
-  local _, stream = about(i)
-  local record = fence(fences, stream)
-  if record and record.entry == entry then redis.call('HDEL', fences, stream) end
-  except(i, 'gone')
+  if not payload(lbs, entry) then return except(i, 'gone') end
+  redis.call('XCLAIM', lbs, group, me, 0, entry, 'FORCE', 'JUSTID')
+  except(i, 'back')
 end
 
 for from = 1, #kept, 5000 do

@@ -1,7 +1,16 @@
 //! The calls against a real redis-server, one server a test.
 
+mod acquire;
+mod admin;
+mod cost;
+mod epoch;
+mod finish;
+mod look;
+mod prepare;
+mod renew;
 mod server;
 mod smoke;
+mod suspects;
 
 use std::{future::Future, time::Duration};
 
@@ -184,11 +193,5 @@ impl Peer {
         let Value::Array(parts) = &list[0] else { panic!("{list:?}") };
         let owner = super::value::text(&parts[1]).unwrap().into_owned();
         self.raw(&format!("XCLAIM svc-input svc-group {owner} 0 {entry} IDLE {idle_ms} JUSTID")).await;
-    }
-
-    /// As if its owner had crashed a ttl ago.
-    async fn orphan(&mut self, item: &RenewItem) {
-        self.raw(&format!("DEL {}<MUTEX_KEY_SEP>{}", item.stream, item.entry)).await;
-        self.idle(item.entry, 2_001).await;
     }
 }

@@ -7,8 +7,8 @@ use std::{
     time::Duration,
 };
 
-use redis::{AsyncConnectionConfig, ProtocolVersion, RedisConnectionInfo, aio::MultiplexedConnection};
-use tokio::net::UnixStream;
+use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, RedisConnectionInfo, aio::MultiplexedConnection};
+use tokio::{net::UnixStream, sync::mpsc::UnboundedSender};
 
 pub(super) struct Redis {
     child: Child,
@@ -47,6 +47,16 @@ impl Redis {
 
     pub(super) async fn connect(&self, resp3: bool) -> MultiplexedConnection {
         self.login(resp3, RedisConnectionInfo::default()).await
+    }
+
+    /// A connection whose pushes go to the channel.
+    pub(super) async fn listen(&self, sender: UnboundedSender<PushInfo>) -> MultiplexedConnection {
+        let stream = UnixStream::connect(self.socket()).await.unwrap();
+        let info = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3);
+        let config = AsyncConnectionConfig::new().set_push_sender(sender);
+        let (connection, driver) = MultiplexedConnection::new_with_config(&info, stream, config).await.unwrap();
+        tokio::task::spawn_local(driver);
+        connection
     }
 
     pub(super) async fn login(&self, resp3: bool, info: RedisConnectionInfo) -> MultiplexedConnection {

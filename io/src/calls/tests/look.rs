@@ -1,0 +1,234 @@
+//! Take, look, reap, and what keeps the group clean.
+
+use streamkeeper_core::trouble::TroubleKind;
+
+use super::*;
+
+const EPOCH: EpochCall = EpochCall { settle: None, nonce: 1, lived: false, fresh: false };
+
+async fn share(peer: &mut Peer, count: usize) -> (usize, bool) {
+    match peer.call(Call::Take { count, share: true }).await.unwrap() {
+        Answer::Taken { deliveries, more } => (deliveries.len(), more),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn hungry_consumers_share_a_backlog_evenly() {
+    on_redis(&[], |redis| async move {
+        let mut peers = Vec::new();
+        for id in ["a", "b", "c"] {
+            let mut peer = Peer::new(&redis, id).await;
+            peer.settle().await;
+            // Heard of: the question after the epoch makes the consumer known.
+            peer.call(Call::Epoch(EPOCH)).await.unwrap();
+            peers.push(peer);
+        }
+        for i in 0..100 {
+            peers[0].announce(&format!("s{i}")).await;
+        }
+        assert_eq!(share(&mut peers[0], 500).await, (34, true));
+        assert_eq!(share(&mut peers[0], 500).await, (0, true));
+        assert_eq!(share(&mut peers[1], 10).await, (10, false), "not the share, but the count held it back");
+        assert_eq!(share(&mut peers[1], 500).await, (24, true));
+        assert_eq!(share(&mut peers[2], 500).await, (32, false));
+        assert_eq!(share(&mut peers[0], 500).await, (0, false));
+        // Without the share, whatever there is.
+        peers[0].announce("t").await;
+        assert_eq!(share(&mut peers[0], 500).await, (0, true));
+        assert_eq!(peers[0].take(5).await.len(), 1);
+    });
+}
+
+#[test]
+fn who_was_not_heard_of_does_not_count() {
+    on_redis(&[], |redis| async move {
+        let (mut a, mut b) = (Peer::new(&redis, "a").await, Peer::new(&redis, "b").await);
+        a.settle().await;
+        for peer in [&mut b, &mut a] {
+            peer.call(Call::Epoch(EPOCH)).await.unwrap();
+        }
+        let Answer::Looked { fleet, .. } = b.call(Call::Look(vec![])).await.unwrap() else { panic!() };
+        assert_eq!(fleet, Fleet { announced: 0, consumers: 2, rank: 1 });
+        let within = Config::new(settings()).unwrap().live_within();
+        tokio::time::sleep(within + Duration::from_millis(50)).await;
+        let Answer::Looked { fleet, .. } = b.call(Call::Look(vec![])).await.unwrap() else { panic!() };
+        assert_eq!(fleet, Fleet { announced: 0, consumers: 1, rank: 0 });
+        a.announce("s").await;
+        assert_eq!(share(&mut b, 500).await, (1, false));
+    });
+}
+
+#[test]
+fn looking_tells_what_is_pending_and_what_it_says() {
+    on_redis(&[], |redis| async move {
+        let mut a = Peer::new(&redis, "a").await;
+        a.settle().await;
+        let (taken, trimmed) = (a.given("taken").await, a.given("trimmed").await);
+        let waiting = a.announce("waiting").await;
+        a.raw(&format!("XDEL svc-input {trimmed}")).await;
+        a.idle(taken, 3_000).await;
+        let ids = vec![waiting, trimmed, taken];
+        let Answer::Looked { deliveries, .. } = a.call(Call::Look(ids)).await.unwrap() else { panic!() };
+        assert_eq!(deliveries.iter().map(|(d, _)| d.entry).collect::<Vec<_>>(), [trimmed, taken]);
+        assert_eq!(deliveries[0].0.fields, None);
+        assert!(deliveries[0].1 < Duration::from_secs(2) && deliveries[1].1 >= Duration::from_secs(3));
+        let (field, json) = &deliveries[1].0.fields.as_ref().unwrap()[0];
+        assert_eq!((&**field, json.starts_with(b"{\"DataStreamName\":\"taken\"")), (b"lbs-input".as_slice(), true));
+    });
+}
+
+#[test]
+fn a_lost_group_is_told_by_every_call_that_needs_it() {
+    on_redis(&[], |redis| async move {
+        let mut a = Peer::new(&redis, "a").await;
+        a.settle().await;
+        let entry = EntryId { ms: 1, seq: 1 };
+        for spoil in ["XGROUP DESTROY svc-input svc-group", "DEL svc-input"] {
+            a.raw(spoil).await;
+            for call in [
+                Call::Read { count: 1, block: Duration::from_millis(1) },
+                Call::Take { count: 1, share: false },
+                Call::Take { count: 1, share: true },
+                Call::Look(vec![entry]),
+                Call::Mine { after: None, count: 1 },
+                Call::Reap { after: None, count: 1 },
+                Call::Bury { entry, error: "x".into() },
+                Call::Forget { entries: vec![entry], idle: TTL },
+                Call::Clean,
+            ] {
+                let trouble = a.call(call.clone()).await.unwrap_err();
+                assert_eq!(trouble.kind, TroubleKind::GroupLost, "{spoil}: {call:?}: {trouble}");
+            }
+        }
+    });
+}
+
+#[test]
+fn one_consumer_is_the_reaper() {
+    on_redis(&[], |redis| async move {
+        let (mut a, mut b) = (Peer::new(&redis, "a").await, Peer::new(&redis, "b").await);
+        a.settle().await;
+        let entries = [a.given("x").await, a.given("y").await, a.given("z").await];
+        a.idle(entries[0], 2_500).await;
+        a.idle(entries[2], 9_000).await;
+        let reap = |after| Call::Reap { after, count: 1 };
+        let Answer::Reaped { idle, announced: 3 } = a.call(reap(None)).await.unwrap() else { panic!() };
+        assert_eq!((idle.len(), idle[0].entry), (1, entries[0]));
+        assert!(idle[0].idle >= Duration::from_millis(2_500));
+        let Answer::Reaped { idle, .. } = a.call(reap(Some(entries[0]))).await.unwrap() else { panic!() };
+        assert_eq!(idle[0].entry, entries[2]);
+        let Answer::Reaped { idle, .. } = a.call(reap(Some(entries[2]))).await.unwrap() else { panic!() };
+        assert!(idle.is_empty());
+        // 1 s: half the ttl.
+        let Answer::ReaperIs(left) = b.call(reap(None)).await.unwrap() else { panic!() };
+        assert!(left <= Duration::from_secs(1) && left > Duration::from_millis(800), "{left:?}");
+        // A namesake is somebody else.
+        let calls = Calls::new(
+            Keys::plain("svc").unwrap(),
+            ConsumerId::named("a").unwrap(),
+            Config::new(settings()).unwrap(),
+            None,
+            99,
+        );
+        assert!(matches!(calls.execute(&mut b.connection, &reap(None)).await, Ok(Answer::ReaperIs(_))));
+        a.raw("DEL svc-reaper").await;
+        assert!(matches!(b.call(reap(None)).await, Ok(Answer::Reaped { .. })));
+        // One for ever is nobody's.
+        a.raw("SET svc-reaper x").await;
+        assert!(matches!(b.call(reap(None)).await, Ok(Answer::Reaped { .. })));
+        assert!(a.int("PTTL svc-reaper").await > 0);
+        for spoil in ["CONFIG SET maxmemory 1", "LPUSH svc-reaper x"] {
+            a.raw("DEL svc-reaper").await;
+            a.raw(spoil).await;
+            assert!(matches!(b.call(reap(None)).await, Ok(Answer::Reaped { .. })), "{spoil}");
+            a.raw("CONFIG SET maxmemory 0").await;
+        }
+    });
+}
+
+#[test]
+fn what_is_malformed_is_buried_with_all_its_fields_once() {
+    on_redis(&[], |redis| async move {
+        let mut a = Peer::new(&redis, "a").await;
+        a.settle().await;
+        a.raw("XADD svc-input 5-1 a 1 a 2 \u{1} x").await;
+        a.take(1).await;
+        let bury = Call::Bury { entry: EntryId { ms: 5, seq: 1 }, error: "no such field".into() };
+        a.raw("CONFIG SET maxmemory 1").await;
+        assert_eq!(a.call(bury.clone()).await.unwrap_err().kind, TroubleKind::OutOfMemory);
+        a.raw("CONFIG SET maxmemory 0").await;
+        assert_eq!(a.call(bury.clone()).await.unwrap(), Answer::Buried(true));
+        assert_eq!(a.call(bury.clone()).await.unwrap(), Answer::Buried(false));
+        let dead = a.calls.dead(&mut a.connection, None, 10).await.unwrap().pop().unwrap();
+        let field = |n: &str, v: &str| (n.as_bytes().to_vec(), v.as_bytes().to_vec());
+        assert_eq!(dead.original, [field("a", "1"), field("a", "2"), field("\u{1}", "x")]);
+        assert_eq!((dead.stream, &*dead.reason, dead.deliveries), (None, "malformed", 1));
+        assert_eq!(a.int("XLEN svc-input").await, 0);
+        // More fields than a script can pass on: what fits.
+        let mut many = redis::cmd("XADD");
+        many.arg("svc-input").arg("6-1");
+        for i in 0..5_000 {
+            many.arg(format!("f{i}")).arg("v");
+        }
+        super::super::script::send(&mut a.connection, &many).await.unwrap();
+        a.take(1).await;
+        let bury = Call::Bury { entry: EntryId { ms: 6, seq: 1 }, error: "x".into() };
+        assert_eq!(a.call(bury).await.unwrap(), Answer::Buried(true));
+    });
+}
+
+#[test]
+fn s_dead_is_capped() {
+    on_redis(&[], |redis| async move {
+        let mut a = Peer::new(&redis, "a").await;
+        a.settle().await;
+        for i in 1..=350 {
+            a.raw(&format!("XADD svc-input {i}-1 a 1")).await;
+        }
+        for entry in a.take(1_000).await {
+            a.call(Call::Bury { entry, error: "x".into() }).await.unwrap();
+        }
+        // About 100: Redis drops whole nodes of 100.
+        let length = a.int("XLEN svc-dead").await;
+        assert!((100..200).contains(&length), "{length}");
+    });
+}
+
+#[test]
+fn only_trimmed_entries_that_nobody_keeps_are_forgotten() {
+    on_redis(&[], |redis| async move {
+        let mut a = Peer::new(&redis, "a").await;
+        a.settle().await;
+        let (alive, fresh, old) = (a.given("alive").await, a.given("fresh").await, a.given("old").await);
+        a.idle(alive, 5_000).await;
+        a.idle(old, 5_000).await;
+        a.raw(&format!("XDEL svc-input {fresh} {old}")).await;
+        let entries = vec![alive, fresh, old, EntryId { ms: 1, seq: 1 }];
+        let forget = Call::Forget { entries, idle: Duration::from_secs(4) };
+        assert_eq!(a.call(forget.clone()).await.unwrap(), Answer::Forgotten(vec![old]));
+        assert_eq!(a.call(forget).await.unwrap(), Answer::Forgotten(vec![]));
+        assert_eq!(a.call(Call::Mine { after: None, count: 9 }).await.unwrap(), Answer::Mine(vec![alive, fresh]));
+    });
+}
+
+#[test]
+fn the_doorbell_is_heard() {
+    on_redis(&[], |redis| async move {
+        let mut a = Peer::new(&redis, "a").await;
+        let (sender, mut pushed) = tokio::sync::mpsc::unbounded_channel();
+        let mut listener = redis.listen(sender).await;
+        listener.subscribe("svc-orphans").await.unwrap();
+        let entries: Vec<_> = (0..501).map(|seq| EntryId { ms: 7, seq }).collect();
+        a.call(Call::Ring(entries)).await.unwrap();
+        let mut heard = Vec::new();
+        while heard.len() < 2 {
+            let push = pushed.recv().await.unwrap();
+            if push.kind == redis::PushKind::Message {
+                heard.push(super::super::value::text(&push.data[1]).unwrap().into_owned());
+            }
+        }
+        assert_eq!(heard[0].split(' ').count(), 500);
+        assert_eq!(heard[1], "7-500");
+    });
+}
