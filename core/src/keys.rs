@@ -113,7 +113,7 @@ impl Keys {
         let (name, entry) = key.split_once(LEASE_SEPARATOR).ok_or_else(wrong)?;
         let entry = entry.parse().map_err(|_| wrong())?;
         let tag = self.tag();
-        let bare = if tag.is_empty() { name } else { name.strip_prefix(tag.as_str()).unwrap_or(name) };
+        let bare = name.strip_prefix(tag.as_str()).filter(|bare| !bare.is_empty()).unwrap_or(name);
         let stream = StreamName::new(bare).map_err(|_| wrong())?;
         if self.lease(&stream, entry) == key {
             return Ok((stream, entry));
@@ -199,7 +199,7 @@ mod tests {
     fn lease_keys_parse_back() {
         let entry = EntryId { ms: 7, seq: 1 };
         for keys in [Keys::plain("svc").unwrap(), Keys::hash_tagged("svc").unwrap()] {
-            for stream in ["s", "s{svc}", "{svc}s", "a-b", "ü"] {
+            for stream in ["s", "s{svc}", "{svc}s", "{svc}", "a-b", "ü"] {
                 let key = keys.lease(&name(stream), entry);
                 let (parsed, id) = keys.parse_lease(&key).unwrap();
                 assert_eq!((keys.lease(&parsed, id), id), (key, entry));

@@ -330,7 +330,9 @@ impl Machine {
     }
 
     fn hold_candidate(&mut self, entry: EntryId, claimed: bool, stream: Option<StreamName>, span: Duration) {
-        self.orphans.hold(entry, self.now + span.max(Duration::from_millis(1)));
+        // Longer than a ttl would be longer than an ownership that we do not hear of.
+        let hold = span.clamp(Duration::from_millis(1), self.config.lease_ttl);
+        self.orphans.hold(entry, self.now + hold);
         if claimed {
             self.notify(Notification::ClaimLost { entry, stream, why: ClaimLost::Held(span) });
         }

@@ -97,6 +97,25 @@ fn not_quite_an_orphan() {
 }
 
 #[test]
+fn held_for_long() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("reap").at(210).pending(1, "orders");
+    for (at, token) in [(300, None), (2_000, None), (3_500, Some(80))] {
+        let idle = vec![Idle { entry: entry(1), idle: ms(3_050) }];
+        s.at(at).answer("reap", Answer::Reaped { idle, announced: 1 }).at(at + 10);
+        match token {
+            Some(token) => s.acquired(vec![takeover(token)]),
+            None if at == 300 => s.acquired(vec![Acquired::Held(ms(60_000))]),
+            None => &mut s,
+        };
+    }
+    s.ends(
+        "held_for_long",
+        "However long it is held: things change, and nobody may hear of it. It is asked for once a ttl.",
+    );
+}
+
+#[test]
 fn a_reader_that_is_silent() {
     let mut s = Story::started(|_| {});
     s.by_hand("mine").by_hand("read").at(100);
