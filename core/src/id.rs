@@ -209,6 +209,11 @@ pub enum IdError {
     /// A service without a name.
     #[error("the service's name is empty: it is the first part of every key")]
     EmptyService,
+    /// A service whose name would make lease keys ambiguous.
+    #[error(
+        "the service's name `{0}` contains `{LEASE_SEPARATOR}`, which separates the parts of a lease key: rename it"
+    )]
+    ServiceSeparator(String),
     /// Not a lease key.
     #[error("`{0}` is not a lease key: expected <stream>{LEASE_SEPARATOR}<entry id>")]
     Lease(String),

@@ -14,7 +14,7 @@ impl Keys {
     /// The plain layout, which Go peers share. Its keys lie in different slots of a Redis Cluster.
     ///
     /// # Errors
-    /// An empty service name.
+    /// An empty service name, or one that contains the lease key's separator.
     pub fn plain(service: &str) -> Result<Keys, IdError> {
         Keys::new(service, false)
     }
@@ -23,7 +23,7 @@ impl Keys {
     /// A name that contains the tag already is left as it is.
     ///
     /// # Errors
-    /// An empty service name.
+    /// An empty service name, or one that contains the lease key's separator.
     pub fn hash_tagged(service: &str) -> Result<Keys, IdError> {
         Keys::new(service, true)
     }
@@ -31,6 +31,9 @@ impl Keys {
     fn new(service: &str, tagged: bool) -> Result<Keys, IdError> {
         if service.is_empty() {
             return Err(IdError::EmptyService);
+        }
+        if service.contains(LEASE_SEPARATOR) {
+            return Err(IdError::ServiceSeparator(service.into()));
         }
         Ok(Keys { service: service.into(), tagged })
     }
@@ -182,6 +185,14 @@ mod tests {
         let own = Keys::hash_tagged("a{b}").unwrap();
         assert_eq!(own.lbs(), "a{b}-input");
         assert_eq!(own.lease(&name("s"), entry), "{b}s<MUTEX_KEY_SEP>7-1");
+    }
+
+    #[test]
+    fn service_names_are_checked() {
+        assert_eq!(Keys::plain(""), Err(IdError::EmptyService));
+        for service in ["<MUTEX_KEY_SEP>", "{a<MUTEX_KEY_SEP>b}"] {
+            assert!(matches!(Keys::hash_tagged(service), Err(IdError::ServiceSeparator(_))), "{service}");
+        }
     }
 
     #[test]

@@ -213,3 +213,108 @@ impl Leases {
             && self.by_stream.iter().all(|(stream, entry)| self.lease(*entry).is_some_and(|l| l.stream == *stream))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(number: u64) -> EntryId {
+        EntryId { ms: number, seq: 0 }
+    }
+
+    fn attempt(number: u64) -> Attempt {
+        Attempt { incarnation: 1, number }
+    }
+
+    fn lease(stream: &str, number: u64, state: State) -> Lease {
+        Lease { stream: StreamName::new(stream).unwrap(), attempt: attempt(number), state }
+    }
+
+    fn asking() -> State {
+        State::Asking(Asking { info: None, other: None, claimed: false, orphan_since: None, asked: 0 })
+    }
+
+    fn owned(deadline: u64) -> State {
+        State::Owned(Owned {
+            token: Token(1),
+            failures: 0,
+            gained: Time::ZERO,
+            identity: Identity::new("a"),
+            deadline: Time::from_millis(deadline),
+            renewing: false,
+        })
+    }
+
+    fn finishing(deadline: u64) -> State {
+        State::Finishing(Finishing {
+            token: Token(1),
+            identity: Identity::new("a"),
+            end: End::Done,
+            failure: None,
+            deadline: Time::from_millis(deadline),
+            sent: 1,
+        })
+    }
+
+    #[test]
+    fn each_state_shows_in_the_tables_that_it_should() {
+        for (state, is_owned, holds_its_stream) in
+            [(asking(), false, false), (owned(10), true, true), (finishing(10), false, true)]
+        {
+            let mut leases = Leases::default();
+            leases.put(entry(1), lease("s", 1, state.clone()));
+            assert!(leases.agree() && leases.contains(entry(1)) && leases.len() == 1);
+            assert_eq!(leases.owned(), usize::from(is_owned), "{state:?}");
+            let held = leases.of_stream(&StreamName::new("s").unwrap());
+            assert_eq!(held, holds_its_stream.then_some(entry(1)), "{state:?}");
+            assert_eq!(leases.next_deadline(), holds_its_stream.then_some(Time::from_millis(10)));
+            assert_eq!(leases.owned_mut(entry(1), attempt(1)).is_some(), is_owned);
+            assert!(leases.owned_mut(entry(1), attempt(2)).is_none(), "another attempt's ownership");
+            assert!(leases.finishing_mut(entry(1), attempt(2)).is_none());
+            assert!(leases.take(entry(1)).is_some() && leases.is_empty() && leases.agree());
+        }
+    }
+
+    #[test]
+    fn a_lease_goes_through_its_states_in_place() {
+        let mut leases = Leases::default();
+        for state in [asking(), owned(10), finishing(20), asking()] {
+            leases.put(entry(1), lease("s", 1, state));
+            assert!(leases.agree());
+        }
+        assert_eq!((leases.len(), leases.owned(), leases.next_deadline()), (1, 0, None));
+    }
+
+    #[test]
+    #[should_panic(expected = "is held under")]
+    fn a_stream_is_held_once() {
+        let mut leases = Leases::default();
+        leases.put(entry(1), lease("s", 1, owned(10)));
+        leases.put(entry(2), lease("s", 2, owned(10)));
+    }
+
+    #[test]
+    fn deadlines_that_moved_are_seen_when_they_come() {
+        let mut leases = Leases::default();
+        leases.put(entry(1), lease("a", 1, owned(10)));
+        leases.put(entry(2), lease("b", 2, owned(10)));
+        leases.owned_mut(entry(1), attempt(1)).unwrap().deadline = Time::from_millis(30);
+        assert_eq!(leases.take_expired(Time::from_millis(9)), None);
+        assert_eq!(leases.take_expired(Time::from_millis(10)).map(|(entry, _)| entry), Some(entry(2)));
+        assert_eq!(leases.take_expired(Time::from_millis(10)), None);
+        assert!(leases.agree());
+        assert_eq!(leases.next_deadline(), Some(Time::from_millis(30)));
+        assert_eq!(leases.take_expired(Time::from_millis(30)).map(|(entry, _)| entry), Some(entry(1)));
+        assert!(leases.is_empty() && leases.agree());
+    }
+
+    #[test]
+    fn they_are_listed_in_order_from_behind_any() {
+        let mut leases = Leases::default();
+        for number in [3, 1, 2] {
+            leases.put(entry(number), lease(&format!("s{number}"), number, asking()));
+        }
+        let behind = |after| leases.iter_after(after).map(|(entry, _)| entry.ms).collect::<Vec<_>>();
+        assert_eq!((behind(None), behind(Some(entry(1))), behind(Some(entry(3)))), (vec![1, 2, 3], vec![2, 3], vec![]));
+    }
+}

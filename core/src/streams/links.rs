@@ -108,3 +108,64 @@ impl Links {
         &mut self.0[link as usize]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(millis: u64) -> Time {
+        Time::from_millis(millis)
+    }
+
+    /// Lost now: the failures in a row, and when it is tried again.
+    fn lose(links: &mut Links, link: Link, now: Time) -> Option<(u32, Time)> {
+        let lost = links.lost(link, &Settings::default(), now, &mut Dice::new(1));
+        lost.map(|(failures, pause)| (failures, now + pause))
+    }
+
+    #[test]
+    fn all_are_made_at_first_and_each_once() {
+        let mut links = Links::new();
+        assert_eq!(links.due(ms(0), true), ALL);
+        assert_eq!(links.due(ms(9), true), []);
+        assert_eq!(links.next_due(true), None);
+        assert!(!links.is_up(Link::Commands));
+        assert!(links.connected(Link::Commands) && links.is_up(Link::Commands));
+        assert!(!links.connected(Link::Commands), "nobody waited for a second one");
+    }
+
+    #[test]
+    fn who_does_not_read_makes_no_readers_connection() {
+        let mut links = Links::new();
+        assert_eq!(links.due(ms(0), false), [Link::Commands, Link::Subscriber]);
+        assert_eq!((links.next_due(false), links.next_due(true)), (None, Some(ms(0))));
+        links.due(ms(0), true);
+        links.connected(Link::Reader);
+        links.close(Link::Reader, ms(5));
+        assert_eq!((links.is_up(Link::Reader), links.next_due(false)), (false, None));
+    }
+
+    #[test]
+    fn a_lost_one_is_tried_again_later_each_time_and_counts_as_another() {
+        let mut links = Links::new();
+        links.due(ms(0), true);
+        let mut now = ms(0);
+        for (failures, longest) in [(1, 25), (2, 50), (3, 100), (4, 200)] {
+            let generation = links.generation(Link::Commands);
+            let (count, at) = lose(&mut links, Link::Commands, now).unwrap();
+            assert_eq!(count, failures);
+            assert!(at > now && at <= now + Duration::from_millis(longest), "{failures}: {at:?}");
+            assert_eq!(lose(&mut links, Link::Commands, now), None, "it is down already");
+            assert_eq!((links.due(now, true), links.next_due(true)), (vec![], Some(at)));
+            assert_eq!(links.due(at, true), [Link::Commands]);
+            assert_eq!(links.generation(Link::Commands), generation + 1);
+            now = at;
+        }
+        links.connected(Link::Commands);
+        assert_eq!(lose(&mut links, Link::Commands, now).map(|lost| lost.0), Some(5), "connected is not yet working");
+        links.due(now + Duration::from_secs(9), true);
+        links.connected(Link::Commands);
+        links.works(Link::Commands);
+        assert_eq!(lose(&mut links, Link::Commands, now).map(|lost| lost.0), Some(1));
+    }
+}

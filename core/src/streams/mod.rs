@@ -26,8 +26,6 @@ mod reap;
 mod renew;
 mod server;
 mod take;
-#[cfg(test)]
-mod tests;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -148,7 +146,9 @@ impl Machine {
             Event::Backlogged(backlogged) => self.taking.backlogged = backlogged,
             Event::Shutdown(end, deadline) => self.shut_down(end, deadline),
         }
-        self.do_what_is_due();
+        if self.phase != Phase::Stopped {
+            self.do_what_is_due();
+        }
         self.paused = None;
         self.wake = self.next_wake().map(|wake| wake.at);
         debug_assert!(self.leases.len() > 2_000 || (self.leases.agree() && self.orphans.agree()));

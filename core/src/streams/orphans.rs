@@ -184,3 +184,84 @@ impl Orphans {
             && of(|c| matches!(c.stage, Stage::Ready(..))) == self.ready.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(number: u64) -> EntryId {
+        EntryId { ms: number, seq: 0 }
+    }
+
+    fn ms(millis: u64) -> Time {
+        Time::from_millis(millis)
+    }
+
+    fn candidate(stage: Stage, new: bool) -> Candidate {
+        let orphan_since = (!new).then_some(Time::ZERO);
+        Candidate { orphan_since, claimed: false, automatic: true, source: Source::Mine, place: 0, stage }
+    }
+
+    fn ready(at: u64) -> Stage {
+        Stage::Ready(ms(at), StreamName::new("s").unwrap(), None)
+    }
+
+    #[test]
+    fn a_candidate_goes_from_hint_to_question() {
+        let mut orphans = Orphans::default();
+        for number in [3, 1, 2] {
+            orphans.put(entry(number), candidate(Stage::Hinted(None), false));
+        }
+        assert_eq!(orphans.start_looking(2), [entry(1), entry(2)]);
+        assert_eq!(orphans.stage(entry(1)), Some(&Stage::Looking(None)));
+        assert_eq!(orphans.stage(entry(3)), Some(&Stage::Hinted(None)));
+        assert!(orphans.has_hinted() && orphans.agree());
+        orphans.put(entry(1), candidate(ready(20), false));
+        orphans.put(entry(2), candidate(ready(10), false));
+        assert_eq!((orphans.next_ready(), orphans.ready_len(), orphans.len()), (Some(ms(10)), 2, 3));
+        assert_eq!(orphans.take_ready(ms(9)), None);
+        assert_eq!(orphans.take_ready(ms(20)).map(|(entry, _)| entry), Some(entry(2)), "the first to be due");
+        assert_eq!(orphans.take_ready(ms(20)).map(|(entry, _)| entry), Some(entry(1)));
+        assert_eq!((orphans.take_ready(ms(99)), orphans.agree()), (None, true));
+    }
+
+    #[test]
+    fn new_announcements_are_counted_apart() {
+        let mut orphans = Orphans::default();
+        orphans.put(entry(1), candidate(ready(1), true));
+        orphans.put(entry(2), candidate(ready(1), false));
+        assert_eq!(orphans.fresh(), 1);
+        orphans.put(entry(1), candidate(ready(2), false));
+        assert_eq!((orphans.fresh(), orphans.len(), orphans.agree()), (0, 2, true));
+        assert!(orphans.take(entry(2)).is_some() && orphans.take(entry(2)).is_none());
+        assert_eq!(orphans.entries(), [entry(1)]);
+    }
+
+    #[test]
+    fn what_is_held() {
+        let mut orphans = Orphans::default();
+        orphans.hold(entry(1), ms(10));
+        orphans.hold_firmly(entry(2), ms(10));
+        for (number, now, held, firmly) in [
+            (1, 9, true, false),
+            (1, 10, false, false),
+            (2, 9, true, true),
+            (2, 10, false, false),
+            (3, 0, false, false),
+        ] {
+            let got = (orphans.is_held(entry(number), ms(now)), orphans.is_held_firmly(entry(number), ms(now)));
+            assert_eq!(got, (held, firmly), "{number} at {now}");
+        }
+        orphans.tidy(ms(10));
+        assert_eq!(orphans, Orphans::default());
+    }
+
+    #[test]
+    fn the_memory_of_what_is_held_has_a_limit() {
+        let mut orphans = Orphans::default();
+        for number in 0..HELD_LIMIT as u64 + 5 {
+            orphans.hold(entry(number), ms(10));
+        }
+        assert_eq!(orphans.held.len(), HELD_LIMIT);
+    }
+}

@@ -271,15 +271,17 @@ pub(crate) fn setup() -> impl Strategy<Value = Setup> {
     )
 }
 
-/// Consumers that crash and pause, notifications that are lost; the other consumers and Redis are well.
-pub(crate) fn crashes(others: std::ops::Range<usize>, in_time: u64) -> impl Strategy<Value = Plan> {
+/// Consumers that crash, notifications that are lost; Redis and the first consumer are well. With `again` they start
+/// and pause as well, so that they fail again and again.
+pub(crate) fn crashes(others: std::ops::Range<usize>, again: bool, in_time: u64) -> impl Strategy<Value = Plan> {
     let others = move || others.clone();
+    let again = u32::from(again);
     let action = prop_oneof![
         6 => (1..4_000_u64).prop_map(Action::Run),
         6 => (0..6_u8).prop_map(Action::Announce),
         3 => others().prop_map(Action::Crash),
-        3 => others().prop_map(Action::Boot),
-        1 => (others(), 1..9_000_u64).prop_map(|(n, ms)| Action::Pause(n, ms)),
+        3 * again => others().prop_map(Action::Boot),
+        again => (others(), 1..9_000_u64).prop_map(|(n, ms)| Action::Pause(n, ms)),
         1 => told().prop_map(Action::Notifications),
         1 => (0..NODES, any::<u8>(), wish()).prop_map(|(n, p, w)| Action::App(n, p, w)),
     ];
@@ -314,6 +316,13 @@ fn misfortune() -> impl Strategy<Value = Vec<Action>> {
         let (sync, failover) = (Action::Server(ServerFault::Sync), Action::Server(ServerFault::Failover));
         vec![sync, Action::Pause(n, pause), Action::Run(ms), failover, Action::Run(after)]
     });
+    // Done is said at the last moment, heard of after somebody else has taken over, and by a server that forgot that.
+    let done_too_late = (node(), any::<u8>(), 1_500..2_650_u64, 400..1_500_u64).prop_map(|(n, pick, before, after)| {
+        let (sync, failover) = (Action::Server(ServerFault::Sync), Action::Server(ServerFault::Failover));
+        let cut_off = Action::Partition(n, before + after);
+        let done = Action::App(n, pick, Wish::Done);
+        vec![sync, cut_off, Action::Run(before), done, Action::Run(after), failover, Action::Run(2_000)]
+    });
     let forgotten = (node(), 1..600_u64, 1..4_000_u64).prop_map(|(n, cut, ms)| {
         let restart = Action::Server(ServerFault::RestartWithoutLeases);
         vec![restart, Action::Partition(n, cut), Action::Run(ms)]
@@ -321,7 +330,7 @@ fn misfortune() -> impl Strategy<Value = Vec<Action>> {
     let paused = (node(), 2_600..4_500_u64).prop_map(|(n, ms)| {
         vec![Action::Fare(n, Kind::Renew, Fate::Slow(0, 900)), Action::Pause(n, ms), Action::Run(ms)]
     });
-    prop_oneof![3 => late, 2 => ending, 1 => rollback, 1 => forgotten, 1 => paused]
+    prop_oneof![3 => late, 2 => ending, 1 => rollback, 1 => done_too_late, 1 => forgotten, 1 => paused]
 }
 
 /// A whole case of about that many actions.

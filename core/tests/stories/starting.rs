@@ -99,3 +99,10 @@ fn retries_exhausted() {
     s.at(1_000)
         .ends("retries_exhausted", "The connection is tried as often as the settings allow, then the consumer stops.");
 }
+
+#[test]
+fn retries_exhausted_when_much_is_due() {
+    let mut s = Story::started(|settings| settings.retry = Retry::None);
+    s.by_hand("ping").at(100).frozen_until(1_500).disconnected(Link::Commands).at(3_000);
+    s.ends("nothing_after_the_end", "Who has stopped does nothing more, though a heartbeat is due.");
+}
