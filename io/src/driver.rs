@@ -27,7 +27,7 @@ use crate::{
     errors::ClaimError,
     lease::{EndRequest, Lease, Lost},
     leases::Leases,
-    links::Links,
+    links::{Generation, Links},
     log,
     metrics::Meters,
     notification::Notification,
@@ -68,6 +68,7 @@ pub(crate) struct Completed {
     id: CallId,
     call: &'static str,
     items: usize,
+    link: (Link, Generation),
     answer: Result<Answer, Trouble>,
     took: Duration,
 }
@@ -144,7 +145,8 @@ impl Driver {
 
     /// Sends a call. Without a connection it is answered at once, with that.
     fn issue(&mut self, id: CallId, call: Call) {
-        let connection = self.links.get(link_of(&call));
+        let link = link_of(&call);
+        let (connection, link) = (self.links.get(link), (link, self.links.generation(link)));
         let (calls, clock, issued) = (self.calls.clone(), self.shared.clock.clone(), self.shared.clock.now());
         self.under_way.push(
             async move {
@@ -153,16 +155,16 @@ impl Driver {
                     None => Err(Trouble::connection("there is no connection")),
                 };
                 let took = clock.now().since(issued);
-                Completed { id, call: call.name(), items: items(&call), answer, took }
+                Completed { id, call: call.name(), items: items(&call), link, answer, took }
             }
             .boxed(),
         );
     }
 
-    fn completed(&mut self, Completed { id, call, items, answer, took }: Completed) {
+    fn completed(&mut self, Completed { id, call, items, link, answer, took }: Completed) {
         self.shared.meters.answered(call, items, &answer, took);
-        if matches!(&answer, Err(trouble) if trouble.kind == TroubleKind::WrongServer) {
-            self.links.wrong_server();
+        if matches!(&answer, Err(trouble) if is_wrong_server(trouble)) {
+            self.links.wrong_server(link.0, link.1);
         }
         self.tell(Event::Answered(id, answer));
     }
@@ -338,6 +340,11 @@ async fn sleep_until(clock: &Clock, wake: Option<Time>) {
         Some(at) => clock.sleep_until(at).await,
         None => std::future::pending().await,
     }
+}
+
+/// Whether another server is the right one. A server that is merely full has our other connections still.
+fn is_wrong_server(trouble: &Trouble) -> bool {
+    trouble.kind == TroubleKind::WrongServer && !trouble.message.contains("max number of clients")
 }
 
 /// How many streams a call speaks of.

@@ -4,9 +4,9 @@
 
 #![allow(clippy::disallowed_methods)] // an application of the shell
 
+mod server;
+
 use std::{
-    net::TcpListener,
-    process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -16,54 +16,13 @@ use std::{
 
 use futures::{StreamExt, future::BoxFuture};
 use streamkeeper::{
-    Announce, Builder, ByteStream, ClaimError, ClaimLost, ClaimMode, Client, Connect, Error, FinishError, Lease, Link,
-    Lost, LostReason, Notification, Notifications, RedisConnectionInfo, Retry, Tcp, Tls, TroubleKind,
+    Announce, ByteStream, ClaimError, ClaimLost, ClaimMode, Client, Connect, Error, FinishError, Lease, Link, Lost,
+    LostReason, Notification, Notifications, RedisConnectionInfo, Retry, Tcp, Tls, TroubleKind,
 };
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-struct Server {
-    process: Child,
-    url: String,
-}
-
-impl Server {
-    async fn start(arguments: &[&str]) -> Server {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
-        let process = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--save", "", "--loglevel", "warning"])
-            .args(arguments)
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server is needed: tests/run installs it");
-        let server = Server { process, url: format!("redis://127.0.0.1:{port}") };
-        for _ in 0..500 {
-            if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-                return server;
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-        panic!("redis-server does not answer");
-    }
-
-    /// A consumer that does not wait long for anything. The server is young: nobody waits for it either.
-    fn builder(&self, name: &str) -> Builder {
-        Client::builder("svc")
-            .redis(&self.url)
-            .name(name)
-            .lease_ttl(Duration::from_secs(2))
-            .heartbeat(Duration::from_millis(500))
-            .call_timeout(Duration::from_millis(900))
-            .metrics(None)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
+use crate::server::Server;
 
 async fn next(notifications: &mut Notifications) -> Notification {
     timeout(Duration::from_secs(10), notifications.next()).await.expect("in time").expect("not the end")

@@ -121,6 +121,9 @@ pub struct AcquireItem {
     pub attempt: Attempt,
     /// Another announcement of the stream that the record may name.
     pub other: Option<EntryId>,
+    /// It was handed to this consumer just now, for the first time: unless its stream has a record or a lease, there is
+    /// nothing to look at.
+    pub fresh: bool,
 }
 
 /// What became of one [`AcquireItem`].
@@ -333,7 +336,7 @@ pub enum Answer {
     Taken {
         /// What was taken.
         deliveries: Vec<Delivery>,
-        /// Announcements that nobody has taken remain (only known, and `true`, if the share held us back).
+        /// Nothing was taken since our share is taken; others' is not.
         more: bool,
     },
     /// To [`Call::Look`]: those of the entries that are pending.

@@ -295,9 +295,10 @@ impl Machine {
                 self.claims.unasked.remove(&entry);
                 let Some(asking) = self.leases.asking_mut(entry) else { continue };
                 asking.asked = asking.asked.saturating_add(1);
-                let other = asking.other;
+                let (other, fresh) = (asking.other, asking.orphan_since.is_none() && asking.asked == 1);
                 let lease = self.leases.lease(entry).expect("it is asked for");
-                items.push(AcquireItem { entry, stream: lease.stream.clone(), attempt: lease.attempt, other });
+                let (stream, attempt) = (lease.stream.clone(), lease.attempt);
+                items.push(AcquireItem { entry, stream, attempt, other, fresh });
             }
             if items.is_empty() {
                 return;

@@ -45,7 +45,7 @@ impl Calls {
             cmd.arg(buffer.as_bytes());
             match item.other {
                 Some(other) => cmd.arg(entry_text(&mut buffer, other)),
-                None => cmd.arg(""),
+                None => cmd.arg(if item.fresh { "+" } else { "" }),
             };
         }
         let value = self.run(connection, &ACQUIRE, cmd).await?;

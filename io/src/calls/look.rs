@@ -16,7 +16,7 @@ use super::{
     value::{delivery, entry_id, list, number, odd},
 };
 
-static TAKE: Lazy = script!("take.lua");
+static SHARE: Lazy = script!("share.lua");
 static LOOK: Lazy = script!("look.lua");
 
 impl Calls {
@@ -25,14 +25,16 @@ impl Calls {
         &self,
         connection: &mut MultiplexedConnection,
         count: usize,
-        block: Duration,
+        block: Option<Duration>,
     ) -> Result<Vec<Delivery>, Trouble> {
         let names = &*self.0;
         let mut cmd = redis::cmd("XREADGROUP");
         cmd.arg("GROUP").arg(&names.group).arg(names.consumer.as_str());
-        // BLOCK 0 would wait for ever.
-        cmd.arg("BLOCK").arg(millis(block).max(1)).arg("COUNT").arg(count.max(1));
-        cmd.arg("STREAMS").arg(&names.lbs).arg(">");
+        if let Some(block) = block {
+            // BLOCK 0 would wait for ever.
+            cmd.arg("BLOCK").arg(millis(block).max(1));
+        }
+        cmd.arg("COUNT").arg(count.max(1)).arg("STREAMS").arg(&names.lbs).arg(">");
         let value = self.send(connection, &cmd).await?;
         // `[[stream, entries]]` in RESP2, `{stream: entries}` in RESP3, nil if nothing came.
         let streams = match value {
@@ -57,15 +59,19 @@ impl Calls {
         share: bool,
     ) -> Result<Answer, Trouble> {
         let names = &*self.0;
-        let mut cmd = TAKE.invoke(1, 5, 128);
-        cmd.arg(&names.lbs).arg(&names.group).arg(names.consumer.as_str());
-        cmd.arg(count).arg(u8::from(share)).arg(millis(names.config.live_within()));
-        let mut parts = list(self.run(connection, &TAKE, cmd).await?).unwrap_or_default().into_iter();
-        let more =
-            parts.next().as_ref().and_then(number).ok_or_else(|| Trouble::other("take: Redis answered no list"))?;
-        let mut taken = Vec::with_capacity(parts.len());
-        deliveries("take", parts, &mut taken)?;
-        Ok(Answer::Taken { deliveries: taken, more: more == 1 })
+        let (mut allowed, mut more) = (count as u64, false);
+        if share {
+            let mut cmd = SHARE.invoke(1, 4, 128);
+            cmd.arg(&names.lbs).arg(&names.group).arg(names.consumer.as_str());
+            cmd.arg(count).arg(millis(names.config.live_within()));
+            let parts = list(self.run(connection, &SHARE, cmd).await?).unwrap_or_default();
+            let mut parts = parts.iter().map_while(number);
+            let mut next = || parts.next().ok_or_else(|| Trouble::other("take: Redis answered no number"));
+            (allowed, more) = (next()?, next()? == 1);
+        }
+        let count = usize::try_from(allowed).unwrap_or(count).min(count);
+        let deliveries = if count == 0 { Vec::new() } else { self.read(connection, count, None).await? };
+        Ok(Answer::Taken { deliveries, more })
     }
 
     pub(super) async fn look(

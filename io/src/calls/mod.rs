@@ -102,7 +102,7 @@ impl Calls {
             Call::Prepare => self.prepare(connection).await.map(Answer::Prepared),
             Call::Epoch(call) => self.epoch(connection, call).await.map(Answer::Epoch),
             Call::Ping => self.send(connection, &redis::cmd("PING")).await.map(|_| Answer::Pong),
-            Call::Read { count, block } => self.read(connection, *count, *block).await.map(Answer::Read),
+            Call::Read { count, block } => self.read(connection, *count, Some(*block)).await.map(Answer::Read),
             Call::Take { count, share } => self.take(connection, *count, *share).await,
             Call::Look(entries) => self.look(connection, entries).await,
             Call::Mine { after, count } => self.mine(connection, *after, *count).await.map(Answer::Mine),

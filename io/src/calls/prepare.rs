@@ -114,6 +114,7 @@ impl Calls {
             ),
         }
         let skipped = self.group(connection).await?;
+        self.rights(connection).await?;
         let expiry_notifications = match self.notifications(connection).await? {
             Ok(()) => true,
             Err(warning) => {
@@ -122,6 +123,30 @@ impl Calls {
             }
         };
         Ok(Server { identity, version, skipped, expiry_notifications, warnings })
+    }
+
+    /// Makes sure that what will be sent later, scripts included, is not refused to this user: better said at start than
+    /// at every announcement. Each command is sent so that it changes nothing: to a group without a name, for an entry
+    /// that nobody has.
+    async fn rights(&self, connection: &mut MultiplexedConnection) -> Result<(), Trouble> {
+        let names = &*self.0;
+        let (lbs, me) = (names.lbs.as_str(), names.consumer.as_str());
+        let harmless: [&[&str]; 7] = [
+            &["XREADGROUP", "GROUP", "", me, "STREAMS", lbs, ">"],
+            &["XCLAIM", lbs, "", me, "0", "0-1"],
+            &["XPENDING", lbs, ""],
+            &["XACK", lbs, "", "0-1"],
+            &["XDEL", lbs, "0-1"],
+            &["XRANGE", lbs, "0-1", "0-1"],
+            &["EVAL", "return 1", "0"],
+        ];
+        for words in harmless {
+            match self.send(connection, redis::cmd(words[0]).arg(&words[1..])).await {
+                Err(trouble) if trouble.kind == TroubleKind::Refused => return Err(trouble),
+                _ => {} // such as NOGROUP; a connection that broke breaks the next call
+            }
+        }
+        Ok(())
     }
 
     /// Whether a restart of Redis forgets everything, in words.

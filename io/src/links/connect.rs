@@ -33,9 +33,11 @@ pub trait Connect: Send + Sync + 'static {
         "redis".to_owned()
     }
 
-    /// The server turned out not to be the one to talk to, such as a replica: open the next connection to another
-    /// one, if there is one.
-    fn wrong_server(&self) {}
+    /// The server behind this link's latest connection turned out not to be the one to talk to, such as a replica:
+    /// open the next connections to another one, if there is one. Said once for each connection.
+    fn wrong_server(&self, link: Link) {
+        let _ = link;
+    }
 
     /// Runs a task: a connection, an application's handler. By default with [`tokio::spawn`], so on the runtime from
     /// which it is called.

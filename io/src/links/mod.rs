@@ -34,7 +34,7 @@ use self::{
 use crate::metrics::Meters;
 
 /// Which connection of a link: an old one's end is not the new one's.
-type Generation = u64;
+pub(crate) type Generation = u64;
 
 /// The three connections.
 pub(crate) struct Links {
@@ -48,6 +48,8 @@ pub(crate) struct Links {
 #[derive(Default)]
 struct Slot {
     generation: Generation,
+    /// The server has said that it is not the one to talk to.
+    wrong: bool,
     connecting: Option<BoxFuture<'static, Result<Connection, Trouble>>>,
     connection: Option<Connection>,
 }
@@ -95,9 +97,22 @@ impl Links {
         self.slots[link as usize].connection.as_ref().map(Connection::handle)
     }
 
-    /// The server answered that it is not the one to talk to.
-    pub(crate) fn wrong_server(&self) {
-        self.opening.wrong_server();
+    /// Which connection this is.
+    pub(crate) fn generation(&self, link: Link) -> Generation {
+        self.slots[link as usize].generation
+    }
+
+    /// The server behind this connection answered that it is not the one to talk to. The other connections are there
+    /// too, and would not say so: they are given up.
+    pub(crate) fn wrong_server(&mut self, link: Link, generation: Generation) {
+        let slot = &mut self.slots[link as usize];
+        if slot.generation != generation || std::mem::replace(&mut slot.wrong, true) {
+            return;
+        }
+        self.opening.wrong_server(link);
+        for other in LINKS.into_iter().filter(|other| *other != link) {
+            let _ = self.ended.send((other, self.generation(other)));
+        }
     }
 
     /// The next fact about the connections: made, not made, broken, or a message that was pushed. Cancel safe.
@@ -125,7 +140,7 @@ impl Links {
             let slot = &mut self.slots[link as usize];
             // While it is still being made, its own error tells the same, and more.
             if slot.generation == generation && slot.connection.take().is_some() {
-                return Poll::Ready(Event::Disconnected(link, Trouble::connection("the server closed the connection")));
+                return Poll::Ready(Event::Disconnected(link, Trouble::connection("the connection was closed")));
             }
         }
         match Pin::new(&mut self.pushes).poll_recv(context) {

@@ -65,8 +65,8 @@ impl Opening {
         }
     }
 
-    pub(crate) fn wrong_server(&self) {
-        self.connect.wrong_server();
+    pub(crate) fn wrong_server(&self, link: Link) {
+        self.connect.wrong_server(link);
     }
 
     /// Makes the connection of a link. `ended` is called when it breaks.

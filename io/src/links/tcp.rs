@@ -29,7 +29,10 @@ pub struct Tcp {
     login: RedisConnectionInfo,
     tls: Option<TlsConnector>,
     unheard_for: Duration,
+    /// Which address is next; counts on, whatever the number of addresses.
     next: Arc<AtomicUsize>,
+    /// Which one each link's latest connection went to.
+    used: [AtomicUsize; 3],
 }
 
 impl Tcp {
@@ -47,19 +50,21 @@ impl Tcp {
         }
         let encrypted = addresses.iter().any(|address| matches!(address, Address::Tcp { tls: true, .. }));
         let tls = encrypted.then(|| tls.connector()).transpose()?;
-        Ok(Tcp { addresses, login, tls, unheard_for, next: Arc::default() })
+        Ok(Tcp { addresses, login, tls, unheard_for, next: Arc::default(), used: Default::default() })
     }
 }
 
 impl Connect for Tcp {
-    fn open(&self, _link: Link) -> BoxFuture<'static, io::Result<Box<dyn ByteStream>>> {
+    fn open(&self, link: Link) -> BoxFuture<'static, io::Result<Box<dyn ByteStream>>> {
         let next = self.next.clone();
-        let address = self.addresses[next.load(Ordering::Relaxed) % self.addresses.len()].clone();
+        let number = next.load(Ordering::Relaxed);
+        self.used[link as usize].store(number, Ordering::Relaxed);
+        let address = self.addresses[number % self.addresses.len()].clone();
         let (tls, unheard_for) = (self.tls.clone(), self.unheard_for);
         Box::pin(async move {
             let opened = open(&address, tls, unheard_for).await;
             if opened.is_err() {
-                next.fetch_add(1, Ordering::Relaxed);
+                go_on(&next, number);
             }
             opened.map_err(|e| io::Error::new(e.kind(), format!("{address}: {e}")))
         })
@@ -73,9 +78,14 @@ impl Connect for Tcp {
         self.addresses.iter().map(Address::to_string).collect::<Vec<_>>().join(", ")
     }
 
-    fn wrong_server(&self) {
-        self.next.fetch_add(1, Ordering::Relaxed);
+    fn wrong_server(&self, link: Link) {
+        go_on(&self.next, self.used[link as usize].load(Ordering::Relaxed));
     }
+}
+
+/// From this address to the next one, unless another link has gone on already.
+fn go_on(next: &AtomicUsize, from: usize) {
+    let _ = next.compare_exchange(from, from.wrapping_add(1), Ordering::Relaxed, Ordering::Relaxed);
 }
 
 async fn open(address: &Address, tls: Option<TlsConnector>, unheard_for: Duration) -> io::Result<Box<dyn ByteStream>> {

@@ -9,7 +9,8 @@
 -- KEYS: lbs fences token epoch dead, then for each item: its lease, and the lease of the other announcement that the
 --       record may name (its own again if none is known).
 -- ARGV: group, consumer, ttl in ms, identity of the server or '', floor, max takeovers (0: no limit), cap of S-dead or
---       '', then for each item: entry, stream, attempt, the other announcement or ''.
+--       '', then for each item: entry, stream, attempt, the other announcement or '', or `+` if it was handed to this
+--       consumer just now, for the first time.
 -- Reply: the status `epoch`, or for each item one of `granted <token> <takeover 0/1> <takeovers> <failures>
 --       <deliveries>`, `gone`, `trimmed`, `held <ms>`, `busy <ms>`, `other <entry>`, `aside <takeovers>`,
 --       `broken <error>`.
@@ -47,6 +48,7 @@ for from = 1, items, 1000 do
 end
 
 local out, grants, claims, asides, leftovers, failed = {}, {}, {}, {}, {}, nil
+local news = {} -- those that nobody has ever owned, handed to us just now: nothing to look at but whether they stand
 local given = {} -- stream: the entry that this batch grants
 
 -- How many ownerships in a row have ended in a crash, if the record's owner has crashed.
@@ -118,8 +120,7 @@ local function judge(i, entry, stream, value, other, lease, other_lease)
   end
   if left > 0 then return 'held ' .. whole(left) end
   given[stream] = entry
-  -- What was handed to us just now is fresh enough: a lease is not trusted for its last tenth.
-  if p[2] ~= me or idle > ttl / 20 then claims[#claims + 1] = entry end
+  claims[#claims + 1] = entry
   grants[#grants + 1] = {
     i = i, lease = lease, stream = stream, taken = mine or p[2] ~= me, deliveries = deliveries,
     record = {
@@ -131,7 +132,14 @@ end
 
 for i = 1, items do
   local at = 4 * i + 3
-  out[i] = judge(i, ARGV[at + 1], ARGV[at + 2], me .. '#' .. ARGV[at + 3], ARGV[at + 4], KEYS[2 * i + 4], KEYS[2 * i + 5])
+  local entry, stream = ARGV[at + 1], ARGV[at + 2]
+  if ARGV[at + 4] == '+' and not records[i] and not holders[i] and not given[stream] then
+    given[stream] = entry
+    claims[#claims + 1] = entry
+    news[#news + 1] = i
+  else
+    out[i] = judge(i, entry, stream, me .. '#' .. ARGV[at + 3], ARGV[at + 4], KEYS[2 * i + 4], KEYS[2 * i + 5])
+  end
   if failed then return failed end
 end
 
@@ -142,7 +150,7 @@ if not token or token > 9e15 then
   return redis.error_reply('ERR ' .. tokens .. ' holds ' .. last .. ', which is no token: set it to the microseconds since 1970')
 end
 token = math.max(token + 1, now_us, floor + 1) - 1
-local fresh = 0
+local fresh = #news
 for _, grant in ipairs(grants) do
   if grant.record then fresh = fresh + 1 end
 end
@@ -156,13 +164,33 @@ for from = 1, #claims, 4000 do
   local till = math.min(from + 3999, #claims)
   local claim = {unpack(claims, from, till)}
   claim[#claim + 1] = 'JUSTID'
-  local claimed = redis.call('XCLAIM', lbs, group, me, 0, unpack(claim))
+  local claimed = redis.pcall('XCLAIM', lbs, group, me, 0, unpack(claim))
+  if claimed.err then return claimed end
   if #claimed < till - from + 1 then
     for at = from, till do missing[claims[at]] = true end
     for _, entry in ipairs(claimed) do missing[entry] = nil end
   end
 end
+-- A lease key that cannot be set: somebody's, or of a wrong type, which MGET does not tell.
+local function refused(lease)
+  local look = redis.pcall('GET', lease)
+  return type(look) == 'table' and 'broken ' .. look.err or 'held ' .. whole(ttl)
+end
+
 local hset = {}
+for _, i in ipairs(news) do
+  local entry, value, lease = ARGV[4 * i + 4], me .. '#' .. ARGV[4 * i + 6], KEYS[2 * i + 4]
+  if missing[entry] then
+    out[i] = 'gone'
+  elseif redis.call('SET', lease, value, 'PX', ttl, 'NX') then
+    token = token + 1
+    hset[#hset + 1] = ARGV[4 * i + 5]
+    hset[#hset + 1] = string.format('%d %s %d %d 0 0 0 0 %s', token, entry, ttl, now, value)
+    out[i] = string.format('granted %d 0 0 0 1', token)
+  else
+    out[i] = refused(lease)
+  end
+end
 for _, grant in ipairs(grants) do
   local r = grant.record
   if not r then
@@ -177,8 +205,7 @@ for _, grant in ipairs(grants) do
     out[grant.i] = string.format('granted %d %s %d %d %d', r.token, grant.taken and '1' or '0', r.takeovers,
       r.failures, grant.deliveries)
   else
-    local look = redis.pcall('GET', grant.lease)
-    out[grant.i] = type(look) == 'table' and 'broken ' .. look.err or 'held ' .. whole(ttl)
+    out[grant.i] = refused(grant.lease)
   end
 end
 for from = 1, #hset, 4000 do

@@ -27,9 +27,11 @@ pub(crate) async fn run(dead: crate::args::Dead) -> Result<(), Failure> {
         }
         DeadTask::Drop { place, which, json } => {
             let service = open(&place)?;
-            let dropped = service.drop_dead(&chosen(&service, which).await?).await?;
+            let ids = chosen(&service, which).await?;
+            let dropped = service.drop_dead(&ids).await?;
             let text = if json { json!({ "dropped": dropped }).to_string() } else { format!("{dropped} dropped") };
-            Ok(writeln!(io::stdout(), "{text}")?)
+            writeln!(io::stdout(), "{text}")?;
+            all_there(ids.len(), usize::try_from(dropped).unwrap_or(usize::MAX))
         }
     }
 }
@@ -98,9 +100,16 @@ async fn retry(service: &Service, ids: &[EntryId], json: bool) -> Result<(), Fai
             None => missing += 1,
         }
     }
-    match missing {
+    all_there(ids.len(), ids.len() - missing)
+}
+
+/// Who asked for one that is not there is told so.
+fn all_there(asked: usize, found: usize) -> Result<(), Failure> {
+    match asked.saturating_sub(found) {
         0 => Ok(()),
-        missing => Err(Failure::Failed(format!("{missing} of {} were not set aside any more", ids.len()))),
+        missing => Err(Failure::Failed(format!(
+            "{missing} of {asked} are not set aside: `streamkeeper dead list` shows what is"
+        ))),
     }
 }
 

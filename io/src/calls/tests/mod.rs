@@ -131,7 +131,7 @@ impl Peer {
     }
 
     fn item(&mut self, entry: EntryId, stream: &str) -> AcquireItem {
-        AcquireItem { entry, stream: name(stream), attempt: self.attempt(), other: None }
+        AcquireItem { entry, stream: name(stream), attempt: self.attempt(), other: None, fresh: false }
     }
 
     async fn acquire_items(&mut self, items: &[AcquireItem]) -> Vec<Acquired> {

@@ -1,0 +1,70 @@
+//! One-shot commands of the program: `announce`, `dead`, `status`, and wrong usage.
+
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
+
+use crate::fleet::Fleet;
+use crate::process::Process;
+use crate::wait;
+
+/// What a command answered.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Its exit code, if it was not ended by a signal.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub errors: String,
+}
+
+/// Runs `streamkeeper` with these arguments to its end.
+///
+/// # Panics
+/// If it does not end.
+#[must_use]
+pub fn streamkeeper(arguments: &[&str]) -> Answer {
+    let mut command = Command::new(crate::program::streamkeeper());
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let process = Process::spawn(&mut command);
+    let (out, errors) = process.pipes();
+    let (out, errors) = (read_all(out.expect("piped")), read_all(errors.expect("piped")));
+    let ended = wait::within_limit(|| process.ended().is_some());
+    process.kill();
+    let code = process.ended().and_then(|status| status.code());
+    let answer = Answer { code, out: out.join().expect("read"), errors: errors.join().expect("read") };
+    assert!(ended, "{arguments:?} did not end: {answer:?}");
+    answer
+}
+
+fn read_all(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = pipe.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+impl Fleet<'_> {
+    /// Runs a command against this service; `words` are what stands before and after `--redis … --service …`.
+    #[must_use]
+    pub fn command(&self, words: &[&str]) -> Answer {
+        let address = self.address();
+        let split = words.iter().position(|word| word.starts_with("--")).unwrap_or(words.len());
+        let mut all: Vec<&str> = words[..split].to_vec();
+        all.extend(address.iter().map(String::as_str));
+        all.extend(&words[split..]);
+        streamkeeper(&all)
+    }
+
+    /// The same, and it must succeed.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn command_ok(&self, words: &[&str]) -> Answer {
+        let answer = self.command(words);
+        assert_eq!(answer.code, Some(0), "{words:?}: {answer:?}");
+        answer
+    }
+}
