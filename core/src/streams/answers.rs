@@ -20,7 +20,7 @@ impl Machine {
                 }
             }
             Ok(answer) => {
-                let text = format!("{} was answered with {}", asked.call.name(), answer.name());
+                let text = format!("{} was answered with an unfit {}", asked.call.name(), answer.name());
                 self.fail(asked, &Trouble::other(text));
             }
             Err(trouble) => self.fail(asked, &trouble),

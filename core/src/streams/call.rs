@@ -202,7 +202,7 @@ pub enum RenewException {
     TakenBack,
     /// Renewed after it had been lost with the server's memory.
     Recreated,
-    /// The entry is no longer in the LBS: the lease was dropped.
+    /// The entry is no longer in the LBS. The lease stands until it is released or lapses: this may not be heard.
     Gone,
     /// It cannot be judged: a key of a wrong type. Not renewed.
     Broken(Box<str>),

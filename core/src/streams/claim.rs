@@ -172,7 +172,9 @@ impl Machine {
                 }
             };
             // Another service's lease, whose entry id happens to be one of ours.
-            if hinted.is_some_and(|stream| stream != announcement.stream) {
+            // (Compared by the key: in the tagged layout a name with the tag and one without share theirs.)
+            let key = |stream: &StreamName| self.keys.lease(stream, entry);
+            if hinted.is_some_and(|stream| key(&stream) != key(&announcement.stream)) {
                 self.remark(Remark::HintDropped);
                 self.refuse(entry, candidate.claimed, Some(announcement.stream));
                 continue;

@@ -248,10 +248,14 @@ impl Machine {
             && self.now >= self.server.hold_until
     }
 
-    /// How many more streams may be taken.
+    /// How many more streams may be owned.
+    fn room(&self) -> usize {
+        self.config.capacity.saturating_sub(self.leases.len() + self.orphans.fresh())
+    }
+
+    /// How many more announcements may be taken: the reader may come back with one at any time.
     fn free(&self) -> usize {
-        let reading = usize::from(self.taking.is_reading());
-        self.config.capacity.saturating_sub(self.leases.len() + self.orphans.fresh() + reading)
+        self.room().saturating_sub(usize::from(self.taking.is_reading()))
     }
 
     fn next_attempt(&mut self) -> Attempt {

@@ -64,7 +64,7 @@ impl Machine {
             self.reaping.mine = Mine::Asked { again: false };
             self.ask(Call::Mine { after, count: PAGE });
         }
-        if self.free() > 0 && !self.reaping.reaping && self.reaping.reap_at <= self.now {
+        if self.room() > 0 && !self.reaping.reaping && self.reaping.reap_at <= self.now {
             self.reaping.reaping = true;
             self.ask(Call::Reap { after: self.reaping.after, count: PAGE });
         }
@@ -84,7 +84,7 @@ impl Machine {
         if matches!(self.reaping.mine, Mine::Due(_)) {
             return Some(hold);
         }
-        (self.free() > 0 && !self.reaping.reaping).then_some(self.reaping.reap_at.max(hold))
+        (self.room() > 0 && !self.reaping.reaping).then_some(self.reaping.reap_at.max(hold))
     }
 
     /// This consumer is the reaper, and this is what has been idle for too long.

@@ -23,6 +23,8 @@ pub(super) struct State {
     /// It was prepared once: from then on no trouble counts as one of the start.
     started: bool,
     announced_ready: bool,
+    /// It was told at least once where the fleet stands: it has seen the service.
+    seen: bool,
     pub(super) epoch: Epoch,
     asking_epoch: bool,
     /// The last question after the epoch failed: leases are renewed all the same.
@@ -53,6 +55,7 @@ impl Default for State {
             preparation: Preparation::Due(Time::ZERO),
             started: false,
             announced_ready: false,
+            seen: false,
             epoch: Epoch::Unknown,
             asking_epoch: false,
             epoch_failed: false,
@@ -162,7 +165,7 @@ impl Machine {
                 settle,
                 nonce: self.dice.roll(),
                 lived: self.renewals.lived(self.now, &self.config),
-                fresh: !self.server.announced_ready,
+                fresh: !self.server.seen,
             };
             self.ask(Call::Epoch(call));
         }
@@ -294,6 +297,7 @@ impl Machine {
         self.links.works(super::link_of(call));
         match call {
             Call::Ping => self.server.pinging = false,
+            Call::Epoch(_) => self.server.seen = true,
             Call::Acquire(_) => {
                 self.server.full = false;
                 self.server.troubles = 0;

@@ -81,8 +81,9 @@ impl Calls {
 
     pub(super) async fn clean(&self, connection: &mut MultiplexedConnection) -> Result<Vec<Box<str>>, Trouble> {
         let names = &*self.0;
-        let mut cmd = CLEAN.invoke(1, 2, 128);
-        cmd.arg(&names.lbs).arg(&names.group).arg(names.consumer.as_str());
+        let mut cmd = CLEAN.invoke(3, 2, 256);
+        cmd.arg(&names.lbs).arg(&names.fences).arg(&names.checkpoints);
+        cmd.arg(&names.group).arg(names.consumer.as_str());
         let deleted = list(self.run(connection, &CLEAN, cmd).await?).unwrap_or_default();
         deleted.iter().map(|name| text(name).map(|t| t.into()).ok_or_else(|| odd("clean", name))).collect()
     }

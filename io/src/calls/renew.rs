@@ -51,6 +51,10 @@ impl Calls {
             let exception = text(&value).and_then(|text| exception(&text)).filter(|(i, _)| *i < items.len());
             exceptions.push(exception.ok_or_else(|| odd("renew", &value))?);
         }
+        // In the order of the items; of two about the same, the later one counts.
+        exceptions.reverse();
+        exceptions.sort_by_key(|(index, _)| *index);
+        exceptions.dedup_by_key(|(index, _)| *index);
         Ok(Renewed { exceptions, group_lost })
     }
 }

@@ -9,6 +9,7 @@ use streamkeeper_core::{
 /// The commands that the protocol uses, as an ACL rule: what to allow when something is refused.
 const RIGHTS: &str = "+eval +evalsha +xgroup|create +xgroup|delconsumer +xreadgroup +xclaim +xpending +xack +xdel +xadd \
                       +xrange +xrevrange +xlen +xinfo +get +mget +set +del +exists +pexpire +pttl +hget +hmget +hset +hdel \
+                      +hrandfield \
                       +time +info +ping +publish +subscribe +psubscribe";
 
 /// Classifies an error of the redis crate.

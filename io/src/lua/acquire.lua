@@ -5,7 +5,7 @@
 --  * each grant has a greater token than any before it in this service;
 --  * asked again with the same attempt, it answers the same token and starts the ttl anew;
 --  * a stream whose owners keep crashing is delayed, then set aside, in the same step;
---  * each item is judged by itself; if the call answers an error, nothing was written.
+--  * each item is judged by itself; if the call answers an error, nothing was granted.
 -- KEYS: lbs fences token epoch dead, then for each item: its lease, and the lease of the other announcement that the
 --       record may name (its own again if none is known).
 -- ARGV: group, consumer, ttl in ms, identity of the server or '', floor, max takeovers (0: no limit), cap of S-dead or
@@ -90,7 +90,7 @@ local function judge(i, entry, stream, value, other, lease, other_lease)
     claims[#claims + 1] = entry
     grants[#grants + 1] = {lease = lease}
     local taken = record.takeovers + record.failures > 0 or deliveries > 1
-    return string.format('granted %d %s %d %d %d', record.token, taken and '1' or '0', record.takeovers,
+    return string.format('granted %s %s %d %d %d', whole(record.token), taken and '1' or '0', record.takeovers,
       record.failures, deliveries)
   end
   if record and record.not_before > now then return 'held ' .. whole(record.not_before - now) end
@@ -178,6 +178,7 @@ local function refused(lease)
 end
 
 local hset = {}
+local gained = ' ' .. ARGV[3] .. ' ' .. whole(now) .. ' 0 0 0 0 ' -- of a record, between entry and value
 for _, i in ipairs(news) do
   local entry, value, lease = ARGV[4 * i + 4], me .. '#' .. ARGV[4 * i + 6], KEYS[2 * i + 4]
   if missing[entry] then
@@ -185,8 +186,9 @@ for _, i in ipairs(news) do
   elseif redis.call('SET', lease, value, 'PX', ttl, 'NX') then
     token = token + 1
     hset[#hset + 1] = ARGV[4 * i + 5]
-    hset[#hset + 1] = string.format('%d %s %d %d 0 0 0 0 %s', token, entry, ttl, now, value)
-    out[i] = string.format('granted %d 0 0 0 1', token)
+    local text = whole(token)
+    hset[#hset + 1] = text .. ' ' .. entry .. gained .. value
+    out[i] = 'granted ' .. text .. ' 0 0 0 1'
   else
     out[i] = refused(lease)
   end
@@ -202,7 +204,7 @@ for _, grant in ipairs(grants) do
     r.token = token
     hset[#hset + 1] = grant.stream
     hset[#hset + 1] = write_record(r)
-    out[grant.i] = string.format('granted %d %s %d %d %d', r.token, grant.taken and '1' or '0', r.takeovers,
+    out[grant.i] = string.format('granted %s %s %d %d %d', whole(r.token), grant.taken and '1' or '0', r.takeovers,
       r.failures, grant.deliveries)
   else
     out[grant.i] = refused(grant.lease)

@@ -5,7 +5,7 @@ local lbs, group, idle = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local out = {}
 for i = 3, #ARGV do
   local entry = ARGV[i]
-  local p = redis.call('XPENDING', lbs, group, entry, entry, 1)[1]
+  local p = redis.call('XPENDING', lbs, group, entry, entry, '1')[1]
   if p and p[3] >= idle and not redis.call('XRANGE', lbs, entry, entry)[1] then
     redis.call('XACK', lbs, group, entry)
     out[#out + 1] = entry

@@ -19,7 +19,7 @@ end
 local out = {redis.call('XLEN', lbs), live, rank}
 for i = 4, #ARGV do
   local entry = ARGV[i]
-  local pending = redis.call('XPENDING', lbs, group, entry, entry, 1)[1]
+  local pending = redis.call('XPENDING', lbs, group, entry, entry, '1')[1]
   if pending then
     local found = redis.call('XRANGE', lbs, entry, entry)
     out[#out + 1] = pending[3]

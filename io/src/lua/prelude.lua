@@ -1,8 +1,10 @@
 -- Shared by the scripts that need it: it stands in front of them when they are sent.
 
--- A number as Redis is to store it: Lua would write 1.79e+15.
+-- A whole number as Redis is to store it: Lua would write 1.79e+15. In two parts, since on 32 bits `%d` holds no more
+-- than nine digits for sure; `%.0f` takes three times as long.
 local function whole(number)
-  return string.format('%d', number)
+  if number < 100000000 then return string.format('%d', number) end
+  return string.format('%d%08d', math.floor(number / 100000000), number % 100000000)
 end
 
 -- Microseconds since 1970 by Redis's clock. It stands still inside a script.
@@ -25,8 +27,8 @@ local function read_record(text)
 end
 
 local function write_record(r)
-  return string.format('%d %s %d %d %s %d %d %d %s', r.token, r.entry, r.ttl, r.gained,
-    r.released and '1' or '0', r.takeovers, r.failures, r.not_before, r.value)
+  return string.format('%s %s %d %s %s %d %d %s %s', whole(r.token), r.entry, r.ttl, whole(r.gained),
+    r.released and '1' or '0', r.takeovers, r.failures, whole(r.not_before), r.value)
 end
 
 local BROKEN_RECORD = 'broken the record of this stream in S-fences cannot be read: delete it (HDEL)'

@@ -11,7 +11,7 @@ if holder == me then
   redis.call('PEXPIRE', reaper, hold)
 elseif type(holder) == 'string' then
   local left = redis.call('PTTL', reaper)
-  if left >= 0 then return {'is ' .. string.format('%.0f', left)} end
+  if left >= 0 then return {'is ' .. string.format('%d', left)} end
   redis.pcall('SET', reaper, me, 'PX', hold)
 else
   redis.pcall('SET', reaper, me, 'PX', hold, 'NX')

@@ -12,11 +12,7 @@ local lbs, fences, dead = KEYS[1], KEYS[2], KEYS[3]
 local group, me, cap = ARGV[1], ARGV[2], ARGV[3]
 local now = math.floor(clock() / 1000)
 
-local function give_back(lease, held, item, record, p)
-  if p and p[2] == me or held then
-    -- First of all writes: it takes no memory, and Redis does not stop a script that has begun to write.
-    redis.pcall('XCLAIM', lbs, group, me, 0, item.entry, 'IDLE', 3600000, 'JUSTID')
-  end
+local function give_back(lease, held, item, record)
   if not record and item.failures then
     record = {token = 0, entry = item.entry, ttl = 0, gained = now, takeovers = 0, failures = 0, value = item.value}
   end
@@ -27,7 +23,7 @@ local function give_back(lease, held, item, record, p)
     end
     redis.pcall('HSET', fences, item.stream, write_record(record))
   end
-  if held then redis.call('PEXPIRE', lease, 1) end
+  if held then redis.call('PEXPIRE', lease, '1') end
   return 'released'
 end
 
@@ -52,27 +48,33 @@ local function judge(lease, item)
     return item.aside and not payload(lbs, item.entry) and is_aside(item.entry) and 'aside' or 'fenced'
   end
   if last and record.released then return 'released' end
-  local p = pending(lbs, group, item.entry)
-  local there = redis.pcall('XRANGE', lbs, item.entry, item.entry)
-  if not there.err and not there[1] then
-    -- The entry is gone: nothing is left to give back.
-    if held then redis.call('DEL', lease) end
-    if last then redis.call('HDEL', fences, item.stream) end
-    return 'released'
+  -- Whose the pending entry is; with the lease it is ours, whatever it says.
+  local p = (item.aside or not held) and pending(lbs, group, item.entry)
+  local claimed
+  if held or p and p[2] == me then
+    -- First of all writes: it takes no memory, and Redis does not stop a script that has begun to write.
+    claimed = redis.pcall('XCLAIM', lbs, group, me, '0', item.entry, 'IDLE', '3600000', 'JUSTID')
   end
-  if item.aside and p and (held or p[2] == me) and there[1] then
-    redis.pcall('XCLAIM', lbs, group, me, 0, item.entry, 'JUSTID')
+  if not claimed or not claimed[1] then
+    local there = redis.pcall('XRANGE', lbs, item.entry, item.entry)
+    if not there.err and not there[1] then
+      -- The entry is gone: nothing is left to give back.
+      if held then redis.call('DEL', lease) end
+      if last then redis.call('HDEL', fences, item.stream) end
+      return 'released'
+    end
+  elseif item.aside and p then
     err = set_aside({
       lbs = lbs, group = group, dead = dead, cap = cap, entry = item.entry, stream = item.stream, reason = 'failed',
       error = item.error, consumer = me, takeovers = record and record.takeovers or 0, failures = item.failures,
-      deliveries = p[4], at_ms = now, fields = there[1][2],
+      deliveries = p[4], at_ms = now, fields = payload(lbs, item.entry) or {},
     })
     if err then return 'broken ' .. err.err end
     if held then redis.call('DEL', lease) end
     if last then redis.call('HDEL', fences, item.stream) end
     return 'aside'
   end
-  return give_back(lease, held, item, record, p)
+  return give_back(lease, held, item, record)
 end
 
 local out = {}

@@ -24,9 +24,12 @@ local function about(i)
   return tonumber(token), stream
 end
 
+local count, call = 0, redis.call
+
 local function keep(i)
-  kept[#kept + 1] = ARGV[stride * (i - 1) + 5]
-  places[#places + 1] = i
+  count = count + 1
+  kept[count] = ARGV[stride * (i - 1) + 5]
+  places[count] = i
 end
 
 local waiting = wait ~= '' and redis.pcall('HGET', epoch, 'id') == wait
@@ -60,25 +63,21 @@ local function recreate(i, lease, entry, value)
   return 'recreated'
 end
 
-local items = #KEYS - 4
-for from = 1, items, 5000 do
-  local till = math.min(from + 4999, items)
-  local holders = redis.call('MGET', unpack(KEYS, from + 4, till + 4))
-  for i = from, till do
-    local lease, value, holder = KEYS[i + 4], ARGV[stride * (i - 1) + 6], holders[i - from + 1]
-    if holder == value then
-      redis.call('PEXPIRE', lease, ttl)
-      keep(i)
-    elseif holder then
-      except(i, 'lost ' .. holder)
+local holders = #KEYS > 4 and redis.call('MGET', unpack(KEYS, 5)) or {}
+for i = 1, #holders do
+  local lease, value, holder = KEYS[i + 4], ARGV[stride * (i - 1) + 6], holders[i]
+  if holder == value then
+    call('PEXPIRE', lease, ttl)
+    keep(i)
+  elseif holder then
+    except(i, 'lost ' .. holder)
+  else
+    -- Absent, or of a wrong type: MGET does not tell.
+    local look = redis.pcall('GET', lease)
+    if type(look) == 'table' then
+      except(i, 'broken ' .. look.err)
     else
-      -- Absent, or of a wrong type: MGET does not tell.
-      local look = redis.pcall('GET', lease)
-      if type(look) == 'table' then
-        except(i, 'broken ' .. look.err)
-      else
-        except(i, waiting and recreate(i, lease, ARGV[3 * i + 2], value) or 'lost')
-      end
+      except(i, waiting and recreate(i, lease, ARGV[3 * i + 2], value) or 'lost')
     end
   end
 end
@@ -91,19 +90,15 @@ local function missing(i, entry)
   except(i, 'back')
 end
 
-for from = 1, #kept, 5000 do
-  local till = math.min(from + 4999, #kept)
-  local claim = {unpack(kept, from, till)}
-  claim[#claim + 1] = 'JUSTID'
-  local claimed = redis.pcall('XCLAIM', lbs, group, me, 0, unpack(claim))
+if count > 0 then
+  kept[count + 1] = 'JUSTID'
+  local claimed = redis.pcall('XCLAIM', lbs, group, me, 0, unpack(kept))
   if claimed.err then
     out[1] = claimed.err
-    break
-  end
-  if #claimed < till - from + 1 then
+  elseif #claimed < count then
     local there = {}
     for _, entry in ipairs(claimed) do there[entry] = true end
-    for at = from, till do
+    for at = 1, count do
       if not there[kept[at]] then missing(places[at], kept[at]) end
     end
   end

@@ -297,3 +297,35 @@ fn a_big_batch_is_one_call() {
         assert_eq!(a.int("HLEN svc-fences").await, 1_000);
     });
 }
+
+#[test]
+fn what_is_new_is_granted_without_a_look_unless_there_is_something_to_see() {
+    on_redis(&[], |redis| async move {
+        let mut a = Peer::new(&redis, "a").await;
+        a.settle().await;
+        let mut items = Vec::new();
+        for stream in ["new", "recorded", "leased", "list", "gone", "twice", "twice"] {
+            let entry = a.given(stream).await;
+            items.push(AcquireItem { fresh: true, ..a.item(entry, stream) });
+        }
+        let at = |i: usize| items[i].entry;
+        a.raw(&format!("HSET svc-fences recorded 5\\x20{}\\x202000\\x200\\x201\\x200\\x203\\x200\\x20x", at(1))).await;
+        a.raw(&format!("SET leased<MUTEX_KEY_SEP>{} go PX 9000", at(2))).await;
+        a.raw(&format!("LPUSH list<MUTEX_KEY_SEP>{} x", at(3))).await;
+        a.raw(&format!("XACK svc-input svc-group {}", at(4))).await;
+        let answers = a.acquire_items(&items).await;
+        let token = granted(&answers[0]).token;
+        let plain = Grant { token, takeover: false, takeovers: 0, failures: 0, deliveries: 1 };
+        assert_eq!(*granted(&answers[0]), plain);
+        assert!(granted(&answers[1]).takeover && granted(&answers[1]).failures == 3);
+        held(&answers[2], 8_000, 9_000);
+        assert!(matches!(&answers[3], Acquired::Broken(e) if e.contains("WRONGTYPE")), "{answers:?}");
+        assert_eq!(answers[4], Acquired::Gone);
+        granted(&answers[5]);
+        assert!(matches!(answers[6], Acquired::Busy(_)), "{answers:?}");
+        // The record is like any other: the repeat finds it.
+        let again = a.acquire_item(&AcquireItem { fresh: false, ..items[0].clone() }).await;
+        assert_eq!(*granted(&again), plain);
+        assert_eq!(a.int("HLEN svc-fences").await, 3);
+    });
+}

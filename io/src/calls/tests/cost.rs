@@ -30,6 +30,12 @@ async fn measure<F: Future>(what: &str, peer: &mut Peer, items: usize, work: imp
         number: peer.number + 1_000_000,
     };
     peer.number += 1_000_000;
+    // How fast this machine is just now: the cost of one GET in a script, a quarter of a µs on an idle one.
+    let idle = spent(peer).await;
+    let mut calibrate = redis::cmd("EVAL");
+    calibrate.arg("for i = 1, 20000 do redis.call('GET', 'x') end").arg(0);
+    super::super::script::send(&mut peer.connection, &calibrate).await.unwrap();
+    let get = (spent(peer).await - idle) / 20_000.0;
     let (cpu_before, spent_before) = (cpu(), spent(peer).await);
     let start = tokio::time::Instant::now();
     work(worker).await;
@@ -37,8 +43,9 @@ async fn measure<F: Future>(what: &str, peer: &mut Peer, items: usize, work: imp
     let (redis, here) = (spent(peer).await - spent_before, cpu() - cpu_before);
     let each = |micros: f64| micros / items as f64;
     println!(
-        "{what:24} redis {:.2} µs, this thread {:.2} µs, wall {:.2} µs each ({:.0}/s)",
+        "{what:24} redis {:.2} µs ({:.0} GET of {get:.2} µs), this thread {:.2} µs, wall {:.2} µs each ({:.0}/s)",
         each(redis),
+        each(redis) / get,
         each(here as f64),
         each(wall.as_micros() as f64),
         items as f64 / wall.as_secs_f64()

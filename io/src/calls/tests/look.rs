@@ -217,6 +217,32 @@ fn only_trimmed_entries_that_nobody_keeps_are_forgotten() {
 }
 
 #[test]
+fn cleaning_leaves_consumers_and_records_that_are_needed() {
+    on_redis(&[], |redis| async move {
+        let mut a = Peer::new(&redis, "a").await;
+        a.settle().await;
+        for consumer in ["empty", "heard-of-lately"] {
+            a.raw(&format!("XGROUP CREATECONSUMER svc-input svc-group {consumer}")).await;
+        }
+        let mut owned = Vec::new();
+        for stream in ["pending", "waiting", "trimmed", "finished-by-go"] {
+            let entry = a.given(stream).await;
+            owned.push(a.own(entry, stream).await);
+            a.raw(&format!("HSET svc-checkpoints {stream} 1-1")).await;
+        }
+        a.raw(&format!("XACK svc-input svc-group {} {}", owned[1].entry, owned[3].entry)).await;
+        a.raw(&format!("XDEL svc-input {} {}", owned[2].entry, owned[3].entry)).await;
+        a.raw("HSET svc-fences odd nonsense").await;
+        assert_eq!(a.call(Call::Clean).await.unwrap(), Answer::Cleaned(vec![]));
+        assert_eq!((a.int("HLEN svc-fences").await, a.int("HLEN svc-checkpoints").await), (4, 3));
+        assert_eq!(a.int("HEXISTS svc-fences finished-by-go").await, 0);
+        a.raw("DEL svc-fences").await;
+        a.raw("SET svc-fences x").await;
+        assert_eq!(a.call(Call::Clean).await.unwrap(), Answer::Cleaned(vec![]));
+    });
+}
+
+#[test]
 fn the_doorbell_is_heard() {
     on_redis(&[], |redis| async move {
         let mut a = Peer::new(&redis, "a").await;

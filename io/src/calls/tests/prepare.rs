@@ -89,7 +89,10 @@ fn what_cannot_work_is_named() {
         let read = a.call(Call::Take { count: 1, share: false }).await.unwrap_err();
         assert!(matches!(read.kind, TroubleKind::WrongServer | TroubleKind::GroupLost), "{read:?}");
     });
-    on_redis(&["--cluster-enabled", "yes"], |redis| async move {
+    // The bus of a cluster needs a port of its own.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let cluster = ["--cluster-enabled", "yes", "--bind", "127.0.0.1", "--cluster-port", port.as_str()];
+    on_redis(&cluster, |redis| async move {
         let mut a = Peer::new(&redis, "a").await;
         let trouble = a.call(Call::Prepare).await.unwrap_err();
         assert_eq!(trouble.kind, TroubleKind::Unsupported);

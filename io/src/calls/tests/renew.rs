@@ -187,3 +187,17 @@ fn a_forgotten_lease_is_created_again_only_during_the_wait_and_only_by_its_owner
         assert!(matches!(&answer.exceptions[0], (0, RenewException::Broken(e)) if e.starts_with("WRONGTYPE")));
     });
 }
+
+#[test]
+fn what_is_lost_and_what_is_gone_is_told_in_the_order_of_the_items() {
+    on_redis(&[], |redis| async move {
+        let mut a = Peer::new(&redis, "a").await;
+        a.settle().await;
+        let (gone, lost) = (a.given("gone").await, a.given("lost").await);
+        let items = [a.own(gone, "gone").await, a.own(lost, "lost").await];
+        a.raw(&format!("XDEL svc-input {gone}")).await;
+        a.raw(&format!("SET lost<MUTEX_KEY_SEP>{lost} other")).await;
+        let expected = vec![(0, RenewException::Gone), (1, RenewException::Lost(Some("other".into())))];
+        assert_eq!(a.renew(&items, None).await, Renewed { exceptions: expected, group_lost: None });
+    });
+}

@@ -1,0 +1,76 @@
+//! Announcements that are special: twice, malformed, trimmed, deadly.
+
+use streamkeeper_core::id::Token;
+use streamkeeper_core::streams::{
+    Answer,
+    call::{Acquired, Grant},
+};
+
+use crate::{
+    answers::{all_done, all_released, set_aside},
+    story::{Story, entry, ms},
+};
+
+#[test]
+fn announced_twice() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("take").at(100).pending(1, "orders").pending(2, "orders").reads(&[1]);
+    s.takes(&[2]).grants(&[70]).acquired(vec![Acquired::Other(entry(1))]);
+    s.acquired(vec![Acquired::Busy(ms(2_900))]);
+    s.at(500).done(1).answer("done", all_done(1));
+    s.at(3_200).hint(2, "orders").at(3_300).grants(&[71]);
+    s.ends(
+        "announced_twice",
+        "One stream has one owner at a time: its second announcement waits until the first is done.",
+    );
+}
+
+#[test]
+fn announced_twice_and_owned_here() {
+    let mut s = Story::started(|_| {});
+    s.at(100).owns(1, "orders", 70).at(700).pending(2, "orders").reads(&[2]).at(800);
+    s.ends("announced_twice_here", "The second announcement of a stream that is owned here is not even asked for.");
+}
+
+#[test]
+fn malformed() {
+    let mut s = Story::started(|_| {});
+    let fields = vec![(b"lbs-input".to_vec(), b"{\"DataStreamName\":5}".to_vec())];
+    s.at(100).pending_raw(1, fields).pending(2, "orders").reads(&[1, 2]).grants(&[70]).at(200);
+    s.ends("malformed", "What is no announcement is set aside, with what is wrong about it; its neighbour is owned.");
+}
+
+#[test]
+fn trimmed() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("forget").at(100).pending_raw(1, vec![]).hint(1, "orders").at(110);
+    s.answer("forget", Answer::Forgotten(vec![entry(1)])).at(200);
+    s.ends(
+        "trimmed",
+        "An announcement without payload can have no owner: it is acknowledged once nobody has touched it for a ttl.",
+    );
+}
+
+#[test]
+fn a_stream_that_kills_its_owners() {
+    let mut s = Story::started(|_| {});
+    s.at(100).pending(1, "deadly").hint(1, "deadly").at(110).acquired(vec![Acquired::SetAside(10)]).at(200);
+    s.ends(
+        "crash_loop",
+        "The last ten owners of a stream crashed: it is set aside, by the same script that would grant it.",
+    );
+}
+
+#[test]
+fn a_handler_that_always_fails() {
+    let mut s = Story::started(|settings| settings.max_failures = 3);
+    s.at(100).owns(1, "orders", 70).at(200).release(1, Some("boom"));
+    s.answer("release", all_released(1)).at(1_500).pending(1, "orders").hint(1, "orders").at(1_600);
+    s.acquired(vec![failed_before(71, 2)]).at(1_700).release(1, Some("boom again"));
+    s.answer("release", set_aside()).at(1_800);
+    s.ends("failing_handler", "A handler's failures are counted; each pause is longer; then the stream is set aside.");
+}
+
+fn failed_before(token: u64, failures: u32) -> Acquired {
+    Acquired::Granted(Grant { token: Token(token), takeover: true, takeovers: 0, failures, deliveries: 1 })
+}

@@ -1,0 +1,104 @@
+//! Done, release, shutdown.
+
+use streamkeeper_core::{
+    streams::{
+        Answer, End, Link,
+        call::{Finished, Released},
+    },
+    trouble::Trouble,
+};
+
+use crate::{
+    answers::{all_done, all_released, granted},
+    story::Story,
+};
+
+/// One stream is owned.
+fn owner() -> Story {
+    let mut s = Story::started(|_| {});
+    s.at(100).owns(1, "orders", 70).at(500);
+    s
+}
+
+#[test]
+fn done() {
+    let mut s = owner();
+    s.done(1).valid(1).at(502).answer("done", all_done(1)).at(2_000);
+    s.ends("done", "Validity ends when the application says done, before Redis hears of it.");
+}
+
+#[test]
+fn done_whose_answer_is_lost() {
+    let mut s = owner();
+    s.done(1).at(1_500).fails("done", Trouble::connection("no answer in time")).at(1_600).connected(Link::Commands);
+    s.at(1_700).answer("done", Answer::Done(vec![Finished::Gone]));
+    s.ends("done_answer_lost", "Done is told again; that the announcement is gone means that the first one arrived.");
+}
+
+#[test]
+fn done_and_gone_at_once() {
+    let mut s = owner();
+    s.done(1).answer("done", Answer::Done(vec![Finished::Gone])).at(600);
+    s.ends("done_gone", "Gone at the first try means that somebody else finished or removed it.");
+}
+
+#[test]
+fn done_fenced() {
+    let mut s = owner();
+    s.done(1).answer("done", Answer::Done(vec![Finished::Fenced])).at(600);
+    s.ends("done_fenced", "Somebody else owns the stream, or may: nothing was changed.");
+}
+
+#[test]
+fn done_unanswered() {
+    let mut s = owner();
+    s.done(1).disconnected(Link::Commands).at(3_500);
+    s.ends("done_unanswered", "Without an answer until the deadline, nobody knows; later answers say nothing.");
+}
+
+#[test]
+fn release() {
+    let mut s = owner();
+    s.release(1, None).valid(1).answer("release", all_released(1)).hint(1, "orders").at(700);
+    s.hint(1, "orders").at(850).hint(1, "orders").at(900);
+    s.ends(
+        "release",
+        "Released, touched so that Redis tells everybody, and left to the others for twice the longest delay.",
+    );
+}
+
+#[test]
+fn release_fenced() {
+    let mut s = owner();
+    s.release(1, None).answer("release", Answer::Released(vec![Released::Fenced])).at(600);
+    s.ends("release_fenced", "The ownership had ended before it was released.");
+}
+
+#[test]
+fn an_end_that_comes_twice() {
+    let mut s = owner();
+    s.done(1).done(1).release(1, None).answer("done", all_done(1)).done(1);
+    s.ends("ended_twice", "Only the first word counts.");
+}
+
+#[test]
+fn shutdown_with_everything() {
+    let mut s = owner();
+    s.owns(2, "invoices", 71).at(1_200).pending(3, "returns").reads(&[3]).shutdown(End::Release, 4_000);
+    s.at(1_203).answer("acquire", granted(72)).answer("release", all_released(3)).by_itself("release").at(1_300);
+    s.ends("shutdown", "Everything is released; what was asked for and is not answered yet is given back blindly.");
+}
+
+#[test]
+fn shutdown_at_its_deadline() {
+    let mut s = owner();
+    s.shutdown(End::Done, 1_500).disconnected(Link::Subscriber).at(2_000);
+    s.ends("shutdown_deadline", "The time is up before Redis answers: the report says so.");
+}
+
+#[test]
+fn shutdown_while_cut_off() {
+    let mut s = owner();
+    s.disconnected(Link::Commands).shutdown(End::Release, 9_000).at(5_000);
+    s.ends("shutdown_cut_off", "Cut off from Redis, a shutdown ends when the last patience does.");
+}

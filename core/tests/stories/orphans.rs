@@ -1,0 +1,121 @@
+//! From a hint to a takeover.
+
+use streamkeeper_core::{
+    id::Token,
+    streams::{
+        Answer, Event, Link,
+        call::{Acquired, Grant, Idle},
+    },
+    trouble::Trouble,
+};
+
+use crate::story::{Story, entry, ms};
+
+fn takeover(token: u64) -> Acquired {
+    Acquired::Granted(Grant { token: Token(token), takeover: true, takeovers: 1, failures: 0, deliveries: 1 })
+}
+
+#[test]
+fn a_notification_leads_to_a_takeover() {
+    let mut s = Story::started(|_| {});
+    s.at(100).pending(1, "orders").hint(1, "orders").at(110).acquired(vec![takeover(80)]);
+    s.ends("takeover", "Redis says that a lease has expired: a look at the announcement, then it is asked for.");
+}
+
+#[test]
+fn the_reaper_finds_what_nobody_told() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("reap").at(210).pending(1, "orders");
+    let idle = vec![Idle { entry: entry(1), idle: ms(3_050) }];
+    s.answer("reap", Answer::Reaped { idle, announced: 1 }).at(220).acquired(vec![takeover(80)]);
+    s.at(420).answer("reap", Answer::Reaped { idle: vec![], announced: 1 }).at(600);
+    s.ends(
+        "reaper",
+        "The reaper finds an orphan that no notification told of, rings for everybody, and claims it itself.",
+    );
+}
+
+#[test]
+fn somebody_else_is_the_reaper() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("reap").at(210).answer("reap", Answer::ReaperIs(ms(900))).at(1_200);
+    s.ends("not_the_reaper", "While somebody else looks for orphans, nobody else does.");
+}
+
+#[test]
+fn the_doorbell() {
+    let mut s = Story::started(|_| {});
+    s.at(100).pending(1, "orders").pending(2, "invoices");
+    s.event(Event::Doorbell("1-0 nonsense 2-0".to_owned())).at(110).acquired(vec![takeover(80), takeover(81)]);
+    s.ends("doorbell", "The reaper rings for two orphans: both are looked at and asked for in one call each.");
+}
+
+#[test]
+fn the_least_loaded_first() {
+    let mut s = Story::started(|_| {});
+    s.fleet.announced = 4;
+    s.fleet.consumers = 2;
+    s.fleet.rank = 1;
+    s.at(100).owns(1, "a", 70).at(200).owns(2, "b", 71).at(300).pending(3, "c").hint(3, "c").at(600);
+    s.ends("fair_delay", "Who has the fair share already leaves an orphan to the others for a while.");
+}
+
+#[test]
+fn another_services_lease() {
+    let mut s = Story::started(|_| {});
+    s.at(100).pending(1, "orders").hint(1, "parcels").at(200);
+    s.hint(7, "parcels").at(300);
+    s.ends(
+        "another_service",
+        "The entry id is ours by chance, or not at all: the stream's name decides, nothing is asked.",
+    );
+}
+
+#[test]
+fn a_rumour_of_a_takeover() {
+    let mut s = Story::started(|_| {});
+    s.idle = ms(2);
+    s.at(100).pending(1, "orders").hint(1, "orders").at(200);
+    s.ends("rumour_of_a_takeover", "A takeover announces the expiry, too: somebody has got it, since nobody is idle.");
+}
+
+#[test]
+fn a_name_with_the_tag() {
+    let mut s = Story::tagged();
+    s.at(100).pending(1, "{svc}orders").hint(1, "{svc}orders").at(200);
+    s.ends(
+        "tagged_name",
+        "In the layout for clusters a stream's own name may begin with the tag: its hints count, too.",
+    );
+}
+
+#[test]
+fn not_quite_an_orphan() {
+    let mut s = Story::started(|_| {});
+    s.at(100).pending(1, "orders").hint(1, "orders").at(110).acquired(vec![Acquired::Held(ms(2_500))]).at(200);
+    s.ends("lost_race", "Somebody else was faster: no word of it in automatic mode.");
+}
+
+#[test]
+fn a_reader_that_is_silent() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("mine").by_hand("read").at(100);
+    s.fails("read", Trouble::connection("no answer in time")).at(150).connected(Link::Reader);
+    s.answer("mine", Answer::Mine(vec![entry(1)])).pending(1, "orders").at(210).grants(&[70]);
+    s.ends(
+        "reader_timeout",
+        "What the reader may have been handed unseen is pending under the own name: it is looked for.",
+    );
+}
+
+#[test]
+fn the_reaper_with_room_for_one() {
+    let mut s = Story::started(|settings| settings.capacity = 1);
+    s.by_hand("reap").at(210).pending(1, "orders");
+    let idle = vec![Idle { entry: entry(1), idle: ms(3_050) }];
+    s.answer("reap", Answer::Reaped { idle, announced: 1 }).at(220).acquired(vec![takeover(80)]);
+    s.ends(
+        "reaper_with_room_for_one",
+        "The place that is kept for the reader does not keep a consumer from looking for orphans.",
+    );
+}

@@ -1,0 +1,101 @@
+//! Starting, taking, acquiring.
+
+use streamkeeper_core::{
+    config::Retry,
+    streams::{Event, Link, call::Acquired},
+    trouble::Trouble,
+};
+
+use crate::{
+    answers::all_done,
+    story::{Story, ms},
+};
+
+#[test]
+fn first_start() {
+    let mut s = Story::unborn(|_| {});
+    for call in ["prepare", "epoch", "mine", "reap", "read"] {
+        s.by_hand(call);
+    }
+    s.event(Event::Timeout).connected(Link::Commands).connected(Link::Subscriber).connected(Link::Reader);
+    for call in ["prepare", "epoch", "mine", "reap"] {
+        s.by_itself(call);
+    }
+    s.at(10).ends("first_start", "A consumer connects, prepares the server, asks where the fleet stands, and waits.");
+}
+
+#[test]
+fn take_and_acquire() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("take").at(100).pending(1, "orders").pending(2, "invoices").pending(3, "returns").reads(&[1]);
+    s.at(102).grants(&[70]);
+    s.takes(&[2, 3]).at(105).grants(&[71, 72]);
+    s.ends(
+        "take_and_acquire",
+        "A first announcement wakes the reader; what else is there is taken and acquired as a batch.",
+    );
+}
+
+#[test]
+fn the_last_of_the_capacity() {
+    let mut s = Story::started(|settings| settings.capacity = 2);
+    s.by_hand("read").by_hand("reap").at(100).owns(1, "orders", 70);
+    s.at(600).owns(2, "invoices", 71).at(2_000);
+    s.at(2_100).done(1).answer("done", all_done(1));
+    s.at(2_500);
+    s.ends("capacity_full", "A full consumer neither reads nor looks for orphans; it goes on once a stream is done.");
+}
+
+#[test]
+fn a_backlogged_application() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("read").by_hand("reap").at(100).owns(1, "orders", 70);
+    s.event(Event::Backlogged(true)).at(1_800).event(Event::Backlogged(false));
+    s.ends(
+        "backlogged",
+        "Nothing new is taken while the application does not read its notifications; leases are kept.",
+    );
+}
+
+#[test]
+fn a_late_grant() {
+    let mut s = Story::started(|_| {});
+    s.at(100).pending(1, "orders").reads(&[1]).at(3_000).grants(&[70]);
+    s.valid(1).at(3_010).by_itself("release").at(3_050);
+    s.ends("late_grant", "A grant counts from when it was asked for: one that comes too late is given back, not told.");
+}
+
+#[test]
+fn an_acquisition_whose_answer_is_lost() {
+    let mut s = Story::started(|_| {});
+    s.at(100).pending(1, "orders").reads(&[1]).at(1_100).fails("acquire", Trouble::connection("no answer in time"));
+    s.at(1_200).connected(Link::Commands).at(1_210).grants(&[70]);
+    s.ends("lost_acquire", "An acquisition that was not answered is asked for again as the very same attempt.");
+}
+
+#[test]
+fn an_announcement_that_is_held() {
+    let mut s = Story::started(|_| {});
+    s.at(100).pending(1, "orders").reads(&[1]).acquired(vec![Acquired::Held(ms(2_000))]);
+    s.at(1_000).event(Event::Doorbell("1-0".to_owned())).at(1_010).grants(&[70]);
+    s.ends("held", "What somebody else holds is left alone, until somebody says that it is an orphan.");
+}
+
+#[test]
+fn fatal_trouble_at_the_start() {
+    let mut s = Story::unborn(|_| {});
+    s.by_hand("prepare").event(Event::Timeout).connected(Link::Subscriber).connected(Link::Commands).at(3);
+    s.fails("prepare", Trouble::from_reply("NOPERM", "this user has no permissions to run the 'xgroup' command"));
+    s.at(1_000).ends("fatal_at_start", "A right that the protocol needs is missing: the consumer says so and stops.");
+}
+
+#[test]
+fn retries_exhausted() {
+    let mut s = Story::unborn(|settings| settings.retry = Retry::Times(2));
+    s.event(Event::Timeout);
+    for at in [1, 100, 500] {
+        s.at(at).disconnected(Link::Commands);
+    }
+    s.at(1_000)
+        .ends("retries_exhausted", "The connection is tried as often as the settings allow, then the consumer stops.");
+}
