@@ -63,6 +63,12 @@ impl Consumer {
         &self.name
     }
 
+    /// Its process's id.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.process.id()
+    }
+
     /// kill -9.
     pub fn kill(&self) {
         self.may_end.store(true, Ordering::Relaxed);
@@ -124,6 +130,12 @@ impl Consumer {
     #[must_use]
     pub fn said(&self, kind: Kind) -> bool {
         self.log.lock().unwrap().events.iter().any(|event| event.kind == kind)
+    }
+
+    /// How often it has said this.
+    #[must_use]
+    pub fn count(&self, kind: Kind) -> usize {
+        self.log.lock().unwrap().events.iter().filter(|event| event.kind == kind).count()
     }
 
     /// Whether it has said this about the stream.

@@ -14,9 +14,10 @@ pub fn streamkeeper() -> &'static Path {
 }
 
 fn build() -> PathBuf {
-    // <target>/<profile>/deps/<this test>
+    // <target>/<profile>/deps/<this test>, or <target>/<profile>/figures
     let this = std::env::current_exe().expect("a test knows its own path");
-    let profile = this.ancestors().nth(2).expect("a test lies in <target>/<profile>/deps");
+    let folder = this.parent().expect("a test lies in a folder");
+    let profile = if folder.ends_with("deps") { folder.parent().expect("deps lies in a profile") } else { folder };
     let target = profile.parent().expect("a profile's folder lies in the target folder");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
     cargo.args(["build", "--quiet", "-p", "streamkeeper", "--features", "cli", "--bin", "streamkeeper"]);

@@ -85,9 +85,10 @@ fn cost() {
         let mut owned = Vec::new();
         let grants = &mut owned;
         let asked = &items;
-        measure("acquire 500", &mut a, total, |mut a| async move {
+        measure("acquire 500 new", &mut a, total, |mut a| async move {
             for batch in asked.chunks(BATCH) {
-                for (item, answer) in batch.iter().zip(a.acquire_items(batch).await) {
+                let new: Vec<_> = batch.iter().map(|item| AcquireItem { fresh: true, ..item.clone() }).collect();
+                for (item, answer) in batch.iter().zip(a.acquire_items(&new).await) {
                     let Acquired::Granted(grant) = answer else { panic!("{answer:?}") };
                     let (stream, attempt) = (item.stream.clone(), item.attempt);
                     grants.push(RenewItem { entry: item.entry, stream, attempt, token: grant.token });
@@ -139,7 +140,7 @@ fn cost() {
         })
         .await;
         let again = &items[..total / 2];
-        measure("acquire after release", &mut a, total / 2, |mut a| async move {
+        measure("acquire 500 released", &mut a, total / 2, |mut a| async move {
             for batch in again.chunks(BATCH) {
                 a.acquire_items(batch).await;
             }

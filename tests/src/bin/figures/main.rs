@@ -1,0 +1,39 @@
+//! The figures of `docs/performance.md`: a program, not a test, since these machines are slow and noisy.
+//!
+//! `cargo run --release -p streamkeeper-tests --bin figures` measures everything on a redis-server of its own and prints
+//! Markdown; with names behind it, only those: `figures -- takeover steady`.
+
+mod machine;
+mod measure;
+mod steady;
+mod takeover;
+mod throughput;
+
+use measure::Table;
+
+type Figure = (&'static str, fn() -> Table);
+
+/// What can be measured, in the order of the page.
+const FIGURES: [Figure; 5] = [
+    ("takeover", takeover::takeover),
+    ("handover", takeover::hand_over),
+    ("steady", steady::steady),
+    ("throughput", throughput::throughput),
+    ("machine", machine::machine),
+];
+
+fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    for name in &wanted {
+        if !FIGURES.iter().any(|(figure, _)| figure == name) {
+            let all = FIGURES.map(|(figure, _)| figure).join(", ");
+            eprintln!("`{name}` is none of the figures: {all}");
+            std::process::exit(2);
+        }
+    }
+    for (name, figure) in FIGURES {
+        if wanted.is_empty() || wanted.iter().any(|one| one == name) {
+            println!("### {name}\n\n{}", figure());
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What all figures need: a server, consumers, the costs of processes, percentiles, a table.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use streamkeeper_tests::{consumer::Consumer, event::Kind, flavor::Flavor, keys::announcement, server::Server};
+
+/// The service that is measured.
+pub(crate) const SERVICE: &str = "svc";
+
+/// A server that has been up for long enough that nobody waits for leases of a former life.
+pub(crate) fn server() -> Server {
+    let server = Server::start(Flavor::Redis);
+    std::thread::sleep(Duration::from_secs(6));
+    server
+}
+
+/// A consumer that is ready.
+pub(crate) fn consumer(server: &Server, name: &str, more: &[&str]) -> Consumer {
+    let url = server.url();
+    let mut arguments: Vec<String> =
+        ["work", "--redis", &url, "--service", SERVICE, "--name", name, "--json"].map(str::to_owned).to_vec();
+    arguments.extend(more.iter().map(|word| (*word).to_owned()));
+    let consumer = Consumer::spawn(name, &arguments);
+    wait(Duration::from_secs(60), || consumer.said(Kind::Ready));
+    consumer
+}
+
+/// Announces `<prefix>0` to `<prefix><count - 1>`, pipelined by a raw client.
+pub(crate) fn announce(server: &Server, prefix: &str, count: usize) -> Duration {
+    let mut connection = server.connect();
+    let started = Instant::now();
+    for chunk in (0..count).collect::<Vec<_>>().chunks(1_000) {
+        let mut pipe = redis::pipe();
+        for i in chunk {
+            let text = announcement(&format!("{prefix}{i}"));
+            pipe.cmd("XADD").arg(format!("{SERVICE}-input")).arg("*").arg("lbs-input").arg(text).ignore();
+        }
+        pipe.query::<()>(&mut connection).expect("XADD");
+    }
+    started.elapsed()
+}
+
+/// Waits, and says if it was in vain.
+pub(crate) fn wait(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let started = Instant::now();
+    while started.elapsed() < limit {
+        if condition() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    false
+}
+
+/// CPU time that a process has used so far.
+pub(crate) fn cpu(pid: i32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    Duration::from_millis((ticks(11) + ticks(12)) * 10)
+}
+
+/// Memory that a process has in use, in bytes.
+pub(crate) fn resident(pid: i32) -> u64 {
+    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
+    statm.split_whitespace().nth(1).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0) * 4_096
+}
+
+/// CPU time that the server has used so far, of all its threads.
+pub(crate) fn server_cpu(server: &Server) -> Duration {
+    let seconds = |field| server.info(field).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+    Duration::from_secs_f64(seconds("used_cpu_user") + seconds("used_cpu_sys"))
+}
+
+/// The value below which this share of the sorted values lies.
+pub(crate) fn percentile(sorted: &[i64], share: f64) -> i64 {
+    let at = ((sorted.len() as f64 * share).ceil() as usize).clamp(1, sorted.len().max(1)) - 1;
+    sorted.get(at).copied().unwrap_or_default()
+}
+
+/// Rows for the page.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    head: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// With these columns.
+    pub(crate) fn new<const N: usize>(head: [&str; N]) -> Self {
+        Self { head: head.map(str::to_owned).to_vec(), rows: Vec::new() }
+    }
+
+    /// A row. It is also shown at once, since the whole takes minutes.
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        eprintln!("{}", cells.join(" | "));
+        self.rows.push(cells.to_vec());
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "| {} |", self.head.join(" | "))?;
+        writeln!(f, "|{}", "---|".repeat(self.head.len()))?;
+        for row in &self.rows {
+            writeln!(f, "| {} |", row.join(" | "))?;
+        }
+        Ok(())
+    }
+}

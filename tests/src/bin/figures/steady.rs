@@ -1,0 +1,72 @@
+//! What owning costs while nothing happens.
+
+use std::time::Duration;
+
+use redis::Connection;
+use streamkeeper_tests::{event::Kind, server::Server};
+
+use crate::measure::{Table, announce, consumer, cpu, resident, server, server_cpu, wait};
+
+const SPAN: Duration = Duration::from_secs(30);
+
+/// Costs per lease and heartbeat (one a second), over 30 s.
+pub(crate) fn steady() -> Table {
+    let mut table = Table::new([
+        "steady state, streams",
+        "Redis µs per lease and heartbeat",
+        "client µs per lease and heartbeat",
+        "client bytes per stream",
+        "Redis bytes per stream",
+        "script calls/s",
+        "disowned",
+    ]);
+    for streams in [1_000, 10_000, 100_000] {
+        let server = server();
+        let (redis_idle, client_idle) = idle(&server);
+        let owner = consumer(&server, "owner", &["--capacity", &(streams + 1).to_string()]);
+        let (empty, empty_redis) = (resident(owner.pid()), memory(&server));
+        announce(&server, "s", streams);
+        wait(Duration::from_secs(120), || owner.count(Kind::Added) >= streams);
+        std::thread::sleep(Duration::from_secs(3));
+        let (client, redis, calls) = (cpu(owner.pid()), server_cpu(&server), script_calls(&server));
+        std::thread::sleep(SPAN);
+        let beats = streams as f64 * SPAN.as_secs_f64();
+        let per_beat =
+            |used: Duration, idle: Duration| format!("{:.2}", used.saturating_sub(idle).as_secs_f64() * 1e6 / beats);
+        let calls_now = script_calls(&server);
+        table.row([
+            streams.to_string(),
+            per_beat(server_cpu(&server) - redis, redis_idle),
+            per_beat(cpu(owner.pid()) - client, client_idle),
+            ((resident(owner.pid()).saturating_sub(empty)) / streams as u64).to_string(),
+            ((memory(&server).saturating_sub(empty_redis)) / streams as u64).to_string(),
+            format!("{:.1}", (calls_now - calls) as f64 / SPAN.as_secs_f64()),
+            owner.count(Kind::Disowned).to_string(),
+        ]);
+    }
+    table
+}
+
+/// What a server and a consumer cost in that span without any stream.
+fn idle(server: &Server) -> (Duration, Duration) {
+    let idler = consumer(server, "idler", &[]);
+    std::thread::sleep(Duration::from_secs(1));
+    let (client, redis) = (cpu(idler.pid()), server_cpu(server));
+    let part = SPAN / 3;
+    std::thread::sleep(part);
+    let cost = ((server_cpu(server) - redis) * 3, (cpu(idler.pid()) - client) * 3);
+    idler.terminate();
+    idler.wait_end();
+    cost
+}
+
+fn memory(server: &Server) -> u64 {
+    server.info("used_memory").and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+fn script_calls(server: &Server) -> u64 {
+    let mut connection: Connection = server.connect();
+    let stats: String = redis::cmd("INFO").arg("commandstats").query(&mut connection).expect("INFO");
+    let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+    line.and_then(|rest| rest.split(',').next()).and_then(|calls| calls.parse().ok()).unwrap_or(0)
+}
