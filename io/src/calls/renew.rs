@@ -21,7 +21,7 @@ impl Calls {
         call: &RenewCall,
     ) -> Result<Renewed, Trouble> {
         let (names, items) = (&*self.0, &call.items);
-        let mut cmd = RENEW.invoke(4 + items.len(), 4 + 3 * items.len(), 256 + 192 * items.len());
+        let mut cmd = RENEW.invoke(4 + items.len(), 5 + 3 * items.len(), 256 + 192 * items.len());
         for key in [&names.lbs, &names.fences, &names.epoch, &names.token] {
             cmd.arg(key);
         }
@@ -32,14 +32,18 @@ impl Calls {
         cmd.arg(&names.group).arg(names.consumer.as_str()).arg(millis(names.config.lease_ttl));
         cmd.arg(call.recreate.as_deref().unwrap_or_default());
         for item in items.iter() {
-            cmd.arg(entry_text(&mut buffer, item.entry)).arg(names.lease_value(&mut buffer, item.attempt));
-            if call.recreate.is_some() {
-                buffer.clear();
-                push(&mut buffer, item.token);
-                buffer.push(' ');
-                buffer.push_str(item.stream.as_str());
-                cmd.arg(buffer.as_bytes());
-            }
+            cmd.arg(entry_text(&mut buffer, item.entry));
+        }
+        cmd.arg("JUSTID");
+        for item in items.iter() {
+            cmd.arg(names.lease_value(&mut buffer, item.attempt));
+        }
+        for item in items.iter().filter(|_| call.recreate.is_some()) {
+            buffer.clear();
+            push(&mut buffer, item.token);
+            buffer.push(' ');
+            buffer.push_str(item.stream.as_str());
+            cmd.arg(buffer.as_bytes());
         }
         let value = self.run(connection, &RENEW, cmd).await?;
         let mut answers = list(value).ok_or_else(|| Trouble::other("renew: Redis answered no list"))?.into_iter();

@@ -6,30 +6,29 @@
 --    again, unless the stream's record shows a later or another ownership;
 --  * it works when Redis is out of memory, and when the group is gone.
 -- KEYS: lbs fences epoch token, then the leases.
--- ARGV: group, consumer, ttl in ms, the wait during which to create again or '', then for each lease: entry, value;
---       with a wait also `<token> <stream>`.
+-- ARGV: group, consumer, ttl in ms, the wait during which to create again or '', then the entries, `JUSTID`, the values
+--       of the leases, and with a wait their `<token> <stream>`: if all goes well, XCLAIM takes the entries as they stand.
 -- Reply: what became of the group (`` or an error), then only the exceptions, `<index from 0> <what>`: `lost
 --        [<holder>]`, `back`, `recreated`, `gone`, `broken <error>`.
 local lbs, fences, epoch, tokens = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local group, me, ttl, wait = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local out, kept, places = {''}, {}, {}
-local stride = wait == '' and 2 or 3
+local leases = #KEYS - 4
+local out = {''}
 
 local function except(i, what)
   out[#out + 1] = whole(i - 1) .. ' ' .. what
 end
 
 local function about(i)
-  local token, stream = string.match(ARGV[stride * i + 4], '^(%d+) (.*)$')
+  local token, stream = string.match(ARGV[5 + 2 * leases + i], '^(%d+) (.*)$')
   return tonumber(token), stream
 end
 
-local count, call = 0, redis.call
+local call, skipped = redis.call, {}
 
-local function keep(i)
-  count = count + 1
-  kept[count] = ARGV[stride * (i - 1) + 5]
-  places[count] = i
+local function skip(i, what)
+  except(i, what)
+  skipped[i], skipped.any = true, true
 end
 
 local waiting = wait ~= '' and redis.pcall('HGET', epoch, 'id') == wait
@@ -59,26 +58,22 @@ local function recreate(i, lease, entry, value)
   if set.err then return 'broken ' .. set.err end
   redis.call('HSET', fences, stream, write_record(record))
   redis.call('SET', lease, value, 'PX', ttl, 'NX')
-  keep(i)
-  return 'recreated'
+  except(i, 'recreated')
 end
 
-local holders = #KEYS > 4 and redis.call('MGET', unpack(KEYS, 5)) or {}
-for i = 1, #holders do
-  local lease, value, holder = KEYS[i + 4], ARGV[stride * (i - 1) + 6], holders[i]
+local holders = leases > 0 and call('MGET', unpack(KEYS, 5)) or {}
+for i = 1, leases do
+  local lease, value, holder = KEYS[i + 4], ARGV[5 + leases + i], holders[i]
   if holder == value then
     call('PEXPIRE', lease, ttl)
-    keep(i)
   elseif holder then
-    except(i, 'lost ' .. holder)
+    skip(i, 'lost ' .. holder)
   else
     -- Absent, or of a wrong type: MGET does not tell.
     local look = redis.pcall('GET', lease)
-    if type(look) == 'table' then
-      except(i, 'broken ' .. look.err)
-    else
-      except(i, waiting and recreate(i, lease, ARGV[3 * i + 2], value) or 'lost')
-    end
+    local what = type(look) == 'table' and 'broken ' .. look.err or not waiting and 'lost'
+    what = what or recreate(i, lease, ARGV[4 + i], value)
+    if what then skip(i, what) end
   end
 end
 
@@ -90,16 +85,28 @@ local function missing(i, entry)
   except(i, 'back')
 end
 
-if count > 0 then
-  kept[count + 1] = 'JUSTID'
-  local claimed = redis.pcall('XCLAIM', lbs, group, me, 0, unpack(kept))
+local kept, places = ARGV, nil
+local first, last = 5, 5 + leases
+if skipped.any then
+  kept, places = {}, {}
+  for i = 1, leases do
+    if not skipped[i] then
+      places[#places + 1] = i
+      kept[#places] = ARGV[4 + i]
+    end
+  end
+  first, last = 1, #places + 1
+  kept[last] = 'JUSTID'
+end
+if last > first then
+  local claimed = redis.pcall('XCLAIM', lbs, group, me, 0, unpack(kept, first, last))
   if claimed.err then
     out[1] = claimed.err
-  elseif #claimed < count then
+  elseif #claimed < last - first then
     local there = {}
     for _, entry in ipairs(claimed) do there[entry] = true end
-    for at = 1, count do
-      if not there[kept[at]] then missing(places[at], kept[at]) end
+    for at = first, last - 1 do
+      if not there[kept[at]] then missing(places and places[at] or at - 4, kept[at]) end
     end
   end
 end

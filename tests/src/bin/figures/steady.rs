@@ -14,6 +14,7 @@ pub(crate) fn steady() -> Table {
     let mut table = Table::new([
         "steady state, streams",
         "Redis µs per lease and heartbeat",
+        "a Go peer's renewal costs Redis µs, same run",
         "client µs per lease and heartbeat",
         "client bytes per stream",
         "Redis bytes per stream",
@@ -37,6 +38,7 @@ pub(crate) fn steady() -> Table {
         table.row([
             streams.to_string(),
             per_beat(server_cpu(&server) - redis, redis_idle),
+            format!("{:.2}", go_renewal(&server)),
             per_beat(cpu(owner.pid()) - client, client_idle),
             ((resident(owner.pid()).saturating_sub(empty)) / streams as u64).to_string(),
             ((memory(&server).saturating_sub(empty_redis)) / streams as u64).to_string(),
@@ -45,6 +47,22 @@ pub(crate) fn steady() -> Table {
         ]);
     }
     table
+}
+
+/// What one renewal by a Go peer costs Redis: its script, a round trip for each lease, as its library does it.
+fn go_renewal(server: &Server) -> f64 {
+    const TOUCH: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) \
+        elseif redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2], 'NX') then return 1 else return 0 end";
+    const RENEWALS: usize = 20_000;
+    let mut connection: Connection = server.connect();
+    let script = redis::Script::new(TOUCH);
+    let before = server_cpu(server);
+    for i in 0..RENEWALS {
+        let key = format!("go-{}<MUTEX_KEY_SEP>1700000000000-0", i % 1_000);
+        let renewed = script.key(key).arg("redis-consumer-go").arg(60_000).invoke::<i64>(&mut connection);
+        renewed.expect("the Go peer's script");
+    }
+    (server_cpu(server) - before).as_secs_f64() * 1e6 / RENEWALS as f64
 }
 
 /// What a server and a consumer cost in that span without any stream.
