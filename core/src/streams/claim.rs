@@ -7,7 +7,7 @@ use super::{
     Added, ClaimLost, Link, Machine, Notification, Remark, SetAside,
     call::{AcquireCall, AcquireItem, Acquired, Call, Delivery, Fleet, Grant},
     lease::{Asking, Lease, Owned, State as LeaseState},
-    orphans::{Candidate, Source, Stage},
+    orphans::{Candidate, Source, Stage, Turn},
 };
 use crate::{
     announcement::Announcement,
@@ -35,6 +35,8 @@ pub(super) struct State {
     look_at: Option<Time>,
     looking: bool,
     acquiring: usize,
+    /// The fair share of the service's streams, as it was last seen.
+    share: u64,
     /// Leases that no call asks for at the moment.
     unasked: std::collections::BTreeSet<EntryId>,
     /// Orphans that the application was told of, and may claim by hand.
@@ -56,21 +58,21 @@ impl Machine {
     pub(super) fn key_expired(&mut self, key: &str) {
         let Ok((stream, entry)) = self.keys.parse_lease(key) else { return self.remark(Remark::HintDropped) };
         self.remark(Remark::HintSeen);
-        self.hint(entry, Some(stream), entry.seq.wrapping_add(entry.ms), Source::Rumour);
+        self.hint(entry, Some(stream), Source::Rumour);
     }
 
     /// Somebody rang: a list of ids, separated by spaces.
     pub(super) fn doorbell(&mut self, text: &str) {
-        for (place, word) in text.split(' ').take(LOOK_BATCH * 2).enumerate() {
+        for word in text.split(' ').take(LOOK_BATCH * 2) {
             match word.parse() {
-                Ok(entry) => self.hint(entry, None, place as u64, Source::Rumour),
+                Ok(entry) => self.hint(entry, None, Source::Rumour),
                 Err(_) => self.remark(Remark::HintDropped),
             }
         }
     }
 
     /// This announcement may be without an owner.
-    pub(super) fn hint(&mut self, entry: EntryId, stream: Option<StreamName>, place: u64, source: Source) {
+    pub(super) fn hint(&mut self, entry: EntryId, stream: Option<StreamName>, source: Source) {
         let known = self.leases.contains(entry) || self.orphans.contains(entry);
         let offered = self.claims.offers.get(&entry).is_some_and(|offer| offer.until > self.now);
         let room = self.orphans.len() < self.config.capacity + SPARE_CANDIDATES;
@@ -86,7 +88,8 @@ impl Machine {
         }
         let automatic = self.config.claim == ClaimMode::Auto || source == Source::Mine;
         let (since, stage) = (Some(self.now), Stage::Hinted(stream));
-        let candidate = Candidate { orphan_since: since, claimed: false, automatic, source, place, stage };
+        let turn = Turn::Anybodys;
+        let candidate = Candidate { orphan_since: since, claimed: false, automatic, source, turn, stage };
         self.orphans.put(entry, candidate);
         self.claims.look_at.get_or_insert(self.now + GATHER);
     }
@@ -122,7 +125,7 @@ impl Machine {
         };
         self.orphans.put(
             entry,
-            Candidate { orphan_since, claimed: true, automatic: true, source: Source::Mine, place: 0, stage },
+            Candidate { orphan_since, claimed: true, automatic: true, source: Source::Mine, turn: Turn::Ours, stage },
         );
         self.claims.look_at.get_or_insert(self.now);
     }
@@ -180,9 +183,10 @@ impl Machine {
                 self.offer(entry, announcement);
                 continue;
             }
-            let delay = if candidate.claimed { Duration::ZERO } else { self.delay(fleet, candidate.place, &mut quota) };
+            let (turn, delay) =
+                if candidate.claimed { (Turn::Ours, Duration::ZERO) } else { self.turn(fleet, entry, &mut quota) };
             let stage = Stage::Ready(self.now + delay, announcement.stream, announcement.info);
-            self.orphans.put(entry, Candidate { stage, ..candidate });
+            self.orphans.put(entry, Candidate { turn, stage, ..candidate });
         }
         for &entry in asked {
             // Not among the answers: not pending.
@@ -220,30 +224,31 @@ impl Machine {
     }
 
     /// How many more streams make up this consumer's fair share.
-    fn quota(&self, fleet: Fleet) -> u64 {
-        let consumers = u64::from(fleet.consumers.max(1));
-        let share = fleet.announced.div_ceil(consumers);
-        let ours = self.leases.len() + self.orphans.ready_len();
-        share.saturating_sub(ours as u64)
+    fn quota(&mut self, fleet: Fleet) -> u64 {
+        self.claims.share = fleet.announced.div_ceil(u64::from(fleet.consumers.max(1)));
+        let ours = self.leases.len() + self.orphans.ours();
+        self.claims.share.saturating_sub(ours as u64)
     }
 
-    /// How long an orphan is left to others. Everybody sees the same list, so everybody's turn is different: first
-    /// those whose turn it is, then whoever has less than the fair share, then anybody.
-    fn delay(&mut self, fleet: Fleet, place: u64, quota: &mut u64) -> Duration {
+    /// Whose turn an orphan is, and how long it is left to others. Everybody goes by its id, however it was heard of, so
+    /// everybody's turn is different: first those whose turn it is, then whoever has less than the fair share, then
+    /// anybody.
+    fn turn(&mut self, fleet: Fleet, entry: EntryId, quota: &mut u64) -> (Turn, Duration) {
         let longest = self.config.claim_delay;
         if fleet.consumers <= 1 {
-            return Duration::ZERO;
+            return (Turn::Ours, Duration::ZERO);
         }
         let jitter = self.dice.below(longest / 15);
+        let place = entry.ms.wrapping_add(entry.seq);
         let ours = place % u64::from(fleet.consumers) == u64::from(fleet.rank);
         if *quota == 0 {
-            return longest * 4 / 5 + jitter;
+            return (Turn::Anybodys, longest * 4 / 5 + jitter);
         }
         if ours {
             *quota -= 1;
-            return jitter;
+            return (Turn::Ours, jitter);
         }
-        longest * 2 / 5 + jitter
+        (Turn::Theirs, longest * 2 / 5 + jitter)
     }
 
     fn offer(&mut self, entry: EntryId, announcement: Announcement) {
@@ -270,7 +275,8 @@ impl Machine {
             Ok(Announcement { stream, info }) => {
                 let stage = Stage::Ready(self.now, stream, info);
                 let source = Source::Mine;
-                let new = Candidate { orphan_since: None, claimed: false, automatic: true, source, place: 0, stage };
+                let new =
+                    Candidate { orphan_since: None, claimed: false, automatic: true, source, turn: Turn::Ours, stage };
                 self.orphans.put(entry, new);
             }
             Err(error) => self.malformed(entry, error.to_string().into()),
@@ -308,6 +314,10 @@ impl Machine {
     fn choose_candidates(&mut self) {
         while self.claims.unasked.len() < self.config.acquire_batch {
             let Some((entry, candidate)) = self.orphans.take_ready(self.now) else { return };
+            if candidate.turn == Turn::Theirs && self.leases.len() as u64 >= self.claims.share {
+                self.leave_to_others(entry, candidate);
+                continue;
+            }
             let Candidate { claimed, orphan_since, stage: Stage::Ready(_, stream, info), .. } = candidate else {
                 continue;
             };
@@ -327,6 +337,13 @@ impl Machine {
             self.leases.put(entry, Lease { stream, attempt, state: LeaseState::Asking(asking) });
             self.claims.unasked.insert(entry);
         }
+    }
+
+    /// This consumer has got its share by now: those who have not go first.
+    fn leave_to_others(&mut self, entry: EntryId, candidate: Candidate) {
+        let Stage::Ready(at, stream, info) = candidate.stage else { return };
+        let stage = Stage::Ready(at + self.config.claim_delay * 2 / 5, stream, info);
+        self.orphans.put(entry, Candidate { turn: Turn::Anybodys, stage, ..candidate });
     }
 
     fn hold_candidate(&mut self, entry: EntryId, claimed: bool, stream: Option<StreamName>, span: Duration) {

@@ -17,8 +17,8 @@ pub(super) struct Candidate {
     /// It may be acquired without asking the application.
     pub(super) automatic: bool,
     pub(super) source: Source,
-    /// Its place in the list that it was found in: what the consumers share a crowd of orphans by.
-    pub(super) place: u64,
+    /// Whose turn it is.
+    pub(super) turn: Turn,
     pub(super) stage: Stage,
 }
 
@@ -31,6 +31,17 @@ pub(super) enum Source {
     Reaped,
     /// It is pending under our own name.
     Mine,
+}
+
+/// Who is to acquire an orphan, in the eyes of this consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Turn {
+    /// This consumer, at once.
+    Ours,
+    /// Another one; this one a little later, if it has less than its fair share by then.
+    Theirs,
+    /// Whoever is still there.
+    Anybodys,
 }
 
 /// What is known of a candidate.
@@ -52,6 +63,8 @@ pub(super) struct Orphans {
     hinted: BTreeSet<EntryId>,
     /// New announcements, which take up capacity already.
     fresh: usize,
+    /// Those that it is our turn to acquire.
+    ours: usize,
     held: BTreeMap<EntryId, Hold>,
 }
 
@@ -78,9 +91,9 @@ impl Orphans {
         self.candidates.contains_key(&entry)
     }
 
-    /// How many wait for their time.
-    pub(super) fn ready_len(&self) -> usize {
-        self.ready.len()
+    /// How many wait for their time that it is our turn to acquire.
+    pub(super) fn ours(&self) -> usize {
+        self.ours
     }
 
     pub(super) fn stage(&self, entry: EntryId) -> Option<&Stage> {
@@ -93,7 +106,10 @@ impl Orphans {
         match &candidate.stage {
             Stage::Hinted(_) => drop(self.hinted.insert(entry)),
             Stage::Looking(_) => {}
-            Stage::Ready(at, ..) => drop(self.ready.insert((*at, entry))),
+            Stage::Ready(at, ..) => {
+                self.ready.insert((*at, entry));
+                self.ours += usize::from(candidate.turn == Turn::Ours);
+            }
         }
         self.candidates.insert(entry, candidate);
     }
@@ -104,7 +120,10 @@ impl Orphans {
         match &candidate.stage {
             Stage::Hinted(_) => drop(self.hinted.remove(&entry)),
             Stage::Looking(_) => {}
-            Stage::Ready(at, ..) => drop(self.ready.remove(&(*at, entry))),
+            Stage::Ready(at, ..) => {
+                self.ready.remove(&(*at, entry));
+                self.ours -= usize::from(candidate.turn == Turn::Ours);
+            }
         }
         Some(candidate)
     }
@@ -182,6 +201,7 @@ impl Orphans {
         of(|c| c.orphan_since.is_none()) == self.fresh
             && of(|c| matches!(c.stage, Stage::Hinted(_))) == self.hinted.len()
             && of(|c| matches!(c.stage, Stage::Ready(..))) == self.ready.len()
+            && of(|c| matches!(c.stage, Stage::Ready(..)) && c.turn == Turn::Ours) == self.ours
     }
 }
 

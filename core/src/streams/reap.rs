@@ -100,9 +100,9 @@ impl Machine {
         self.reaping.found += orphans.len();
         for chunk in orphans.chunks(RING) {
             self.ask(Call::Ring(chunk.to_vec()));
-            for (place, &entry) in chunk.iter().enumerate() {
+            for &entry in chunk {
                 self.remark(Remark::NotificationMissed(entry));
-                self.hint(entry, None, place as u64, Source::Reaped);
+                self.hint(entry, None, Source::Reaped);
             }
         }
         if idle.len() >= asked {
@@ -150,8 +150,8 @@ impl Machine {
             Some(&last) if entries.len() >= asked => Mine::Due(Some(last)),
             _ => Mine::Seen,
         };
-        for (place, entry) in entries.into_iter().enumerate() {
-            self.hint(entry, None, place as u64, Source::Mine);
+        for entry in entries {
+            self.hint(entry, None, Source::Mine);
         }
     }
 
