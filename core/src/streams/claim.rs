@@ -32,10 +32,10 @@ const SPARE_CANDIDATES: usize = 10_000;
 /// What is being claimed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct State {
-    look_at: Option<Time>,
     looking: bool,
     acquiring: usize,
-    /// The fair share of the service's streams, as it was last seen.
+    /// Who shared the service's streams when it was last seen, and the fair share of each.
+    fleet: Fleet,
     share: u64,
     /// Leases that no call asks for at the moment.
     unasked: std::collections::BTreeSet<EntryId>,
@@ -87,11 +87,13 @@ impl Machine {
             return;
         }
         let automatic = self.config.claim == ClaimMode::Auto || source == Source::Mine;
-        let (since, stage) = (Some(self.now), Stage::Hinted(stream));
+        // What is likely to be others' to take is looked at when they have had the time to: then it is mostly gone.
+        let theirs = source == Source::Rumour && !is_turn_of(self.claims.fleet, entry);
+        let patience = if theirs { self.config.claim_delay * 2 / 5 } else { Duration::ZERO };
+        let (since, stage) = (Some(self.now), Stage::Hinted(self.now + GATHER + patience, stream));
         let turn = Turn::Anybodys;
         let candidate = Candidate { orphan_since: since, claimed: false, automatic, source, turn, stage };
         self.orphans.put(entry, candidate);
-        self.claims.look_at.get_or_insert(self.now + GATHER);
     }
 
     /// The application claims by hand.
@@ -121,24 +123,22 @@ impl Machine {
             (Some(Stage::Ready(_, stream, info)), _) => Stage::Ready(self.now, stream, info),
             (Some(Stage::Looking(stream)), _) => Stage::Looking(stream),
             (_, Some(offer)) => Stage::Ready(self.now, offer.stream, offer.info),
-            (_, None) => Stage::Hinted(None),
+            (_, None) => Stage::Hinted(self.now, None),
         };
         self.orphans.put(
             entry,
             Candidate { orphan_since, claimed: true, automatic: true, source: Source::Mine, turn: Turn::Ours, stage },
         );
-        self.claims.look_at.get_or_insert(self.now);
     }
 
     /// Reads the payloads behind the hints.
     pub(super) fn look_at_hints(&mut self) {
         self.set_malformed_aside();
-        if !self.may_acquire() || self.claims.looking || self.claims.look_at.is_none_or(|at| at > self.now) {
+        if !self.may_acquire() || self.claims.looking {
             return;
         }
-        self.claims.look_at = None;
         // Without room there is nothing to win; whoever waits for an answer gets one.
-        let entries = self.orphans.start_looking(LOOK_BATCH);
+        let entries = self.orphans.start_looking(LOOK_BATCH, self.now);
         if !entries.is_empty() {
             self.claims.looking = true;
             self.ask(Call::Look(entries));
@@ -147,7 +147,7 @@ impl Machine {
 
     /// The payloads: each orphan gets its time.
     pub(super) fn looked(&mut self, asked: &[EntryId], fleet: Fleet, deliveries: Vec<(Delivery, Duration)>) {
-        self.look_ended();
+        self.claims.looking = false;
         let mut quota = self.quota(fleet);
         for (Delivery { entry, fields }, idle) in deliveries {
             let Some(candidate) = self.orphans.take(entry) else { continue };
@@ -185,7 +185,9 @@ impl Machine {
             }
             let (turn, delay) =
                 if candidate.claimed { (Turn::Ours, Duration::ZERO) } else { self.turn(fleet, entry, &mut quota) };
-            let stage = Stage::Ready(self.now + delay, announcement.stream, announcement.info);
+            // Counted from the first hint.
+            let at = (candidate.orphan_since.unwrap_or(self.now) + delay).max(self.now);
+            let stage = Stage::Ready(at, announcement.stream, announcement.info);
             self.orphans.put(entry, Candidate { turn, stage, ..candidate });
         }
         for &entry in asked {
@@ -203,19 +205,12 @@ impl Machine {
 
     /// The payloads could not be read. Who waits is told; everything else will be found again.
     pub(super) fn look_failed(&mut self, asked: &[EntryId]) {
-        self.look_ended();
+        self.claims.looking = false;
         for &entry in asked {
             if self.is_looking_at(entry) {
                 let claimed = self.orphans.take(entry).is_some_and(|candidate| candidate.claimed);
                 self.refuse(entry, claimed, None);
             }
-        }
-    }
-
-    fn look_ended(&mut self) {
-        self.claims.looking = false;
-        if self.orphans.has_hinted() {
-            self.claims.look_at.get_or_insert(self.now);
         }
     }
 
@@ -225,6 +220,7 @@ impl Machine {
 
     /// How many more streams make up this consumer's fair share.
     fn quota(&mut self, fleet: Fleet) -> u64 {
+        self.claims.fleet = fleet;
         self.claims.share = fleet.announced.div_ceil(u64::from(fleet.consumers.max(1)));
         let ours = self.leases.len() + self.orphans.ours();
         self.claims.share.saturating_sub(ours as u64)
@@ -239,12 +235,10 @@ impl Machine {
             return (Turn::Ours, Duration::ZERO);
         }
         let jitter = self.dice.below(longest / 15);
-        let place = entry.ms.wrapping_add(entry.seq);
-        let ours = place % u64::from(fleet.consumers) == u64::from(fleet.rank);
         if *quota == 0 {
             return (Turn::Anybodys, longest * 4 / 5 + jitter);
         }
-        if ours {
+        if is_turn_of(fleet, entry) {
             *quota -= 1;
             return (Turn::Ours, jitter);
         }
@@ -368,7 +362,7 @@ impl Machine {
         if self.server.epoch.settled().is_none() || !self.is_running() {
             return bury;
         }
-        let look = self.claims.look_at.filter(|_| !self.claims.looking);
+        let look = self.orphans.next_look().filter(|_| !self.claims.looking);
         let ready = self.orphans.next_ready().filter(|_| self.claims.acquiring < CALLS_AT_ONCE);
         let unasked = (!self.claims.unasked.is_empty() && self.claims.acquiring < CALLS_AT_ONCE)
             .then_some(self.server.hold_until);
@@ -539,4 +533,10 @@ impl Machine {
         }
         self.orphans.hold_firmly(entry, self.now + self.config.lease_ttl);
     }
+}
+
+/// Whether it is this consumer's turn to take an orphan, in a fleet as it was seen.
+fn is_turn_of(fleet: Fleet, entry: EntryId) -> bool {
+    let place = entry.ms.wrapping_add(entry.seq);
+    fleet.consumers <= 1 || place % u64::from(fleet.consumers) == u64::from(fleet.rank)
 }

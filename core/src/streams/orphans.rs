@@ -47,8 +47,8 @@ pub(super) enum Turn {
 /// What is known of a candidate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Stage {
-    /// Its id, and the stream that a hint named: its payload is to be read.
-    Hinted(Option<StreamName>),
+    /// Its id, and the stream that a hint named: its payload is to be read at this time.
+    Hinted(Time, Option<StreamName>),
     /// Its payload is being read.
     Looking(Option<StreamName>),
     /// Everything: it will be asked for at this time.
@@ -60,7 +60,7 @@ pub(super) enum Stage {
 pub(super) struct Orphans {
     candidates: BTreeMap<EntryId, Candidate>,
     ready: BTreeSet<(Time, EntryId)>,
-    hinted: BTreeSet<EntryId>,
+    hinted: BTreeSet<(Time, EntryId)>,
     /// New announcements, which take up capacity already.
     fresh: usize,
     /// Those that it is our turn to acquire.
@@ -104,7 +104,7 @@ impl Orphans {
         self.take(entry);
         self.fresh += usize::from(candidate.orphan_since.is_none());
         match &candidate.stage {
-            Stage::Hinted(_) => drop(self.hinted.insert(entry)),
+            Stage::Hinted(at, _) => drop(self.hinted.insert((*at, entry))),
             Stage::Looking(_) => {}
             Stage::Ready(at, ..) => {
                 self.ready.insert((*at, entry));
@@ -118,7 +118,7 @@ impl Orphans {
         let candidate = self.candidates.remove(&entry)?;
         self.fresh -= usize::from(candidate.orphan_since.is_none());
         match &candidate.stage {
-            Stage::Hinted(_) => drop(self.hinted.remove(&entry)),
+            Stage::Hinted(at, _) => drop(self.hinted.remove(&(*at, entry))),
             Stage::Looking(_) => {}
             Stage::Ready(at, ..) => {
                 self.ready.remove(&(*at, entry));
@@ -128,12 +128,13 @@ impl Orphans {
         Some(candidate)
     }
 
-    /// Those whose payload is to be read, at most `limit`; they count as being read from here on.
-    pub(super) fn start_looking(&mut self, limit: usize) -> Vec<EntryId> {
-        let entries: Vec<EntryId> = self.hinted.iter().take(limit).copied().collect();
+    /// Those whose payload is to be read by now, at most `limit`; they count as being read from here on.
+    pub(super) fn start_looking(&mut self, limit: usize, now: Time) -> Vec<EntryId> {
+        let due = self.hinted.iter().take_while(|(at, _)| *at <= now);
+        let entries: Vec<EntryId> = due.take(limit).map(|(_, entry)| *entry).collect();
         for &entry in &entries {
             if let Some(mut candidate) = self.take(entry) {
-                if let Stage::Hinted(stream) = candidate.stage {
+                if let Stage::Hinted(_, stream) = candidate.stage {
                     candidate.stage = Stage::Looking(stream);
                 }
                 self.put(entry, candidate);
@@ -142,8 +143,9 @@ impl Orphans {
         entries
     }
 
-    pub(super) fn has_hinted(&self) -> bool {
-        !self.hinted.is_empty()
+    /// When the next payload is to be read.
+    pub(super) fn next_look(&self) -> Option<Time> {
+        self.hinted.first().map(|(at, _)| *at)
     }
 
     /// Takes out one that is to be asked for now.
@@ -199,7 +201,7 @@ impl Orphans {
     pub(super) fn agree(&self) -> bool {
         let of = |f: fn(&Candidate) -> bool| self.candidates.values().filter(|c| f(c)).count();
         of(|c| c.orphan_since.is_none()) == self.fresh
-            && of(|c| matches!(c.stage, Stage::Hinted(_))) == self.hinted.len()
+            && of(|c| matches!(c.stage, Stage::Hinted(..))) == self.hinted.len()
             && of(|c| matches!(c.stage, Stage::Ready(..))) == self.ready.len()
             && of(|c| matches!(c.stage, Stage::Ready(..)) && c.turn == Turn::Ours) == self.ours
     }
@@ -219,7 +221,7 @@ mod tests {
 
     fn candidate(stage: Stage, new: bool) -> Candidate {
         let orphan_since = (!new).then_some(Time::ZERO);
-        Candidate { orphan_since, claimed: false, automatic: true, source: Source::Mine, place: 0, stage }
+        Candidate { orphan_since, claimed: false, automatic: true, source: Source::Mine, turn: Turn::Ours, stage }
     }
 
     fn ready(at: u64) -> Stage {
@@ -230,15 +232,15 @@ mod tests {
     fn a_candidate_goes_from_hint_to_question() {
         let mut orphans = Orphans::default();
         for number in [3, 1, 2] {
-            orphans.put(entry(number), candidate(Stage::Hinted(None), false));
+            orphans.put(entry(number), candidate(Stage::Hinted(Time::ZERO, None), false));
         }
-        assert_eq!(orphans.start_looking(2), [entry(1), entry(2)]);
+        assert_eq!(orphans.start_looking(2, Time::ZERO), [entry(1), entry(2)]);
         assert_eq!(orphans.stage(entry(1)), Some(&Stage::Looking(None)));
-        assert_eq!(orphans.stage(entry(3)), Some(&Stage::Hinted(None)));
-        assert!(orphans.has_hinted() && orphans.agree());
+        assert_eq!(orphans.stage(entry(3)), Some(&Stage::Hinted(Time::ZERO, None)));
+        assert!(orphans.next_look() == Some(Time::ZERO) && orphans.agree());
         orphans.put(entry(1), candidate(ready(20), false));
         orphans.put(entry(2), candidate(ready(10), false));
-        assert_eq!((orphans.next_ready(), orphans.ready_len(), orphans.len()), (Some(ms(10)), 2, 3));
+        assert_eq!((orphans.next_ready(), orphans.ours(), orphans.len()), (Some(ms(10)), 2, 3));
         assert_eq!(orphans.take_ready(ms(9)), None);
         assert_eq!(orphans.take_ready(ms(20)).map(|(entry, _)| entry), Some(entry(2)), "the first to be due");
         assert_eq!(orphans.take_ready(ms(20)).map(|(entry, _)| entry), Some(entry(1)));
