@@ -80,6 +80,10 @@ pub enum Call {
 pub struct EpochCall {
     /// If the wait is over: the wait that was observed and the server that it was observed on.
     pub settle: Option<(Arc<str>, Identity)>,
+    /// How long that wait was sat out: not enough if a longer ttl has come to light meanwhile.
+    pub waited: Duration,
+    /// The longest ttl that this consumer has ever heard of in the fleet; the server may have forgotten it.
+    pub longest_ttl: Duration,
     /// A number to make a new wait from, should one be needed: `wait:<nonce>`.
     pub nonce: u64,
     /// This consumer owns a stream that has lived for 20 ttl: the service works in principle.

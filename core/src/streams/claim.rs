@@ -74,10 +74,13 @@ impl Machine {
     /// This announcement may be without an owner.
     pub(super) fn hint(&mut self, entry: EntryId, stream: Option<StreamName>, source: Source) {
         let known = self.leases.contains(entry) || self.orphans.contains(entry);
-        let offered = self.claims.offers.get(&entry).is_some_and(|offer| offer.until > self.now);
+        let offered = self.is_offered(entry);
         let room = self.orphans.len() < self.config.capacity + SPARE_CANDIDATES;
         if known || offered || !room || !self.is_running() || self.claims.malformed.contains_key(&entry) {
             return;
+        }
+        if self.taking.backlogged {
+            return; // nothing new for an application that is behind; it is looked for once it has caught up
         }
         let held = match source {
             Source::Rumour => self.orphans.is_held_firmly(entry, self.now),
@@ -94,6 +97,11 @@ impl Machine {
         let turn = Turn::Anybodys;
         let candidate = Candidate { orphan_since: since, claimed: false, automatic, source, turn, stage };
         self.orphans.put(entry, candidate);
+    }
+
+    /// Whether the application was told of it a short while ago, and may claim it by hand.
+    pub(super) fn is_offered(&self, entry: EntryId) -> bool {
+        self.claims.offers.get(&entry).is_some_and(|offer| offer.until > self.now)
     }
 
     /// The application claims by hand.
@@ -308,6 +316,10 @@ impl Machine {
     fn choose_candidates(&mut self) {
         while self.claims.unasked.len() < self.config.acquire_batch {
             let Some((entry, candidate)) = self.orphans.take_ready(self.now) else { return };
+            // Left to others, unless it was handed to us or asked for by hand.
+            if self.taking.backlogged && candidate.orphan_since.is_some() && !candidate.claimed {
+                continue;
+            }
             if candidate.turn == Turn::Theirs && self.leases.len() as u64 >= self.claims.share {
                 self.leave_to_others(entry, candidate);
                 continue;

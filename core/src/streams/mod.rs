@@ -143,7 +143,7 @@ impl Machine {
             Event::Claim(entry) => self.claim(entry),
             Event::Done(entry) => self.end(entry, End::Done, None),
             Event::Release(entry, error) => self.end(entry, End::Release, error),
-            Event::Backlogged(backlogged) => self.taking.backlogged = backlogged,
+            Event::Backlogged(backlogged) => self.backlogged(backlogged),
             Event::Shutdown(end, deadline) => self.shut_down(end, deadline),
         }
         if self.phase != Phase::Stopped {

@@ -92,7 +92,7 @@ impl Machine {
         self.reaping.reaping = false;
         let mut orphans = Vec::new();
         for &Idle { entry, .. } in &idle {
-            let known = self.leases.contains(entry) || self.orphans.contains(entry);
+            let known = self.leases.contains(entry) || self.orphans.contains(entry) || self.is_offered(entry);
             if !known && !self.orphans.is_held(entry, self.now) {
                 orphans.push(entry);
             }
@@ -131,6 +131,7 @@ impl Machine {
     /// Somebody else is the reaper, for so long at least.
     pub(super) fn reaper_is(&mut self, span: Duration) {
         self.reaping.reaping = false;
+        self.remark(Remark::Orphans(0)); // somebody else counts them
         self.reaping.after = None;
         let jitter = self.dice.below(self.config.reap_interval / 10);
         self.reaping.reap_at = self.now + span.max(Duration::from_millis(1)) + jitter;

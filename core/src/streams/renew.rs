@@ -69,10 +69,11 @@ impl Machine {
         while self.renewals.under_way < BATCHES_AT_ONCE {
             let Round::Behind(after) = self.renewals.round else { return };
             let items = self.next_batch(after);
-            match items.last() {
-                Some(last) => self.renewals.round = Round::Behind(Some(last.entry)),
-                None => return self.end_round(),
-            }
+            let Some(last) = items.last() else {
+                self.end_round();
+                continue;
+            };
+            self.renewals.round = Round::Behind(Some(last.entry));
             self.renewals.under_way += 1;
             let recreate = self.server.epoch.wait().cloned();
             self.ask(Call::Renew(RenewCall { items: items.into(), recreate }));

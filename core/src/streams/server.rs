@@ -157,12 +157,16 @@ impl Machine {
         if due && !self.server.asking_epoch {
             self.server.asking_epoch = true;
             self.server.ask_epoch_at = self.now + self.config.heartbeat;
-            let settle = match &self.server.epoch {
-                Epoch::Waiting { wait, identity, .. } if over => Some((wait.clone(), identity.clone())),
-                _ => None,
+            let (settle, waited) = match &self.server.epoch {
+                Epoch::Waiting { wait, identity, since, .. } if over => {
+                    (Some((wait.clone(), identity.clone())), self.now.since(*since))
+                }
+                _ => (None, Duration::ZERO),
             };
             let call = EpochCall {
                 settle,
+                waited,
+                longest_ttl: self.server.longest_ttl(&self.config),
                 nonce: self.dice.roll(),
                 lived: self.renewals.lived(self.now, &self.config),
                 fresh: !self.server.seen,
@@ -213,7 +217,7 @@ impl Machine {
     pub(super) fn epoch_learned(&mut self, answer: &EpochAnswer) {
         self.server.asking_epoch = false;
         self.server.epoch_failed = false;
-        self.server.longest_ttl = answer.longest_ttl;
+        self.server.longest_ttl = self.server.longest_ttl.max(answer.longest_ttl);
         let before = self.server.epoch.clone();
         self.server.epoch.learn(answer, self.now);
         if self.server.epoch.settled().is_some() {

@@ -90,6 +90,14 @@ impl Machine {
             && self.server.epoch.settled().is_some()
     }
 
+    /// The application is behind with its notifications, or has caught up: then what was passed over is looked for.
+    pub(super) fn backlogged(&mut self, backlogged: bool) {
+        self.taking.backlogged = backlogged;
+        if !backlogged {
+            self.look_around();
+        }
+    }
+
     /// The wait is over.
     pub(super) fn read(&mut self, deliveries: Vec<Delivery>) {
         self.taking.stage = if deliveries.is_empty() { Stage::Idle } else { Stage::More(self.now) };

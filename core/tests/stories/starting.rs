@@ -50,7 +50,8 @@ fn the_last_of_the_capacity() {
 fn a_backlogged_application() {
     let mut s = Story::started(|_| {});
     s.by_hand("read").by_hand("reap").at(100).owns(1, "orders", 70);
-    s.event(Event::Backlogged(true)).at(1_800).event(Event::Backlogged(false));
+    s.event(Event::Backlogged(true)).at(200).event(Event::Doorbell("2-0".to_owned()));
+    s.at(1_800).event(Event::Backlogged(false));
     s.ends(
         "backlogged",
         "Nothing new is taken while the application does not read its notifications; leases are kept.",

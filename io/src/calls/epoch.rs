@@ -24,14 +24,17 @@ impl Calls {
         call: &EpochCall,
     ) -> Result<EpochAnswer, Trouble> {
         let names = &*self.0;
-        let mut cmd = EPOCH.invoke(3, 9, 512);
+        let mut cmd = EPOCH.invoke(3, 10, 512);
         cmd.arg(&names.epoch).arg(&names.lbs).arg(&names.token);
-        cmd.arg(millis(names.config.lease_ttl)).arg(call.nonce).arg(u8::from(call.lived)).arg(u8::from(call.fresh));
+        cmd.arg(millis(names.config.lease_ttl.max(call.longest_ttl)))
+            .arg(call.nonce)
+            .arg(u8::from(call.lived))
+            .arg(u8::from(call.fresh));
         match &call.settle {
             Some((wait, identity)) => cmd.arg(1).arg(&**wait).arg(identity.as_str()),
             None => cmd.arg(0).arg("").arg(""),
         };
-        cmd.arg(&names.group).arg(names.consumer.as_str());
+        cmd.arg(&names.group).arg(names.consumer.as_str()).arg(millis(call.waited));
         let parts = list(self.run(connection, &EPOCH, cmd).await?).unwrap_or_default();
         let decoded = || {
             let [identity, wait, ttl] = parts.as_slice() else { return None };

@@ -30,8 +30,8 @@ impl Calls {
     ) -> Result<Answer, Trouble> {
         let names = &*self.0;
         let (ttl, interval) = (names.config.lease_ttl, names.config.reap_interval);
-        // Long enough for three looks, and short, since for so long nobody looks when the reaper has died.
-        let hold = (ttl / 2).min(Duration::from_secs(1)).max(interval * 3);
+        // Until a little after the next look, and short, since for so long nobody looks when the reaper has died.
+        let hold = interval * 3 / 2;
         let mut cmd = REAP.invoke(2, 6, 256);
         cmd.arg(&names.reaper).arg(&names.lbs).arg(&names.process).arg(millis(hold));
         cmd.arg(&names.group).arg(millis(ttl)).arg(start(after)).arg(count);

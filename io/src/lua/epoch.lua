@@ -1,13 +1,14 @@
 -- Where the fleet stands with this server (DESIGN 5.8). Guarantees:
 --  * a server that the fleet has not settled on is settled on only by somebody who has waited under the very
---    `wait:<nonce>` that stands there now, on this very server; a wait that was replaced starts again;
+--    `wait:<nonce>` that stands there now, on this very server, for the longest ttl that is known of now; a wait that
+--    was replaced starts again;
 --  * a service that is being born need not wait: nobody has ever announced anything or owned anything, and the server
 --    is not itself newly started;
 --  * the longest ttl in use only grows;
 --  * the consumer counts as heard of: Redis before 7.2 does not notice those that wait and get nothing.
 -- KEYS: epoch lbs token.
--- ARGV: ttl in ms, nonce, a stream has lived long 0/1, the caller is new 0/1, settling 0/1, the wait that was observed,
---       the identity that it was observed on, group, consumer.
+-- ARGV: the longest ttl that the caller knows of in ms, nonce, a stream has lived long 0/1, the caller is new 0/1, settling 0/1, the wait that was observed,
+--       the identity that it was observed on, group, consumer, for how long it was observed in ms.
 -- Reply: identity (or ''), the wait that stands ('' if settled), the longest ttl in ms.
 local epoch, lbs, token = KEYS[1], KEYS[2], KEYS[3]
 local ttl, lived, fresh, settling = tonumber(ARGV[1]), ARGV[3] == '1', ARGV[4] == '1', ARGV[5] == '1'
@@ -48,7 +49,8 @@ if settled then return {here, '', whole(longest)} end
 
 local write
 if is_wait then
-  if not settling or current ~= ARGV[6] or here ~= ARGV[7] then return {here, current, whole(longest)} end
+  local waited = settling and current == ARGV[6] and here == ARGV[7] and tonumber(ARGV[10]) >= longest
+  if not waited then return {here, current, whole(longest)} end
   write = here ~= '' and here or 'unknown'
 elseif not current and fresh and born() then
   write = here ~= '' and here or 'unknown'

@@ -32,13 +32,14 @@ impl Redis {
 
     pub(super) fn epoch(&mut self, call: &EpochCall, who: &Caller) -> Result<Answer, Trouble> {
         let here = self.identity.clone();
+        let known = who.ttl().max(u64::try_from(call.longest_ttl.as_micros()).unwrap_or(u64::MAX));
         if !self.out_of_memory {
-            self.data.epoch.ttl = self.data.epoch.ttl.max(who.ttl());
+            self.data.epoch.ttl = self.data.epoch.ttl.max(known);
             if call.lived {
                 self.data.epoch.lived = self.clock;
             }
         }
-        let longest = self.data.epoch.ttl.max(who.ttl());
+        let longest = self.data.epoch.ttl.max(known);
         let current = self.data.epoch.id.clone();
         let settled = self.settled_on().is_some_and(|id| id == here || here.is_empty());
         let answer = |wait: Option<String>| {
@@ -54,7 +55,11 @@ impl Redis {
         let name = if here.is_empty() { "unknown".to_owned() } else { here.clone() };
         let write = match current {
             Some(wait) if wait.starts_with("wait:") => match &call.settle {
-                Some((seen, on)) if **seen == *wait && on.as_str() == here => name,
+                Some((seen, on))
+                    if **seen == *wait && on.as_str() == here && call.waited >= Duration::from_micros(longest) =>
+                {
+                    name
+                }
                 _ => return answer(Some(wait)),
             },
             None if call.fresh && self.is_being_born(longest) => name,

@@ -166,7 +166,14 @@ fn cost() {
         .await;
         measure("epoch", &mut a, 100, |mut a| async move {
             for nonce in 0..100 {
-                let call = EpochCall { settle: None, nonce, lived: true, fresh: false };
+                let call = EpochCall {
+                    settle: None,
+                    nonce,
+                    lived: true,
+                    fresh: false,
+                    waited: Duration::from_secs(3_600),
+                    longest_ttl: Duration::ZERO,
+                };
                 a.call(Call::Epoch(call)).await.unwrap();
             }
         })

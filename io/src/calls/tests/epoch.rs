@@ -3,7 +3,14 @@
 use super::*;
 
 fn call(nonce: u64) -> EpochCall {
-    EpochCall { settle: None, nonce, lived: false, fresh: false }
+    EpochCall {
+        settle: None,
+        nonce,
+        lived: false,
+        fresh: false,
+        waited: Duration::from_secs(3_600),
+        longest_ttl: Duration::ZERO,
+    }
 }
 
 fn settle(nonce: u64, wait: &str, identity: &Identity) -> EpochCall {
@@ -147,5 +154,20 @@ fn where_info_is_refused_the_data_decide() {
         // Those who know better settle anew.
         a.raw("ACL SETUSER default +info").await;
         assert_eq!(ask(&mut a, call(9)).await.wait.as_deref(), Some("wait:9"));
+    });
+}
+
+#[test]
+fn a_longer_ttl_that_comes_to_light_makes_the_wait_longer() {
+    on_redis(&[], |redis| async move {
+        let mut a = Peer::new(&redis, "a").await;
+        let first = ask(&mut a, call(1)).await;
+        let short = EpochCall { waited: Duration::from_secs(3), ..settle(1, "wait:1", &first.identity) };
+        // Another consumer remembers a ttl that the server has forgotten.
+        ask(&mut a, EpochCall { longest_ttl: Duration::from_secs(60), ..call(2) }).await;
+        let answer = ask(&mut a, short).await;
+        assert_eq!((answer.wait.as_deref(), answer.longest_ttl), (Some("wait:1"), Duration::from_secs(60)));
+        let long = EpochCall { waited: Duration::from_secs(60), ..settle(1, "wait:1", &first.identity) };
+        assert_eq!(ask(&mut a, long).await.wait, None);
     });
 }

@@ -4,7 +4,14 @@ use streamkeeper_core::trouble::TroubleKind;
 
 use super::*;
 
-const EPOCH: EpochCall = EpochCall { settle: None, nonce: 1, lived: false, fresh: false };
+const EPOCH: EpochCall = EpochCall {
+    settle: None,
+    nonce: 1,
+    lived: false,
+    fresh: false,
+    waited: Duration::ZERO,
+    longest_ttl: Duration::ZERO,
+};
 
 async fn share(peer: &mut Peer, count: usize) -> (usize, bool) {
     match peer.call(Call::Take { count, share: true }).await.unwrap() {
@@ -124,9 +131,9 @@ fn one_consumer_is_the_reaper() {
         assert_eq!(idle[0].entry, entries[2]);
         let Answer::Reaped { idle, .. } = a.call(reap(Some(entries[2]))).await.unwrap() else { panic!() };
         assert!(idle.is_empty());
-        // 1 s: half the ttl.
+        // One and a half intervals.
         let Answer::ReaperIs(left) = b.call(reap(None)).await.unwrap() else { panic!() };
-        assert!(left <= Duration::from_secs(1) && left > Duration::from_millis(800), "{left:?}");
+        assert!(left <= Duration::from_millis(300) && left > Duration::from_millis(100), "{left:?}");
         // A namesake is somebody else.
         let calls = Calls::new(
             Keys::plain("svc").unwrap(),

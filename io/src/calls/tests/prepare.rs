@@ -32,7 +32,14 @@ fn the_server_is_told() {
         let flags = super::super::value::text(&flags[1]).unwrap().into_owned();
         assert!("gEKx".chars().all(|f| flags.contains(f)), "{flags}");
         // What the scripts see is the same server.
-        let epoch = EpochCall { settle: None, nonce: 1, lived: false, fresh: false };
+        let epoch = EpochCall {
+            settle: None,
+            nonce: 1,
+            lived: false,
+            fresh: false,
+            waited: Duration::from_secs(3_600),
+            longest_ttl: Duration::ZERO,
+        };
         let Answer::Epoch(epoch) = a.call(Call::Epoch(epoch)).await.unwrap() else { panic!() };
         assert_eq!(epoch.identity, server.identity);
     });

@@ -11,7 +11,14 @@ fn every_call_is_answered_in_both_protocols() {
             assert!(server.expiry_notifications && server.skipped == 0, "{server:?}");
             assert!(server.warnings.iter().any(|w| w.contains("on disk")), "{server:?}");
             assert_eq!(a.call(Call::Ping).await.unwrap(), Answer::Pong);
-            let epoch = EpochCall { settle: None, nonce: 7, lived: false, fresh: false };
+            let epoch = EpochCall {
+                settle: None,
+                nonce: 7,
+                lived: false,
+                fresh: false,
+                waited: Duration::from_secs(3_600),
+                longest_ttl: Duration::ZERO,
+            };
             let Answer::Epoch(first) = a.call(Call::Epoch(epoch.clone())).await.unwrap() else { panic!() };
             assert_eq!((first.identity.as_str(), first.wait.as_deref()), (server.identity.as_str(), Some("wait:7")));
             let settle = EpochCall { settle: Some(("wait:7".into(), first.identity.clone())), ..epoch };
