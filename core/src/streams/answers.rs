@@ -68,7 +68,7 @@ impl Machine {
         self.suffer(&call, current, trouble);
         match &call {
             Call::Prepare => self.prepare_failed(trouble, current),
-            Call::Epoch(_) => self.epoch_unanswered(current),
+            Call::Epoch(_) => self.epoch_failed(trouble, current),
             Call::Ping => self.pong_missed(),
             Call::Read { .. } | Call::Take { .. } => self.take_failed(),
             Call::Look(asked) => self.look_failed(asked),

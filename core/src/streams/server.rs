@@ -235,6 +235,14 @@ impl Machine {
         }
     }
 
+    /// The question was refused. If it has never been answered, it never will be.
+    pub(super) fn epoch_failed(&mut self, trouble: &Trouble, current: bool) {
+        if current && !self.server.seen && trouble.kind.is_fatal_at_start() {
+            return self.terminate(trouble.clone());
+        }
+        self.epoch_unanswered(current);
+    }
+
     /// The question was not answered; `current`, if on the connection that is in use.
     pub(super) fn epoch_unanswered(&mut self, current: bool) {
         self.server.asking_epoch = false;

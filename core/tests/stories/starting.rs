@@ -83,6 +83,14 @@ fn an_announcement_that_is_held() {
 }
 
 #[test]
+fn a_right_that_only_the_scripts_need() {
+    let mut s = Story::unborn(|_| {});
+    s.by_hand("epoch").event(Event::Timeout).connected(Link::Subscriber).connected(Link::Commands).at(3);
+    s.fails("epoch", Trouble::from_reply("NOPERM", "this user has no permissions to run the 'hmget' command"));
+    s.at(1_000).ends("fatal_in_script", "Where the fleet stands cannot be asked for: the consumer says so and stops.");
+}
+
+#[test]
 fn fatal_trouble_at_the_start() {
     let mut s = Story::unborn(|_| {});
     s.by_hand("prepare").event(Event::Timeout).connected(Link::Subscriber).connected(Link::Commands).at(3);
