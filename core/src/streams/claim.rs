@@ -91,7 +91,7 @@ impl Machine {
         }
         let automatic = self.config.claim == ClaimMode::Auto || source == Source::Mine;
         // What is likely to be others' to take is looked at when they have had the time to: then it is mostly gone.
-        let theirs = source == Source::Rumour && !is_turn_of(self.claims.fleet, entry);
+        let theirs = source != Source::Mine && !is_turn_of(self.claims.fleet, entry);
         let patience = if theirs { self.config.claim_delay * 2 / 5 } else { Duration::ZERO };
         let (since, stage) = (Some(self.now), Stage::Hinted(self.now + GATHER + patience, stream));
         let turn = Turn::Anybodys;
@@ -160,8 +160,8 @@ impl Machine {
         for (Delivery { entry, fields }, idle) in deliveries {
             let Some(candidate) = self.orphans.take(entry) else { continue };
             let Stage::Looking(hinted) = candidate.stage else { continue };
-            // A heartbeat was heard since: somebody has got it already, whose takeover may be what the rumour is of.
-            if candidate.source == Source::Rumour && !candidate.claimed && idle < self.config.lease_ttl / 3 {
+            // A heartbeat was heard since: somebody has got it already, whose takeover may be what we heard of.
+            if candidate.source != Source::Mine && !candidate.claimed && idle < self.config.lease_ttl / 3 {
                 self.remark(Remark::HintDropped);
                 continue;
             }
