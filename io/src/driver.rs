@@ -82,6 +82,8 @@ pub(crate) struct Driver {
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) progress: watch::Sender<Progress>,
     pub(crate) cancel: CancellationToken,
+    /// The machine was told to stop. That the token is cancelled does not say so: anybody may do that at any moment.
+    pub(crate) stopping: bool,
     /// Which links people were told are down.
     pub(crate) down: BTreeSet<Link>,
     /// How long a stop by the token, or by dropping the client, may take.
@@ -99,7 +101,7 @@ impl Driver {
         self.machine.handle(Event::Timeout, self.shared.clock.now());
         while let Some(wake) = self.do_what_the_machine_wants() {
             let clock = self.shared.clock.clone();
-            let stopping = self.cancel.is_cancelled();
+            let stopping = self.stopping;
             tokio::select! {
                 biased;
                 Some(completed) = self.under_way.next() => self.completed(completed),
@@ -214,6 +216,7 @@ impl Driver {
     }
 
     fn stop(&mut self, end: End, within: Duration) {
+        self.stopping = true;
         // Also tells the application's own tasks, and closes the door for further requests.
         self.cancel.cancel();
         self.shared.leases.invalidate_all();

@@ -49,6 +49,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Client, Error> {
         requests: asked,
         progress,
         cancel,
+        stopping: false,
         grace: builder.grace,
         under_way: FuturesUnordered::new(),
         claims: BTreeMap::new(),

@@ -291,3 +291,16 @@ async fn the_driver_can_run_in_place() {
     assert!(again.token() > lease.token());
     client.shutdown(Duration::from_secs(2)).await;
 }
+
+#[tokio::test]
+async fn a_token_that_was_cancelled_before_the_start_stops_it() {
+    let server = Server::start(&[]).await;
+    let token = CancellationToken::new();
+    token.cancel();
+    let client = server.builder("a").cancel(&token).start().await;
+    // Whether it was still started or not: nothing hangs, and it ends.
+    if let Ok(client) = client {
+        client.shutdown(Duration::from_secs(2)).await;
+        client.ended().await.unwrap();
+    }
+}

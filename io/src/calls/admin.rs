@@ -62,6 +62,9 @@ pub struct Dead {
     pub original: Fields,
 }
 
+/// "For ever" as a ttl: Redis refuses what its clock cannot count up to.
+const LONGEST_WINDOW: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
+
 impl Calls {
     /// Announces streams, in order. Each has its own result: those that failed may or may not be announced.
     pub(crate) async fn announce(
@@ -112,7 +115,11 @@ impl Calls {
         match &item.once {
             Some((key, window)) => {
                 let mut cmd = ANNOUNCE.invoke(2, 3, 256 + json.len());
-                cmd.arg(&names.lbs).arg(names.keys.once(key)).arg(millis(*window).max(1)).arg(FIELD).arg(json);
+                cmd.arg(&names.lbs)
+                    .arg(names.keys.once(key))
+                    .arg(millis((*window).min(LONGEST_WINDOW)).max(1))
+                    .arg(FIELD)
+                    .arg(json);
                 cmd
             }
             None => {

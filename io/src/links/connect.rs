@@ -54,7 +54,7 @@ pub trait Connect: Send + Sync + 'static {
     #[expect(clippy::disallowed_methods, reason = "this is where the driver's thread is made")]
     fn drive(&self, name: &str, driver: BoxFuture<'static, ()>) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let thread = std::thread::Builder::new().name(format!("streamkeeper-{name}"));
+        let thread = std::thread::Builder::new().name(format!("streamkeeper-{name}").replace('\0', "?"));
         thread.spawn(move || runtime.block_on(driver)).map(drop)
     }
 

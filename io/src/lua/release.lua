@@ -54,6 +54,10 @@ local function judge(lease, item)
   if held or p and p[2] == me then
     -- First of all writes: it takes no memory, and Redis does not stop a script that has begun to write.
     claimed = redis.pcall('XCLAIM', lbs, group, me, '0', item.entry, 'IDLE', '3600000', 'JUSTID')
+    if held and not claimed.err and not claimed[1] and payload(lbs, item.entry) then
+      -- Acknowledged by somebody, but still announced: pending again, or nobody would ever be handed it.
+      claimed = redis.pcall('XCLAIM', lbs, group, me, '0', item.entry, 'IDLE', '3600000', 'FORCE', 'JUSTID')
+    end
   end
   if not claimed or not claimed[1] then
     local there = redis.pcall('XRANGE', lbs, item.entry, item.entry)

@@ -129,8 +129,10 @@ impl Work {
             builder = builder.name(name);
         }
         // What remains of a lease after one heartbeat and the margin bounds a call.
-        let spare = self.lease_ttl.saturating_sub(self.lease_ttl / 10 + Duration::from_millis(10) + self.heartbeat);
-        let timeout = self.call_timeout.unwrap_or(Duration::from_secs(1).min(spare * 9 / 10));
+        let spare = (self.lease_ttl - self.lease_ttl / 10)
+            .saturating_sub(Duration::from_millis(10))
+            .saturating_sub(self.heartbeat);
+        let timeout = self.call_timeout.unwrap_or(Duration::from_secs(1).min(spare - spare / 10));
         builder
             .lease_ttl(self.lease_ttl)
             .heartbeat(self.heartbeat)

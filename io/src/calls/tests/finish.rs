@@ -243,3 +243,16 @@ fn a_release_of_what_is_gone_leaves_no_record() {
         assert_eq!(a.release(&owned, None).await, Released::Fenced);
     });
 }
+
+#[test]
+fn what_somebody_acknowledged_is_pending_again_once_released() {
+    on_redis(&[], |redis| async move {
+        let mut a = Peer::new(&redis, "a").await;
+        a.settle().await;
+        let entry = a.given("s").await;
+        let owned = a.own(entry, "s").await;
+        a.raw(&format!("XACK svc-input svc-group {entry}")).await;
+        assert_eq!(a.release(&owned, None).await, Released::Released);
+        assert_eq!(a.call(Call::Mine { after: None, count: 9 }).await.unwrap(), Answer::Mine(vec![entry]));
+    });
+}

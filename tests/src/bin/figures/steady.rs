@@ -24,6 +24,7 @@ pub(crate) fn steady() -> Table {
     for streams in [1_000, 10_000, 100_000] {
         let server = server();
         let (redis_idle, client_idle) = idle(&server);
+        let go = go_renewal(&server);
         let owner = consumer(&server, "owner", &["--capacity", &(streams + 1).to_string()]);
         let (empty, empty_redis) = (resident(owner.pid()), memory(&server));
         announce(&server, "s", streams);
@@ -38,7 +39,7 @@ pub(crate) fn steady() -> Table {
         table.row([
             streams.to_string(),
             per_beat(server_cpu(&server) - redis, redis_idle),
-            format!("{:.2}", go_renewal(&server)),
+            format!("{go:.2}"),
             per_beat(cpu(owner.pid()) - client, client_idle),
             ((resident(owner.pid()).saturating_sub(empty)) / streams as u64).to_string(),
             ((memory(&server).saturating_sub(empty_redis)) / streams as u64).to_string(),
