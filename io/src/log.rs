@@ -45,6 +45,10 @@ pub(crate) fn remark(remark: &Remark) {
         Remark::LinkDown { link, trouble, pause } => {
             warn!(link = link_name(*link), %trouble, retry_in = ?pause, "connection down: tried again until it is back");
         }
+        // Only a person can mend these.
+        Remark::CallFailed { call, trouble } if trouble.kind.is_fatal_at_start() => {
+            error!(call, %trouble, "call refused")
+        }
         Remark::CallFailed { call, trouble } => debug!(call, %trouble, "call failed"),
         Remark::Quarantine(span) => {
             warn!(?span, "the server may have forgotten leases: nothing is acquired until the fleet has settled on it");
