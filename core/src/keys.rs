@@ -96,7 +96,7 @@ impl Keys {
     /// The lease of one announcement of a data stream.
     pub fn lease(&self, stream: &StreamName, entry: EntryId) -> String {
         let (name, tag) = (stream.as_str(), self.tag());
-        if tag.is_empty() || name.contains(&tag) {
+        if tag.is_empty() || hash_tag(name) == Some(&tag) {
             format!("{name}{LEASE_SEPARATOR}{entry}")
         } else {
             format!("{tag}{name}{LEASE_SEPARATOR}{entry}")
@@ -148,13 +148,18 @@ impl Keys {
         }
     }
 
-    /// The hash tag that the service's name already contains, by Redis Cluster's rule: the first `{`, and the first
-    /// `}` after it, with something between.
+    /// The hash tag that the service's name already contains.
     fn service_tag(&self) -> Option<&str> {
-        let open = self.service.find('{')?;
-        let close = open + self.service[open..].find('}')?;
-        (close > open + 1).then(|| &self.service[open..=close])
+        hash_tag(&self.service)
     }
+}
+
+/// The part of a key, braces included, that alone decides on its slot in a Redis Cluster: from the first `{` to the first
+/// `}` after it, if there is something between them.
+pub fn hash_tag(key: &str) -> Option<&str> {
+    let open = key.find('{')?;
+    let close = open + key[open..].find('}')?;
+    (close > open + 1).then(|| &key[open..=close])
 }
 
 #[cfg(test)]
@@ -182,6 +187,9 @@ mod tests {
         assert_eq!(keys.lbs(), "{svc}-input");
         assert_eq!(keys.lease(&name("s"), entry), "{svc}s<MUTEX_KEY_SEP>7-1");
         assert_eq!(keys.lease(&name("s{svc}"), entry), "s{svc}<MUTEX_KEY_SEP>7-1");
+        // These contain the tag, but Redis would go by another, or by the whole key.
+        assert_eq!(keys.lease(&name("{u}{svc}"), entry), "{svc}{u}{svc}<MUTEX_KEY_SEP>7-1");
+        assert_eq!(keys.lease(&name("{}{svc}"), entry), "{svc}{}{svc}<MUTEX_KEY_SEP>7-1");
         let own = Keys::hash_tagged("a{b}").unwrap();
         assert_eq!(own.lbs(), "a{b}-input");
         assert_eq!(own.lease(&name("s"), entry), "{b}s<MUTEX_KEY_SEP>7-1");

@@ -26,7 +26,7 @@ use redis::{Cmd, Value, aio::MultiplexedConnection};
 use streamkeeper_core::{
     config::Config,
     id::{Attempt, ConsumerId, EntryId, LEASE_SEPARATOR, StreamName},
-    keys::Keys,
+    keys::{Keys, hash_tag},
     streams::call::{Answer, Call},
     trouble::Trouble,
 };
@@ -145,7 +145,7 @@ impl Names {
     /// Writes a lease key into the buffer.
     fn lease<'a>(&self, buffer: &'a mut String, stream: &StreamName, entry: EntryId) -> &'a [u8] {
         buffer.clear();
-        if !self.tag.is_empty() && !stream.as_str().contains(&self.tag) {
+        if !self.tag.is_empty() && hash_tag(stream.as_str()) != Some(&self.tag) {
             buffer.push_str(&self.tag);
         }
         buffer.push_str(stream.as_str());
