@@ -110,6 +110,8 @@ impl Client {
     /// [`Added`](crate::Notification::Added) or [`ClaimLost`](crate::Notification::ClaimLost) as well: handle it at
     /// one of the two places.
     ///
+    /// While Redis is down, or may have forgotten leases, a claim waits until it can be judged.
+    ///
     /// Cancel safe: a claim whose future is dropped goes on, and the notifications tell how it ended.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Owning streams until stopped.
 
-use std::{process, time::Duration};
+use std::{io, process, time::Duration};
 
 use futures::StreamExt;
 use streamkeeper::{Client, Lease, Notification};
@@ -28,7 +28,7 @@ pub(crate) async fn run(work: Work) -> Result<(), Failure> {
         return Ok(printer.print(&Notification::Stopped(report))?);
     }
     let mut notifications = client.notifications();
-    let mut stopping = false;
+    let (mut stopping, mut unwritable) = (false, None);
     loop {
         let notification = tokio::select! {
             biased;
@@ -45,8 +45,13 @@ pub(crate) async fn run(work: Work) -> Result<(), Failure> {
         let Some(notification) = notification else {
             return Err(Failure::Failed("the consumer has ended without a word".to_owned()));
         };
-        if printer.print(&notification).is_err() && !stopping {
-            // Nobody reads: give everything back, and say so by the exit code.
+        if let Err(error) = printer.print(&notification)
+            && !stopping
+        {
+            // Give everything back. That nobody reads any more is an end like another; that nothing can be written is not.
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                unwritable = Some(error);
+            }
             stopping = true;
             stop(client.clone(), work.shutdown_within);
         }
@@ -62,7 +67,12 @@ pub(crate) async fn run(work: Work) -> Result<(), Failure> {
                 tokio::spawn(async move { client.claim(entry).await });
             }
             Notification::Terminated(trouble) => return Err(Failure::Failed(trouble.to_string())),
-            Notification::Stopped(_) => return Ok(()),
+            Notification::Stopped(_) => {
+                return match unwritable {
+                    None => Ok(()),
+                    Some(error) => Err(Failure::Failed(format!("standard output cannot be written: {error}"))),
+                };
+            }
             _ => {}
         }
     }
