@@ -47,7 +47,7 @@ pub(crate) fn remark(remark: &Remark) {
         }
         // Only a person can mend these.
         Remark::CallFailed { call, trouble } if trouble.kind.is_fatal_at_start() => {
-            error!(call, %trouble, "call refused")
+            error!(call, %trouble, "call refused");
         }
         Remark::CallFailed { call, trouble } => debug!(call, %trouble, "call failed"),
         Remark::Quarantine(span) => {
