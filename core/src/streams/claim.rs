@@ -90,8 +90,10 @@ impl Machine {
             return;
         }
         let automatic = self.config.claim == ClaimMode::Auto || source == Source::Mine;
-        // What is likely to be others' to take is looked at when they have had the time to: then it is mostly gone.
-        let theirs = source != Source::Mine && !is_turn_of(self.claims.fleet, entry);
+        // Of a crowd, what is likely to be others' to take is looked at when they have had the time to: then it is mostly
+        // gone.
+        let crowd = self.orphans.len() >= LOOK_BATCH;
+        let theirs = crowd && source != Source::Mine && !is_turn_of(self.claims.fleet, entry);
         let patience = if theirs { self.config.claim_delay * 2 / 5 } else { Duration::ZERO };
         let (since, stage) = (Some(self.now), Stage::Hinted(self.now + GATHER + patience, stream));
         let turn = Turn::Anybodys;
