@@ -195,8 +195,7 @@ impl Machine {
             }
             let (turn, delay) =
                 if candidate.claimed { (Turn::Ours, Duration::ZERO) } else { self.turn(fleet, entry, &mut quota) };
-            // Counted from the first hint.
-            let at = (candidate.orphan_since.unwrap_or(self.now) + delay).max(self.now);
+            let at = self.now + delay;
             let stage = Stage::Ready(at, announcement.stream, announcement.info);
             self.orphans.put(entry, Candidate { turn, stage, ..candidate });
         }
@@ -252,7 +251,7 @@ impl Machine {
             *quota -= 1;
             return (Turn::Ours, jitter);
         }
-        (Turn::Theirs, longest * 2 / 5 + jitter)
+        (Turn::Theirs, longest * 3 / 5 + jitter)
     }
 
     fn offer(&mut self, entry: EntryId, announcement: Announcement) {
@@ -350,7 +349,7 @@ impl Machine {
     /// This consumer has got its share by now: those who have not go first.
     fn leave_to_others(&mut self, entry: EntryId, candidate: Candidate) {
         let Stage::Ready(at, stream, info) = candidate.stage else { return };
-        let stage = Stage::Ready(at + self.config.claim_delay * 2 / 5, stream, info);
+        let stage = Stage::Ready(at + self.config.claim_delay / 5, stream, info);
         self.orphans.put(entry, Candidate { turn: Turn::Anybodys, stage, ..candidate });
     }
 
