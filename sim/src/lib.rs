@@ -1,0 +1,9 @@
+//! Streamkeeper under simulated failures: the production shell and the real redis client, unchanged, on a simulated
+//! network, against a simulated Redis, judged by what Streamkeeper promises.
+
+pub mod facts;
+pub mod judge;
+pub mod plan;
+pub mod redis;
+pub mod stage;
+pub mod world;

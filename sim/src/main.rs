@@ -1,0 +1,3 @@
+//! The tool: simulated runs, scenarios, reports and the demo.
+
+fn main() {}

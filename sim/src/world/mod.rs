@@ -1,0 +1,1 @@
+//! One run: a plan on a stage, recorded as facts and judged.
