@@ -43,7 +43,33 @@ pub struct Service {
     calls: Calls,
     connect: Arc<dyn Connect>,
     timeout: Duration,
-    connection: Mutex<Option<Connection>>,
+    connection: Mutex<Current>,
+}
+
+/// The connection that all calls share, and how many there have been: who has seen one break does not drop its successor.
+struct Current<C = Connection> {
+    number: u64,
+    connection: Option<C>,
+}
+
+impl<C> Current<C> {
+    fn made(&mut self, connection: C) -> u64 {
+        self.number += 1;
+        self.connection = Some(connection);
+        self.number
+    }
+
+    fn broken(&mut self, number: u64) {
+        if self.number == number {
+            self.connection = None;
+        }
+    }
+}
+
+/// The use of a connection for one call.
+struct Borrowed {
+    number: u64,
+    redis: MultiplexedConnection,
 }
 
 impl Service {
@@ -56,7 +82,7 @@ impl Service {
         let nobody = ConsumerId::named("none")?;
         let calls = Calls::new(builder.keys()?, nobody, config.clone(), builder.dead_limit, 0);
         let (name, timeout) = (builder.service.clone(), config.call_timeout);
-        Ok(Service { name, calls, connect, timeout, connection: Mutex::default() })
+        Ok(Service { name, calls, connect, timeout, connection: Mutex::new(Current { number: 0, connection: None }) })
     }
 
     /// Its name: the first part of its keys.
@@ -97,14 +123,14 @@ impl Service {
         }
         match self.connected().await {
             Err(error) => places.into_iter().for_each(|place| results[place] = Err(error.clone())),
-            Ok(mut redis) => {
+            Ok(Borrowed { number, mut redis }) => {
                 let answers = self.calls.announce(&mut redis, &good).await;
                 for (place, answer) in places.into_iter().zip(answers) {
                     results[place] = answer.map_err(AskError::from_answer);
                 }
                 let broken = |result: &Result<_, AskError>| matches!(result, Err(AskError::Unanswered(_)));
                 if results.iter().any(broken) {
-                    self.disconnect().await;
+                    self.disconnect(number).await;
                 }
             }
         }
@@ -116,9 +142,9 @@ impl Service {
     /// # Errors
     /// See [`AskError`].
     pub async fn dead(&self, after: Option<EntryId>, count: usize) -> Result<Vec<Dead>, AskError> {
-        let mut redis = self.connected().await?;
+        let Borrowed { number, mut redis } = self.connected().await?;
         let dead = self.calls.dead(&mut redis, after, count).await;
-        self.judge(dead).await
+        self.judge(number, dead).await
     }
 
     /// Puts announcements that were set aside back into the LBS, by [`Dead::id`]. For each its new entry; `None` if it
@@ -127,9 +153,9 @@ impl Service {
     /// # Errors
     /// See [`AskError`]. Safe to repeat.
     pub async fn retry_dead(&self, ids: &[EntryId]) -> Result<Vec<Option<EntryId>>, AskError> {
-        let mut redis = self.connected().await?;
+        let Borrowed { number, mut redis } = self.connected().await?;
         let entries = self.calls.dead_retry(&mut redis, ids).await;
-        self.judge(entries).await
+        self.judge(number, entries).await
     }
 
     /// Deletes announcements that were set aside for good, by [`Dead::id`]. Answers how many there were.
@@ -137,9 +163,9 @@ impl Service {
     /// # Errors
     /// See [`AskError`]. Safe to repeat.
     pub async fn drop_dead(&self, ids: &[EntryId]) -> Result<u64, AskError> {
-        let mut redis = self.connected().await?;
+        let Borrowed { number, mut redis } = self.connected().await?;
         let dropped = self.calls.dead_drop(&mut redis, ids).await;
-        self.judge(dropped).await
+        self.judge(number, dropped).await
     }
 
     /// How the service stands, and what of the server weakens a promise.
@@ -147,28 +173,29 @@ impl Service {
     /// # Errors
     /// See [`AskError`].
     pub async fn status(&self) -> Result<Status, AskError> {
-        let mut redis = self.connected().await?;
+        let Borrowed { number, mut redis } = self.connected().await?;
         let status = self.calls.status(&mut redis).await;
-        self.judge(status).await
+        self.judge(number, status).await
     }
 
-    async fn judge<T>(&self, answer: Result<T, Trouble>) -> Result<T, AskError> {
+    async fn judge<T>(&self, number: u64, answer: Result<T, Trouble>) -> Result<T, AskError> {
         if let Err(trouble) = &answer
             && trouble.kind.needs_new_connection()
         {
-            self.disconnect().await;
+            self.disconnect(number).await;
         }
         answer.map_err(AskError::from_answer)
     }
 
-    async fn disconnect(&self) {
-        *self.connection.lock().await = None;
+    /// The connection of that number is broken: the next call makes another one.
+    async fn disconnect(&self, number: u64) {
+        self.connection.lock().await.broken(number);
     }
 
-    async fn connected(&self) -> Result<MultiplexedConnection, AskError> {
-        let mut connection = self.connection.lock().await;
-        if let Some(connection) = &*connection {
-            return Ok(connection.handle());
+    async fn connected(&self) -> Result<Borrowed, AskError> {
+        let mut current = self.connection.lock().await;
+        if let Some(connection) = &current.connection {
+            return Ok(Borrowed { number: current.number, redis: connection.handle() });
         }
         let settings = AsyncConnectionConfig::new().set_response_timeout(Some(self.timeout));
         let shaking = shake_hands(&*self.connect, Link::Commands, ProtocolVersion::RESP2, settings, || ());
@@ -176,14 +203,31 @@ impl Service {
             Err(Trouble::connection(format!("{}: no connection within {:?}", self.connect.describe(), self.timeout)))
         });
         let made = made.map_err(AskError::from_connecting)?;
-        let handle = made.handle();
-        *connection = Some(made);
-        Ok(handle)
+        let redis = made.handle();
+        Ok(Borrowed { number: current.made(made), redis })
     }
 }
 
 impl fmt::Debug for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Service").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_saw_a_connection_break_does_not_drop_the_next_one() {
+        let mut current = Current { number: 0, connection: None };
+        let first = current.made('a');
+        current.broken(first);
+        assert_eq!(current.connection, None);
+        let second = current.made('b');
+        current.broken(first);
+        assert_eq!(current.connection, Some('b'));
+        current.broken(second);
+        assert_eq!(current.connection, None);
     }
 }
