@@ -1,1 +1,15 @@
 //! One run: a plan on a stage, recorded as facts and judged.
+
+mod outcome;
+
+pub use outcome::{Net, Outcome};
+
+use crate::{judge, plan::Plan};
+
+/// Runs a plan, and judges what happened.
+pub fn run(plan: &Plan, net: Net) -> Outcome {
+    let _ = net;
+    let (facts, end) = (Vec::new(), streamkeeper::Time::ZERO);
+    let violations = judge::judge(plan, &facts, end);
+    Outcome { facts, end, violations, panics: Vec::new(), sometimes: std::collections::BTreeMap::new() }
+}
