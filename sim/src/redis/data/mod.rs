@@ -1,8 +1,17 @@
-//! The keyspace: values, expiry, and the commands that read and write them. Knows nothing of connections.
+//! The keyspace: values, expiry, and the commands that read and write them, as Redis 7.0 has them. Knows nothing of
+//! connections: who may do what, in which transaction, and who is blocked, is the session's.
+
+mod db;
+mod spec;
 
 use bytes::Bytes;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
 
 use super::reply::Reply;
+
+pub use db::Db;
+pub use spec::{Keys, Spec, find, spec};
 
 /// A keyspace event, to be published if the flags say so.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,5 +36,63 @@ pub enum Done {
         keys: Vec<Bytes>,
         /// How long, in milliseconds; 0 is for ever.
         ms: u64,
+        /// The command to execute again: as it came, but every `$` is the id that it meant when it came.
+        again: Vec<Bytes>,
     },
+}
+
+/// What a command is executed in, and what it leaves behind besides its answer.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The server's wall clock, in milliseconds; the session freezes it during a script and a transaction.
+    pub now_ms: u64,
+    /// The same in microseconds.
+    pub now_us: u64,
+    /// Called by a script: never blocks.
+    pub in_script: bool,
+    /// Whether lapsed keys are deleted when they are met. Not so on a replica: there reading commands take them for
+    /// missing, and writing ones, which come from its primary, find them.
+    pub expire_at_all: bool,
+    /// Every change of a key that Redis would notify of, in its order, whatever the flags. The session takes them out:
+    /// to publish them, and to wake who is blocked on a key.
+    pub events: Vec<KeyEvent>,
+    /// Changes made, as in `rdb_changes_since_last_save`.
+    pub dirty: u64,
+    /// What RANDOMKEY and its like draw from.
+    pub rng: SmallRng,
+}
+
+impl Context {
+    /// A context of a primary, outside of scripts.
+    pub fn new(now_us: u64, seed: u64) -> Context {
+        Context {
+            now_ms: now_us / 1000,
+            now_us,
+            in_script: false,
+            expire_at_all: true,
+            events: Vec::new(),
+            dirty: 0,
+            rng: SmallRng::seed_from_u64(seed),
+        }
+    }
+
+    /// Sets both clocks.
+    pub fn set_now(&mut self, now_us: u64) {
+        (self.now_ms, self.now_us) = (now_us / 1000, now_us);
+    }
+}
+
+/// Executes a command on a logical database. `args[0]` is its name, in any case. `None`: not a command of the keyspace.
+pub fn execute(db: &mut Db, cx: &mut Context, args: &[Bytes]) -> Option<Done> {
+    let spec = match find(args)? {
+        Ok(spec) => spec,
+        Err(reply) => return Some(Done::Reply(reply)),
+    };
+    Some(spec.run(db, cx, args))
+}
+
+/// Executes a blocked command again (`Done::Block::again`), after one of its keys was written to, deleted or replaced:
+/// `Done::Block` if it is to stay blocked, or what it is answered, which is an error if its stream or its group is gone.
+pub fn wake(db: &mut Db, cx: &mut Context, again: &[Bytes]) -> Done {
+    execute(db, cx, again).unwrap_or_else(|| Done::Reply(Reply::NilArray))
 }
