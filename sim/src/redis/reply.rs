@@ -21,6 +21,10 @@ pub enum Reply {
     Array(Vec<Reply>),
     /// Key and value by turns in RESP2, `%1` in RESP3.
     Map(Vec<(Reply, Reply)>),
+    /// A list of pairs in RESP2, `%1` in RESP3: XREAD and XREADGROUP.
+    MapOfPairs(Vec<(Reply, Reply)>),
+    /// One and the other by turns in RESP2, a list of pairs in RESP3: WITHSCORES, WITHVALUES.
+    Pairs(Vec<(Reply, Reply)>),
     /// A list in RESP2, `~2` in RESP3.
     Set(Vec<Reply>),
     /// A string in RESP2, `,1.5` in RESP3.
