@@ -1,7 +1,18 @@
 //! A run as data: who takes part, with which settings, and what happens when. A plan is drawn from a seed, written by
 //! hand or shrunk from another one; the same plan always runs the same way.
 
+mod draw;
+mod promises;
+mod settings;
+pub mod text;
+
 use std::time::Duration;
+
+pub use self::{
+    draw::Profile,
+    promises::{DRIFT_PPM, Excluded, Exclusion, SAFE_DRIFT_PPM},
+};
+use crate::facts::millis;
 
 /// Everything that a run is made of.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,6 +125,21 @@ pub struct App {
     pub reads_every_ms: u64,
     /// It never reads its notifications.
     pub never_reads: bool,
+}
+
+/// How the work on a stream ends: the places of [`App::ends`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Finished.
+    Done,
+    /// Given back.
+    Release,
+    /// Given back since it failed.
+    Fail,
+    /// The handler panics: a failure, too. An application without a handler fails.
+    Panic,
+    /// Never.
+    Hang,
 }
 
 /// In which direction bytes do not pass.
@@ -370,4 +396,81 @@ pub enum Refusal {
     TryAgain,
     /// `-CLUSTERDOWN`
     ClusterDown,
+}
+
+impl Plan {
+    /// How many streams are announced, each of them counted as often as it is announced.
+    pub fn announced(&self) -> u64 {
+        let counts = self.actions.iter().map(|timed| match &timed.action {
+            Action::Announce { count, .. } => *count,
+            _ => 0,
+        });
+        counts.fold(0, u64::saturating_add)
+    }
+}
+
+impl Action {
+    /// The consumer that it befalls, if it is one.
+    pub fn consumer(&self) -> Option<usize> {
+        match self {
+            Action::Start { consumer, .. }
+            | Action::Crash { consumer }
+            | Action::Drain { consumer, .. }
+            | Action::Pause { consumer, .. }
+            | Action::Suspend { consumer, .. }
+            | Action::Partition { consumer, .. }
+            | Action::Stall { consumer, .. }
+            | Action::Reset { consumer }
+            | Action::Slow { consumer, .. }
+            | Action::LoseAnswer { consumer, .. }
+            | Action::Redis(RedisFault::DeleteConsumer { consumer }) => Some(*consumer),
+            _ => None,
+        }
+    }
+
+    /// How long it lasts, in milliseconds, if it does.
+    pub fn ms(&self) -> Option<u64> {
+        self.clone().ms_mut().copied()
+    }
+
+    fn ms_mut(&mut self) -> Option<&mut u64> {
+        match self {
+            Action::Pause { ms, .. }
+            | Action::Suspend { ms, .. }
+            | Action::Partition { ms, .. }
+            | Action::Stall { ms, .. }
+            | Action::Slow { ms, .. } => Some(ms),
+            Action::Redis(fault) => fault.ms_mut(),
+            _ => None,
+        }
+    }
+
+    /// Something that goes wrong, and not something that is wished for.
+    pub fn is_fault(&self) -> bool {
+        !matches!(
+            self,
+            Action::Announce { .. }
+                | Action::Start { .. }
+                | Action::Drain { .. }
+                | Action::Wish { .. }
+                | Action::Note(_)
+        )
+    }
+}
+
+impl RedisFault {
+    fn ms_mut(&mut self) -> Option<&mut u64> {
+        match self {
+            RedisFault::Crash { ms }
+            | RedisFault::Restart { ms }
+            | RedisFault::Failover { ms }
+            | RedisFault::Stall { ms }
+            | RedisFault::DropMessages { ms }
+            | RedisFault::DelayMessages { ms, .. }
+            | RedisFault::DoubleMessages { ms }
+            | RedisFault::Refuse { ms, .. }
+            | RedisFault::WrongType { ms, .. } => Some(ms),
+            _ => None,
+        }
+    }
 }

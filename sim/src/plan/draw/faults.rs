@@ -1,0 +1,263 @@
+//! What goes wrong in a drawn plan, and when.
+
+use std::time::Duration;
+
+use super::{Profile, dice::Dice};
+use crate::plan::{Action, Plan, Point, RedisFault, Refusal, Timed, Way, Wish, millis};
+
+/// What a plan may suffer from.
+struct Feature {
+    /// Names its dice.
+    name: &'static str,
+    /// In how many of a hundred seeds of an ordinary swarm.
+    percent: u64,
+    /// How many times in a run at most.
+    most: u64,
+    /// One strike, as actions and how long after it each comes.
+    strike: fn(&mut Dice, &Fleet) -> Vec<(u64, Action)>,
+}
+
+/// Whom it may befall.
+struct Fleet {
+    size: u64,
+    ttl_ms: u64,
+    streams: u64,
+}
+
+impl Fleet {
+    fn one(&self, dice: &mut Dice) -> usize {
+        dice.between(0, self.size - 1) as usize
+    }
+
+    fn length_ms(&self, dice: &mut Dice) -> u64 {
+        dice.length_ms(self.ttl_ms)
+    }
+}
+
+/// Those at the end are what nobody should do to a service: the promises are weaker there (`Plan::exclusions`), so they
+/// are rare.
+const FEATURES: [Feature; 36] = [
+    Feature { name: "crash", percent: 45, most: 10, strike: crash },
+    Feature { name: "drain", percent: 30, most: 6, strike: drain },
+    Feature { name: "late start", percent: 60, most: 6, strike: start },
+    Feature { name: "pause", percent: 40, most: 10, strike: pause },
+    Feature { name: "pause at a point", percent: 40, most: 12, strike: pause_at_a_point },
+    Feature {
+        name: "suspend",
+        percent: 15,
+        most: 5,
+        strike: |d, f| now(Action::Suspend { consumer: f.one(d), ms: f.length_ms(d) }),
+    },
+    Feature { name: "partition", percent: 25, most: 6, strike: |d, f| partition(d, f, Way::Both) },
+    Feature { name: "partition out", percent: 20, most: 6, strike: |d, f| partition(d, f, Way::Out) },
+    Feature { name: "partition in", percent: 20, most: 6, strike: |d, f| partition(d, f, Way::In) },
+    Feature { name: "zone", percent: 10, most: 2, strike: zone },
+    Feature { name: "stall", percent: 20, most: 8, strike: |d, f| stall(d, f, Way::Both) },
+    Feature { name: "stall out", percent: 15, most: 8, strike: |d, f| stall(d, f, Way::Out) },
+    Feature { name: "stall in", percent: 15, most: 8, strike: |d, f| stall(d, f, Way::In) },
+    Feature { name: "reset", percent: 25, most: 12, strike: |d, f| now(Action::Reset { consumer: f.one(d) }) },
+    Feature { name: "slow", percent: 15, most: 4, strike: slow },
+    Feature { name: "lost answer", percent: 35, most: 16, strike: lose_answer },
+    Feature { name: "wish", percent: 35, most: 24, strike: wish },
+    Feature {
+        name: "redis crash",
+        percent: 20,
+        most: 4,
+        strike: |d, f| redis(RedisFault::Crash { ms: f.length_ms(d) }),
+    },
+    Feature {
+        name: "redis restart",
+        percent: 12,
+        most: 3,
+        strike: |d, f| redis(RedisFault::Restart { ms: f.length_ms(d) }),
+    },
+    Feature {
+        name: "failover",
+        percent: 20,
+        most: 4,
+        strike: |d, f| redis(RedisFault::Failover { ms: f.length_ms(d) }),
+    },
+    Feature {
+        name: "redis stall",
+        percent: 18,
+        most: 5,
+        strike: |d, f| redis(RedisFault::Stall { ms: f.length_ms(d) }),
+    },
+    Feature {
+        name: "drop messages",
+        percent: 20,
+        most: 3,
+        strike: |d, _| redis(RedisFault::DropMessages { ms: d.scaled(500, 40_000) }),
+    },
+    Feature { name: "delay messages", percent: 14, most: 3, strike: delay_messages },
+    Feature {
+        name: "double messages",
+        percent: 14,
+        most: 3,
+        strike: |d, _| redis(RedisFault::DoubleMessages { ms: d.scaled(500, 40_000) }),
+    },
+    Feature { name: "clear flags", percent: 14, most: 2, strike: |_, _| redis(RedisFault::ClearFlags) },
+    Feature { name: "refuse", percent: 35, most: 6, strike: refuse },
+    Feature { name: "disconnect", percent: 18, most: 6, strike: |_, _| redis(RedisFault::Disconnect) },
+    Feature { name: "forget scripts", percent: 15, most: 5, strike: |_, _| redis(RedisFault::ForgetScripts) },
+    Feature { name: "clock", percent: 10, most: 2, strike: clock },
+    Feature { name: "group", percent: 5, most: 2, strike: |_, _| redis(RedisFault::DestroyGroup) },
+    Feature { name: "lbs", percent: 5, most: 1, strike: lbs },
+    Feature { name: "flush all", percent: 4, most: 1, strike: |_, _| redis(RedisFault::FlushAll) },
+    Feature { name: "evict", percent: 6, most: 4, strike: |d, _| redis(RedisFault::Evict { nth: d.between(0, 31) }) },
+    Feature {
+        name: "delete consumer",
+        percent: 4,
+        most: 1,
+        strike: |d, f| redis(RedisFault::DeleteConsumer { consumer: f.one(d) }),
+    },
+    Feature { name: "redeliver", percent: 5, most: 2, strike: |_, _| redis(RedisFault::Redeliver) },
+    Feature {
+        name: "wrong type",
+        percent: 5,
+        most: 2,
+        strike: |d, f| redis(RedisFault::WrongType { nth: d.between(0, 31), ms: f.length_ms(d) }),
+    },
+];
+
+/// The faults of a seed, between the first second and the end.
+pub(super) fn draw(seed: u64, profile: Profile, plan: &Plan) -> Vec<Timed> {
+    let fleet = Fleet {
+        size: plan.consumers.len() as u64,
+        ttl_ms: plan.consumers.iter().map(|consumer| consumer.ttl_ms).min().unwrap_or_default(),
+        streams: plan.announced().max(1),
+    };
+    let mut swarm = Dice::new(seed, "swarm");
+    // How many kinds this seed has: from one alone to about half of all.
+    let (percent, many) = match profile {
+        Profile::Calm => (10, false),
+        Profile::Swarm => (swarm.pick(&[15, 40, 70, 100, 150]), swarm.chance(50)),
+        Profile::Storm => (300, true),
+    };
+    let heart = Heart::draw(&mut swarm, plan.heal_at);
+    let mut actions = Vec::new();
+    for feature in &FEATURES {
+        let mut dice = Dice::new(seed, feature.name);
+        if !dice.chance((feature.percent * percent / 100).min(90)) {
+            continue;
+        }
+        let most = if many { feature.most } else { (feature.most / 3).max(1) };
+        for _ in 0..dice.scaled(1, most) {
+            let at = heart.time(&mut dice);
+            let strike = (feature.strike)(&mut dice, &fleet);
+            actions.extend(
+                strike.into_iter().map(|(after, action)| Timed { at: at + Duration::from_millis(after), action }),
+            );
+        }
+    }
+    actions.retain(|timed| timed.at < plan.heal_at);
+    actions
+}
+
+/// When faults strike: anywhere, or around a few moments, so that they meet.
+struct Heart {
+    moments_ms: Vec<u64>,
+    last_ms: u64,
+}
+
+impl Heart {
+    fn draw(dice: &mut Dice, heal_at: Duration) -> Heart {
+        let last_ms = millis(heal_at) - 1_000;
+        let moments = if dice.chance(40) { dice.between(1, 5) } else { 0 };
+        Heart { moments_ms: (0..moments).map(|_| dice.between(2_000, last_ms)).collect(), last_ms }
+    }
+
+    fn time(&self, dice: &mut Dice) -> Duration {
+        let ms = match self.moments_ms.is_empty() {
+            true => dice.between(500, self.last_ms),
+            false => dice.pick(&self.moments_ms) + dice.scaled(1, 4_000),
+        };
+        Duration::from_millis(ms)
+    }
+}
+
+fn now(action: Action) -> Vec<(u64, Action)> {
+    vec![(0, action)]
+}
+
+fn redis(fault: RedisFault) -> Vec<(u64, Action)> {
+    now(Action::Redis(fault))
+}
+
+/// Killed, and mostly started again: before its leases have ended, or after.
+fn crash(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
+    let consumer = fleet.one(dice);
+    let start = Action::Start { consumer, renamed: dice.chance(25) };
+    let back = (fleet.length_ms(dice), start);
+    let mut strike = now(Action::Crash { consumer });
+    if dice.chance(85) {
+        strike.push(back);
+    }
+    strike
+}
+
+fn drain(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
+    let consumer = fleet.one(dice);
+    let deadline_ms = dice.scaled(10, 4_000);
+    let start = Action::Start { consumer, renamed: dice.chance(25) };
+    vec![(0, Action::Drain { consumer, deadline_ms }), (deadline_ms + dice.scaled(100, 10_000), start)]
+}
+
+fn start(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
+    now(Action::Start { consumer: fleet.one(dice), renamed: false })
+}
+
+fn pause(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
+    now(Action::Pause { consumer: fleet.one(dice), ms: fleet.length_ms(dice), point: Point::Now })
+}
+
+fn pause_at_a_point(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
+    let point = dice.pick(&[Point::Answer, Point::Answer, Point::Handler, Point::Call]);
+    now(Action::Pause { consumer: fleet.one(dice), ms: fleet.length_ms(dice), point })
+}
+
+fn partition(dice: &mut Dice, fleet: &Fleet, way: Way) -> Vec<(u64, Action)> {
+    now(Action::Partition { consumer: fleet.one(dice), way, ms: fleet.length_ms(dice) })
+}
+
+/// Several consumers are cut off together.
+fn zone(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
+    let (from, ms) = (dice.between(0, fleet.size - 1), fleet.length_ms(dice));
+    (from..fleet.size).map(|c| (0, Action::Partition { consumer: c as usize, way: Way::Both, ms })).collect()
+}
+
+fn stall(dice: &mut Dice, fleet: &Fleet, way: Way) -> Vec<(u64, Action)> {
+    now(Action::Stall { consumer: fleet.one(dice), way, ms: fleet.length_ms(dice) })
+}
+
+fn slow(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
+    now(Action::Slow { consumer: fleet.one(dice), by_ms: dice.scaled(1, 2_000), ms: dice.scaled(500, 20_000) })
+}
+
+fn lose_answer(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
+    now(Action::LoseAnswer { consumer: fleet.one(dice), after: dice.scaled(1, 32) as u32 - 1 })
+}
+
+fn wish(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
+    let stream = format!("orders-{}", dice.between(1, fleet.streams));
+    now(Action::Wish { stream, end: dice.pick(&[Wish::Done, Wish::Done, Wish::Release, Wish::Release, Wish::Fail]) })
+}
+
+fn delay_messages(dice: &mut Dice, _: &Fleet) -> Vec<(u64, Action)> {
+    redis(RedisFault::DelayMessages { by_ms: dice.scaled(1, 8_000), ms: dice.scaled(500, 40_000) })
+}
+
+fn refuse(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
+    redis(RedisFault::Refuse { with: dice.pick(&Refusal::ALL), ms: fleet.length_ms(dice) })
+}
+
+/// Back is within the promises; forward is not. So far forward that consumers count as gone for long, sometimes.
+fn clock(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
+    let by_ms = dice.pick(&[fleet.ttl_ms / 2, fleet.ttl_ms * 2, 60_000, 7_200_000]) as i64;
+    let by_ms = if dice.chance(40) { -by_ms.min(60_000) } else { by_ms };
+    redis(RedisFault::ClockStep { by_ms })
+}
+
+fn lbs(dice: &mut Dice, _: &Fleet) -> Vec<(u64, Action)> {
+    redis(if dice.chance(35) { RedisFault::DeleteLbs } else { RedisFault::Trim { left: dice.between(0, 8) } })
+}

@@ -1,0 +1,156 @@
+//! Plans drawn from seeds. Each seed has its own subset of faults, their rates, its own fleet and its own settings
+//! ("swarm testing"): where every fault is always slightly on, none is ever alone for long, and what one of them does
+//! in excess is crowded out by the others. Every concern has dice of its own, so that a change of one does not change
+//! the others.
+
+mod dice;
+mod faults;
+mod fleet;
+mod redis;
+mod work;
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use dice::Dice;
+
+use super::{Action, Plan, Timed};
+
+/// How much goes wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// A fault or two.
+    Calm,
+    /// Each seed has its own faults, and its own rates of them.
+    #[default]
+    Swarm,
+    /// Most faults, all at once.
+    Storm,
+}
+
+impl Profile {
+    /// All of them.
+    pub const ALL: [Profile; 3] = [Profile::Calm, Profile::Swarm, Profile::Storm];
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Profile::Calm => "calm",
+            Profile::Swarm => "swarm",
+            Profile::Storm => "storm",
+        })
+    }
+}
+
+impl FromStr for Profile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Profile, String> {
+        let found = Profile::ALL.into_iter().find(|profile| profile.to_string() == text);
+        found.ok_or_else(|| format!("`{text}` is no profile: `calm`, `swarm` or `storm`"))
+    }
+}
+
+impl Plan {
+    /// The plan of a seed: about 60 simulated seconds, the last third of them without faults.
+    pub fn draw(seed: u64, profile: Profile) -> Plan {
+        let mut dice = Dice::new(seed, "run");
+        let heal_ms = dice.between(35_000, 40_000);
+        let mut plan = Plan {
+            seed,
+            latency_us: dice.pick(&[(200, 1_000), (200, 1_000), (50, 200), (1_000, 3_000), (100, 8_000)]),
+            redis: redis::draw(&mut Dice::new(seed, "redis")),
+            consumers: fleet::draw(seed),
+            actions: Vec::new(),
+            heal_at: Duration::from_millis(heal_ms),
+            calm: Duration::from_millis(60_000 - heal_ms),
+            finish: dice.chance(90),
+        };
+        if profile != Profile::Calm && dice.chance(4) {
+            work::crash_loop(&mut plan, &mut Dice::new(seed, "crash loop"));
+        } else {
+            plan.actions.extend(work::draw(seed, &plan));
+            plan.actions.extend(faults::draw(seed, profile, &plan));
+        }
+        plan.actions.extend(recovery(&plan, &mut Dice::new(seed, "recovery")));
+        plan.actions.sort_by_key(|timed| timed.at);
+        end_in_time(&mut plan);
+        plan
+    }
+}
+
+/// At the end of the faults, those that were crashed or drained come back: the first for certain, so that there is one.
+fn recovery(plan: &Plan, dice: &mut Dice) -> Vec<Timed> {
+    let mut starts = Vec::new();
+    for consumer in 0..plan.consumers.len() {
+        let renamed = dice.chance(10);
+        if consumer == 0 || dice.chance(70) {
+            starts.push(Timed { at: plan.heal_at, action: Action::Start { consumer, renamed } });
+        }
+    }
+    starts
+}
+
+/// No fault lasts beyond the end of the faults.
+fn end_in_time(plan: &mut Plan) {
+    for timed in &mut plan.actions {
+        let left = super::millis(plan.heal_at.saturating_sub(timed.at));
+        if let Some(ms) = timed.action.ms_mut() {
+            *ms = (*ms).min(left);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_drawn_plan_is_sound() {
+        for profile in Profile::ALL {
+            for seed in 0..1_000 {
+                let plan = Plan::draw(seed, profile);
+                assert_eq!(plan, Plan::draw(seed, profile), "{seed}");
+                assert!(plan.actions.is_sorted_by_key(|timed| timed.at), "{seed}");
+                assert!((1..=6).contains(&plan.consumers.len()), "{seed}");
+                let keeper = &plan.consumers[0];
+                assert!(keeper.joins && !keeper.go && !keeper.manual, "{seed}");
+                for consumer in &plan.consumers {
+                    consumer.check().unwrap_or_else(|error| panic!("{seed}: {error}"));
+                    assert!(consumer.drift_ppm.abs() <= super::super::DRIFT_PPM, "{seed}");
+                }
+                for Timed { at, action } in &plan.actions {
+                    assert!(
+                        action.consumer().is_none_or(|consumer| consumer < plan.consumers.len()),
+                        "{seed}: {action}"
+                    );
+                    assert!(!action.is_fault() || *at <= plan.heal_at, "{seed}: {action}");
+                    let over = *at + Duration::from_millis(action.ms().unwrap_or(0));
+                    assert!(over <= plan.heal_at.max(*at), "{seed}: {action}");
+                    assert!(*at < plan.heal_at + plan.calm, "{seed}: {action}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_kind_is_drawn_and_no_kind_always() {
+        let kinds = |profile| -> Vec<BTreeSet<&'static str>> {
+            let plans = (0..500).map(|seed| Plan::draw(seed, profile));
+            plans.map(|plan| plan.actions.iter().map(|timed| timed.action.kind()).collect()).collect()
+        };
+        let swarm = kinds(Profile::Swarm);
+        let all: BTreeSet<_> = swarm.iter().flatten().copied().collect();
+        assert_eq!(all.len(), 15 + 19 + 11, "{all:?}");
+        for kind in all {
+            let seeds = swarm.iter().filter(|kinds| kinds.contains(kind)).count();
+            assert!(seeds >= 5, "{kind}: {seeds}");
+            assert!(seeds < 400 || kind == "announce" || kind == "start", "{kind}: {seeds}");
+        }
+        let faults = |profile| kinds(profile).iter().map(BTreeSet::len).sum::<usize>();
+        assert!(faults(Profile::Calm) * 2 < faults(Profile::Swarm));
+        assert!(faults(Profile::Swarm) * 3 < faults(Profile::Storm) * 2);
+    }
+}

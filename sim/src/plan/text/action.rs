@@ -1,0 +1,339 @@
+//! Actions as text.
+
+use std::{fmt, str::FromStr};
+
+use super::{
+    Unreadable,
+    span::{parse_ms, print_ms},
+    words::{Words, quote, quote_remainder},
+};
+use crate::plan::{Action, Point, RedisFault, Refusal, Way, Wish};
+
+const ACTION: &str = "an action: announce, malformed, start, crash, drain, pause, suspend, partition, stall, reset, slow, \
+     lose-answer, done, release, fail, redis or note";
+const REDIS: &str = "what befalls Redis: crash, restart, failover, clock, stall, drop-messages, delay-messages, \
+     double-messages, clear-flags, refuse, disconnect, forget-scripts, destroy-group, delete-lbs, trim, flush-all, evict, \
+     delete-consumer, redeliver or wrong-type";
+const STREAMS: &str = "streams such as `orders-7` or `orders-1..40`";
+
+impl Action {
+    /// Reads an action in which consumers may be named as in this list, besides `c0`, `c1` …
+    ///
+    /// # Errors
+    /// The first word that does not fit.
+    pub fn parse(text: &str, names: &[String]) -> Result<Action, Unreadable> {
+        let mut words = Words::new(1, text);
+        let action = parse(&mut words, names)?;
+        words.end()?;
+        Ok(action)
+    }
+
+    /// Its first word or words: what it is counted as.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Action::Announce { .. } => "announce",
+            Action::Malformed { .. } => "malformed",
+            Action::Start { .. } => "start",
+            Action::Crash { .. } => "crash",
+            Action::Drain { .. } => "drain",
+            Action::Pause { .. } => "pause",
+            Action::Suspend { .. } => "suspend",
+            Action::Partition { .. } => "partition",
+            Action::Stall { .. } => "stall",
+            Action::Reset { .. } => "reset",
+            Action::Slow { .. } => "slow",
+            Action::LoseAnswer { .. } => "lose-answer",
+            Action::Wish { end, .. } => wish(*end),
+            Action::Redis(fault) => fault.kind(),
+            Action::Note(_) => "note",
+        }
+    }
+}
+
+impl FromStr for Action {
+    type Err = Unreadable;
+
+    fn from_str(text: &str) -> Result<Action, Unreadable> {
+        Action::parse(text, &[])
+    }
+}
+
+pub(super) fn parse(words: &mut Words, names: &[String]) -> Result<Action, Unreadable> {
+    let first = words.word(ACTION)?;
+    Ok(match first.as_str() {
+        "announce" => announce(words)?,
+        "malformed" => Action::Malformed { kind: words.number("a number from 0 to 255")? },
+        "start" => Action::Start { consumer: consumer(words, names)?, renamed: words.skip("renamed")? },
+        "crash" => Action::Crash { consumer: consumer(words, names)? },
+        "drain" => Action::Drain { consumer: consumer(words, names)?, deadline_ms: words.ms()? },
+        "pause" => Action::Pause { consumer: consumer(words, names)?, ms: words.ms()?, point: point(words)? },
+        "suspend" => Action::Suspend { consumer: consumer(words, names)?, ms: words.ms()? },
+        "partition" => Action::Partition { consumer: consumer(words, names)?, ms: words.ms()?, way: way(words)? },
+        "stall" => Action::Stall { consumer: consumer(words, names)?, ms: words.ms()?, way: way(words)? },
+        "reset" => Action::Reset { consumer: consumer(words, names)? },
+        "slow" => Action::Slow { consumer: consumer(words, names)?, by_ms: by(words)?, ms: words.ms()? },
+        "lose-answer" => {
+            let consumer = consumer(words, names)?;
+            let after = if words.skip("after")? { words.number("a number of calls")? } else { 0 };
+            Action::LoseAnswer { consumer, after }
+        }
+        "done" => Action::Wish { end: Wish::Done, stream: words.word(STREAMS)? },
+        "release" => Action::Wish { end: Wish::Release, stream: words.word(STREAMS)? },
+        "fail" => Action::Wish { end: Wish::Fail, stream: words.word(STREAMS)? },
+        "redis" => Action::Redis(redis(words, names)?),
+        "note" => Action::Note(words.remainder()?),
+        other => return Err(words.wrong(other, ACTION)),
+    })
+}
+
+fn redis(words: &mut Words, names: &[String]) -> Result<RedisFault, Unreadable> {
+    let first = words.word(REDIS)?;
+    Ok(match first.as_str() {
+        "crash" => RedisFault::Crash { ms: words.ms()? },
+        "restart" => RedisFault::Restart { ms: words.ms()? },
+        "failover" => RedisFault::Failover { ms: words.ms()? },
+        "clock" => RedisFault::ClockStep { by_ms: words.read("a step such as `+5s` or `-250ms`", parse_step)? },
+        "stall" => RedisFault::Stall { ms: words.ms()? },
+        "drop-messages" => RedisFault::DropMessages { ms: words.ms()? },
+        "delay-messages" => RedisFault::DelayMessages { by_ms: by(words)?, ms: words.ms()? },
+        "double-messages" => RedisFault::DoubleMessages { ms: words.ms()? },
+        "clear-flags" => RedisFault::ClearFlags,
+        "refuse" => {
+            let expected = Refusal::ALL.map(Refusal::name).join(", ");
+            let with = words.read(&expected, |word| Refusal::ALL.into_iter().find(|r| r.name() == word))?;
+            RedisFault::Refuse { with, ms: words.ms()? }
+        }
+        "disconnect" => RedisFault::Disconnect,
+        "forget-scripts" => RedisFault::ForgetScripts,
+        "destroy-group" => RedisFault::DestroyGroup,
+        "delete-lbs" => RedisFault::DeleteLbs,
+        "trim" => RedisFault::Trim { left: words.number("how many entries are left")? },
+        "flush-all" => RedisFault::FlushAll,
+        "evict" => RedisFault::Evict { nth: words.number("which lease: a number")? },
+        "delete-consumer" => RedisFault::DeleteConsumer { consumer: consumer(words, names)? },
+        "redeliver" => RedisFault::Redeliver,
+        "wrong-type" => RedisFault::WrongType { nth: words.number("which lease: a number")?, ms: words.ms()? },
+        other => return Err(words.wrong(other, REDIS)),
+    })
+}
+
+fn announce(words: &mut Words) -> Result<Action, Unreadable> {
+    let first = words.word(STREAMS)?;
+    let second = words.maybe()?;
+    let (prefix, range) = match &second {
+        Some(range) => (first.as_str(), range.as_str()),
+        None => {
+            let start = first.split_once("..").map_or(first.as_str(), |(start, _)| start);
+            first.split_at(start.trim_end_matches(|c: char| c.is_ascii_digit()).len())
+        }
+    };
+    let (from, to) = range.split_once("..").unwrap_or((range, range));
+    let wrong = || words.wrong(second.as_ref().unwrap_or(&first), STREAMS);
+    let (from, to) = (plain_number(from).ok_or_else(wrong)?, plain_number(to).ok_or_else(wrong)?);
+    let count = to.checked_sub(from).and_then(|more| more.checked_add(1)).ok_or_else(wrong)?;
+    Ok(Action::Announce { prefix: prefix.to_owned(), from, count })
+}
+
+/// A number as it is written at the end of a stream's name: `07` would be another name than `7`.
+fn plain_number(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|number: &u64| number.to_string() == text)
+}
+
+fn consumer(words: &mut Words, names: &[String]) -> Result<usize, Unreadable> {
+    words.read("a consumer: its name, or `c0`, `c1` …", |word| {
+        let place = word.strip_prefix('c').and_then(plain_number).and_then(|place| usize::try_from(place).ok());
+        place.or_else(|| names.iter().position(|name| name == word))
+    })
+}
+
+fn by(words: &mut Words) -> Result<u64, Unreadable> {
+    words.skip("by")?;
+    words.ms()
+}
+
+fn point(words: &mut Words) -> Result<Point, Unreadable> {
+    if !words.skip("at")? {
+        return Ok(Point::Now);
+    }
+    words.read("`answer`, `handler` or `call`", |word| match word {
+        "answer" => Some(Point::Answer),
+        "handler" => Some(Point::Handler),
+        "call" => Some(Point::Call),
+        _ => None,
+    })
+}
+
+fn way(words: &mut Words) -> Result<Way, Unreadable> {
+    Ok(match words.maybe()?.as_deref() {
+        None => Way::Both,
+        Some("out") => Way::Out,
+        Some("in") => Way::In,
+        Some(other) => return Err(words.wrong(other, "`out`, `in`, or the end of the line")),
+    })
+}
+
+fn parse_step(text: &str) -> Option<i64> {
+    match text.strip_prefix('-') {
+        Some(back) => 0i64.checked_sub_unsigned(parse_ms(back)?),
+        None => parse_ms(text.strip_prefix('+').unwrap_or(text))?.try_into().ok(),
+    }
+}
+
+fn wish(end: Wish) -> &'static str {
+    match end {
+        Wish::Done => "done",
+        Wish::Release => "release",
+        Wish::Fail => "fail",
+    }
+}
+
+impl RedisFault {
+    /// Its first words: what it is counted as.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            RedisFault::Crash { .. } => "redis crash",
+            RedisFault::Restart { .. } => "redis restart",
+            RedisFault::Failover { .. } => "redis failover",
+            RedisFault::ClockStep { .. } => "redis clock",
+            RedisFault::Stall { .. } => "redis stall",
+            RedisFault::DropMessages { .. } => "redis drop-messages",
+            RedisFault::DelayMessages { .. } => "redis delay-messages",
+            RedisFault::DoubleMessages { .. } => "redis double-messages",
+            RedisFault::ClearFlags => "redis clear-flags",
+            RedisFault::Refuse { with, .. } => with.kind(),
+            RedisFault::Disconnect => "redis disconnect",
+            RedisFault::ForgetScripts => "redis forget-scripts",
+            RedisFault::DestroyGroup => "redis destroy-group",
+            RedisFault::DeleteLbs => "redis delete-lbs",
+            RedisFault::Trim { .. } => "redis trim",
+            RedisFault::FlushAll => "redis flush-all",
+            RedisFault::Evict { .. } => "redis evict",
+            RedisFault::DeleteConsumer { .. } => "redis delete-consumer",
+            RedisFault::Redeliver => "redis redeliver",
+            RedisFault::WrongType { .. } => "redis wrong-type",
+        }
+    }
+}
+
+impl Refusal {
+    /// All of them.
+    pub const ALL: [Refusal; 11] = [
+        Refusal::Loading,
+        Refusal::ReadOnly,
+        Refusal::MasterDown,
+        Refusal::Oom,
+        Refusal::Busy,
+        Refusal::Misconf,
+        Refusal::NoReplicas,
+        Refusal::MaxClients,
+        Refusal::NoPerm,
+        Refusal::TryAgain,
+        Refusal::ClusterDown,
+    ];
+
+    /// As actions name it.
+    pub fn name(self) -> &'static str {
+        self.kind().trim_start_matches("redis refuse ")
+    }
+
+    fn kind(self) -> &'static str {
+        match self {
+            Refusal::Loading => "redis refuse loading",
+            Refusal::ReadOnly => "redis refuse readonly",
+            Refusal::MasterDown => "redis refuse masterdown",
+            Refusal::Oom => "redis refuse oom",
+            Refusal::Busy => "redis refuse busy",
+            Refusal::Misconf => "redis refuse misconf",
+            Refusal::NoReplicas => "redis refuse noreplicas",
+            Refusal::MaxClients => "redis refuse maxclients",
+            Refusal::NoPerm => "redis refuse noperm",
+            Refusal::TryAgain => "redis refuse tryagain",
+            Refusal::ClusterDown => "redis refuse clusterdown",
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind())?;
+        match self {
+            Action::Announce { prefix, from, count } => announced(f, prefix, *from, *count),
+            Action::Malformed { kind } => write!(f, " {kind}"),
+            Action::Start { consumer, renamed } => write!(f, " c{consumer}{}", if *renamed { " renamed" } else { "" }),
+            Action::Crash { consumer } | Action::Reset { consumer } => write!(f, " c{consumer}"),
+            Action::Drain { consumer, deadline_ms: ms } | Action::Suspend { consumer, ms } => {
+                write!(f, " c{consumer} {}", print_ms(*ms))
+            }
+            Action::Pause { consumer, ms, point } => write!(f, " c{consumer} {}{}", print_ms(*ms), at(*point)),
+            Action::Partition { consumer, way, ms } | Action::Stall { consumer, way, ms } => {
+                write!(f, " c{consumer} {}{}", print_ms(*ms), only(*way))
+            }
+            Action::Slow { consumer, by_ms, ms } => {
+                write!(f, " c{consumer} by {} for {}", print_ms(*by_ms), print_ms(*ms))
+            }
+            Action::LoseAnswer { consumer, after: 0 } => write!(f, " c{consumer}"),
+            Action::LoseAnswer { consumer, after } => write!(f, " c{consumer} after {after}"),
+            Action::Wish { stream, .. } => write!(f, " {}", quote(stream)),
+            Action::Redis(fault) => arguments(f, fault),
+            Action::Note(text) => write!(f, " {}", quote_remainder(text)),
+        }
+    }
+}
+
+fn announced(f: &mut fmt::Formatter<'_>, prefix: &str, from: u64, count: u64) -> fmt::Result {
+    let one_word = quote(&format!("{prefix}0")) == format!("{prefix}0");
+    let plain = one_word && !prefix.contains("..") && !prefix.ends_with(|c: char| c.is_ascii_digit());
+    if plain {
+        write!(f, " {prefix}{from}")?
+    } else {
+        write!(f, " {} {from}", quote(prefix))?
+    }
+    match count {
+        0 | 1 => Ok(()),
+        _ => write!(f, "..{}", from.saturating_add(count - 1)),
+    }
+}
+
+fn arguments(f: &mut fmt::Formatter<'_>, fault: &RedisFault) -> fmt::Result {
+    match fault {
+        RedisFault::Crash { ms }
+        | RedisFault::Restart { ms }
+        | RedisFault::Failover { ms }
+        | RedisFault::Stall { ms }
+        | RedisFault::DropMessages { ms }
+        | RedisFault::DoubleMessages { ms }
+        | RedisFault::Refuse { ms, .. } => write!(f, " {}", print_ms(*ms)),
+        RedisFault::ClockStep { by_ms } => {
+            write!(f, " {}{}", if *by_ms < 0 { '-' } else { '+' }, print_ms(by_ms.unsigned_abs()))
+        }
+        RedisFault::DelayMessages { by_ms, ms } => write!(f, " by {} for {}", print_ms(*by_ms), print_ms(*ms)),
+        RedisFault::Trim { left } => write!(f, " {left}"),
+        RedisFault::Evict { nth } => write!(f, " {nth}"),
+        RedisFault::DeleteConsumer { consumer } => write!(f, " c{consumer}"),
+        RedisFault::WrongType { nth, ms } => write!(f, " {nth} {}", print_ms(*ms)),
+        RedisFault::ClearFlags
+        | RedisFault::Disconnect
+        | RedisFault::ForgetScripts
+        | RedisFault::DestroyGroup
+        | RedisFault::DeleteLbs
+        | RedisFault::FlushAll
+        | RedisFault::Redeliver => Ok(()),
+    }
+}
+
+fn at(point: Point) -> &'static str {
+    match point {
+        Point::Now => "",
+        Point::Answer => " at answer",
+        Point::Handler => " at handler",
+        Point::Call => " at call",
+    }
+}
+
+fn only(way: Way) -> &'static str {
+    match way {
+        Way::Both => "",
+        Way::Out => " out",
+        Way::In => " in",
+    }
+}

@@ -1,0 +1,349 @@
+//! Whole plans as text.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use super::{
+    Unreadable, action,
+    span::{SPAN, parse_ms, parse_span, parse_us, print_ms, print_span, print_us},
+    words::{Words, quote},
+};
+use crate::plan::{App, ConsumerPlan, End, Persistence, Plan, RedisPlan, Timed};
+
+const LINE: &str =
+    "a setting (seed, latency, heal-at, calm, finish, redis), a consumer, or an action with its time in front";
+const REDIS_SETTINGS: &str = "persistence=, hz=, notify=, config=, replica-lag=, other-keys= or uptime=";
+const PERSISTENCE: &str = "`none`, `rdb:` and its interval, `aof` or `aof-always`";
+const CONSUMER_SETTINGS: &str = "go, absent, ttl=, heartbeat=, reap=, claim-delay=, capacity=, claim=, max-takeovers=, \
+     max-failures=, buffer=, drift=, app=, work=, ends=, reads-every= or never-reads";
+const RANGE: &str = "two lengths of time such as `100ms..2s`";
+
+impl FromStr for Plan {
+    type Err = Unreadable;
+
+    fn from_str(text: &str) -> Result<Plan, Unreadable> {
+        let mut plan = Plan::default();
+        let mut actions = Vec::new();
+        for (index, line) in text.lines().enumerate() {
+            let mut words = Words::new(index + 1, line);
+            let Some(first) = words.maybe()? else { continue };
+            if let Some(at) = parse_span(&first) {
+                actions.push((at, first, words));
+                continue;
+            }
+            setting(&mut plan, &first, &mut words)?;
+            words.end()?;
+        }
+        // Last, since an action may stand above the consumer that it names.
+        let names: Vec<String> = plan.consumers.iter().map(|consumer| consumer.name.clone()).collect();
+        for (at, first, mut words) in actions {
+            let action = action::parse(&mut words, &names)?;
+            if action.consumer().is_some_and(|consumer| consumer >= names.len()) {
+                return Err(words.wrong(&format!("{first} {action}"), "a consumer that the plan has"));
+            }
+            words.end()?;
+            plan.actions.push(Timed { at, action });
+        }
+        plan.actions.sort_by_key(|timed| timed.at);
+        Ok(plan)
+    }
+}
+
+fn setting(plan: &mut Plan, first: &str, words: &mut Words) -> Result<(), Unreadable> {
+    match first {
+        "seed" => plan.seed = words.number("a number")?,
+        "latency" => plan.latency_us = words.read(RANGE, |word| range(word, parse_us))?,
+        "heal-at" => plan.heal_at = words.read(SPAN, parse_span)?,
+        "calm" => plan.calm = words.read(SPAN, parse_span)?,
+        "finish" => plan.finish = words.read("`yes` or `no`", |word| choice(word, "yes", "no"))?,
+        "redis" => redis(&mut plan.redis, words)?,
+        "consumer" => plan.consumers.push(consumer(words)?),
+        other => return Err(words.wrong(other, LINE)),
+    }
+    Ok(())
+}
+
+fn redis(redis: &mut RedisPlan, words: &mut Words) -> Result<(), Unreadable> {
+    while let Some(word) = words.maybe()? {
+        let (key, value) = word.split_once('=').ok_or_else(|| words.wrong(&word, REDIS_SETTINGS))?;
+        let wrong = |expected: &str| words.wrong(&word, expected);
+        match key {
+            "persistence" => redis.persistence = persistence(value).ok_or_else(|| wrong(PERSISTENCE))?,
+            "hz" => {
+                let hz = value.parse().ok().filter(|hz| (1..=500).contains(hz));
+                redis.hz = hz.ok_or_else(|| wrong("hz= and a number from 1 to 500"))?;
+            }
+            "notify" => redis.notify = value.to_owned(),
+            "config" => {
+                let allowed = choice(value, "allowed", "forbidden");
+                redis.config_allowed = allowed.ok_or_else(|| wrong("config=allowed or config=forbidden"))?;
+            }
+            "replica-lag" => redis.replica_lag_ms = parse_ms(value).ok_or_else(|| wrong(SPAN))?,
+            "other-keys" => redis.other_keys = value.parse().map_err(|_| wrong("other-keys= and a number"))?,
+            "uptime" => {
+                let up = parse_span(value).filter(|up| up.subsec_nanos() == 0);
+                redis.uptime_s = up.ok_or_else(|| wrong("uptime= and whole seconds"))?.as_secs();
+            }
+            _ => return Err(wrong(REDIS_SETTINGS)),
+        }
+    }
+    Ok(())
+}
+
+fn persistence(text: &str) -> Option<Persistence> {
+    match text {
+        "none" => Some(Persistence::None),
+        "aof" => Some(Persistence::Aof),
+        "aof-always" => Some(Persistence::AofAlways),
+        _ => {
+            let every_ms = parse_ms(text.strip_prefix("rdb:")?).filter(|ms| *ms > 0)?;
+            Some(Persistence::Rdb { every_ms })
+        }
+    }
+}
+
+fn consumer(words: &mut Words) -> Result<ConsumerPlan, Unreadable> {
+    let mut consumer = ConsumerPlan { name: words.word("the consumer's name")?, ..ConsumerPlan::default() };
+    let mut heartbeat_ms = None;
+    while let Some(word) = words.maybe()? {
+        let wrong = |expected: &str| words.wrong(&word, expected);
+        let (key, value) = word.split_once('=').unwrap_or((&word, ""));
+        let ms = || parse_ms(value).ok_or_else(|| wrong(SPAN));
+        let number = || value.parse().map_err(|_| wrong("a number"));
+        match key {
+            "go" => consumer.go = true,
+            "absent" => consumer.joins = false,
+            "ttl" => consumer.ttl_ms = ms()?,
+            "heartbeat" => heartbeat_ms = Some(ms()?),
+            "reap" => consumer.reap_ms = ms()?,
+            "claim-delay" => consumer.claim_delay_ms = ms()?,
+            "capacity" => consumer.capacity = value.parse().map_err(|_| wrong("a number"))?,
+            "claim" => {
+                let manual = choice(value, "manual", "auto");
+                consumer.manual = manual.ok_or_else(|| wrong("claim=auto or claim=manual"))?;
+            }
+            "max-takeovers" => consumer.max_takeovers = number()?,
+            "max-failures" => consumer.max_failures = number()?,
+            "buffer" => consumer.output_buffer = value.parse().map_err(|_| wrong("a number"))?,
+            "drift" => {
+                let ppm = value.strip_suffix("ppm").and_then(|ppm| ppm.parse().ok());
+                consumer.drift_ppm = ppm.ok_or_else(|| wrong("parts per million such as `drift=-150ppm`"))?;
+            }
+            "app" => {
+                consumer.app.runs = choice(value, "runs", "reads").ok_or_else(|| wrong("app=reads or app=runs"))?;
+            }
+            "work" if value == "never" => consumer.app.work_ms = None,
+            "work" => consumer.app.work_ms = Some(range(value, parse_ms).ok_or_else(|| wrong(RANGE))?),
+            "ends" => {
+                let expected = "weights such as `ends=done:5,release:1` of done, release, fail, panic, hang";
+                consumer.app.ends = ends(value).ok_or_else(|| wrong(expected))?;
+            }
+            "reads-every" => consumer.app.reads_every_ms = ms()?,
+            "never-reads" => consumer.app.never_reads = true,
+            _ => return Err(wrong(CONSUMER_SETTINGS)),
+        }
+    }
+    consumer.heartbeat_ms = heartbeat_ms.unwrap_or(consumer.ttl_ms / 3);
+    consumer.check().map_err(|error| words.wrong(&consumer.name, format!("settings that go together: {error}")))?;
+    Ok(consumer)
+}
+
+fn ends(text: &str) -> Option<[u32; 5]> {
+    let mut weights = [0; 5];
+    for part in text.split(',') {
+        let (name, weight) = part.split_once(':').unwrap_or((part, "1"));
+        let end = End::ALL.into_iter().find(|end| end.name() == name)?;
+        weights[end as usize] = weight.parse().ok()?;
+    }
+    let sum = weights.iter().try_fold(0u32, |sum, weight| sum.checked_add(*weight))?;
+    (sum > 0).then_some(weights)
+}
+
+fn range(text: &str, parse: impl Fn(&str) -> Option<u64>) -> Option<(u64, u64)> {
+    let (least, most) = text.split_once("..").unwrap_or((text, text));
+    let (least, most) = (parse(least)?, parse(most)?);
+    (least <= most).then_some((least, most))
+}
+
+fn choice(word: &str, yes: &str, no: &str) -> Option<bool> {
+    if word == yes { Some(true) } else { (word == no).then_some(false) }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (least, most) = self.latency_us;
+        writeln!(f, "seed {}", self.seed)?;
+        writeln!(f, "latency {}..{}", print_us(least), print_us(most))?;
+        writeln!(f, "heal-at {}", print_span(self.heal_at))?;
+        writeln!(f, "calm {}", print_span(self.calm))?;
+        writeln!(f, "finish {}", if self.finish { "yes" } else { "no" })?;
+        writeln!(f, "redis {}", self.redis)?;
+        for consumer in &self.consumers {
+            writeln!(f, "consumer {consumer}")?;
+        }
+        for timed in &self.actions {
+            writeln!(f, "{:<9} {}", print_span(timed.at), timed.action)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for RedisPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let persistence = match self.persistence {
+            Persistence::None => "none".to_owned(),
+            Persistence::Rdb { every_ms } => format!("rdb:{}", print_ms(every_ms)),
+            Persistence::Aof => "aof".to_owned(),
+            Persistence::AofAlways => "aof-always".to_owned(),
+        };
+        let notify = quote(&format!("notify={}", self.notify));
+        let config = if self.config_allowed { "allowed" } else { "forbidden" };
+        write!(f, "persistence={persistence} hz={} {notify} config={config}", self.hz)?;
+        write!(f, " replica-lag={} other-keys={}", print_ms(self.replica_lag_ms), self.other_keys)?;
+        write!(f, " uptime={}", print_span(Duration::from_secs(self.uptime_s)))
+    }
+}
+
+impl fmt::Display for ConsumerPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&quote(&self.name))?;
+        for (word, said) in [("go", self.go), ("absent", !self.joins)] {
+            if said {
+                write!(f, " {word}")?;
+            }
+        }
+        write!(f, " ttl={} heartbeat={}", print_ms(self.ttl_ms), print_ms(self.heartbeat_ms))?;
+        write!(f, " reap={} claim-delay={}", print_ms(self.reap_ms), print_ms(self.claim_delay_ms))?;
+        write!(f, " capacity={} claim={}", self.capacity, if self.manual { "manual" } else { "auto" })?;
+        write!(f, " max-takeovers={} max-failures={}", self.max_takeovers, self.max_failures)?;
+        write!(f, " buffer={} drift={}ppm {}", self.output_buffer, self.drift_ppm, self.app)
+    }
+}
+
+impl fmt::Display for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "app={}", if self.runs { "runs" } else { "reads" })?;
+        match self.work_ms {
+            None => write!(f, " work=never")?,
+            Some((least, most)) => write!(f, " work={}..{}", print_ms(least), print_ms(most))?,
+        }
+        let ends = End::ALL.into_iter().zip(self.ends).filter(|(_, weight)| *weight > 0);
+        let ends: Vec<String> = ends.map(|(end, weight)| format!("{}:{weight}", end.name())).collect();
+        write!(f, " ends={} reads-every={}", ends.join(","), print_ms(self.reads_every_ms))?;
+        if self.never_reads { write!(f, " never-reads") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::plan::{Action, Profile};
+
+    #[test]
+    fn the_example_of_the_module_is_read() {
+        let text: String = include_str!("mod.rs")
+            .lines()
+            .skip_while(|line| *line != "//! ```text")
+            .skip(1)
+            .take_while(|line| *line != "//! ```")
+            .map(|line| format!("{}\n", line.trim_start_matches("//! ")))
+            .collect();
+        let plan: Plan = text.parse().unwrap();
+        insta::assert_snapshot!(plan, @r#"
+        seed 17
+        latency 200us..1ms
+        heal-at 38s
+        calm 22s
+        finish yes
+        redis persistence=aof hz=10 notify=KEx config=allowed replica-lag=20ms other-keys=0 uptime=3600s
+        consumer a ttl=3s heartbeat=1s reap=200ms claim-delay=150ms capacity=100 claim=auto max-takeovers=10 max-failures=10 buffer=1000 drift=0ppm app=reads work=100ms..2s ends=done:5,release:1 reads-every=0s
+        consumer b go ttl=3s heartbeat=1s reap=200ms claim-delay=150ms capacity=10000 claim=auto max-takeovers=10 max-failures=10 buffer=1000 drift=0ppm app=reads work=never ends=done:1 reads-every=0s
+        0s        announce orders-1..40
+        12.345s   pause c1 4s at answer
+        20s       redis failover 900ms
+        "#);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        let cases = [
+            "sead 5",
+            "seed five",
+            "latency 5ms..1ms",
+            "redis hz=0",
+            "redis persistence=rdb:0s",
+            "redis uptime=1.5s",
+            "consumer a\nconsumer b ttl=3s heartbeat=2s",
+            "consumer a ends=dome:3",
+            "consumer a drift=3%",
+            "consumer a colour=red",
+            "consumer a\n1s pause a 4sec",
+            "consumer a\n1s pause a 4s at lunch",
+            "consumer a\n1s pause b 4s",
+            "consumer a\n1s pause c1 4s",
+            "consumer a\n1s pause a 4s now",
+            "1s explode",
+            "1s redis explode",
+            "1s redis refuse politely 5s",
+            "1s redis clock 5",
+            "1s announce orders",
+            "1s announce orders-07",
+            "1s announce orders-4..2",
+            "1s",
+        ];
+        let said: Vec<String> = cases.iter().map(|text| text.parse::<Plan>().unwrap_err().to_string()).collect();
+        insta::assert_snapshot!(said.join("\n"), @r#"
+        line 1: found `sead`, expected a setting (seed, latency, heal-at, calm, finish, redis), a consumer, or an action with its time in front
+        line 1: found `five`, expected a number
+        line 1: found `5ms..1ms`, expected two lengths of time such as `100ms..2s`
+        line 1: found `hz=0`, expected hz= and a number from 1 to 500
+        line 1: found `persistence=rdb:0s`, expected `none`, `rdb:` and its interval, `aof` or `aof-always`
+        line 1: found `uptime=1.5s`, expected uptime= and whole seconds
+        line 2: found `b`, expected settings that go together: heartbeat is 2s, but must be at most a third of lease_ttl (a third of lease_ttl is 1s): lower heartbeat or raise lease_ttl
+        line 1: found `ends=dome:3`, expected weights such as `ends=done:5,release:1` of done, release, fail, panic, hang
+        line 1: found `drift=3%`, expected parts per million such as `drift=-150ppm`
+        line 1: found `colour=red`, expected go, absent, ttl=, heartbeat=, reap=, claim-delay=, capacity=, claim=, max-takeovers=, max-failures=, buffer=, drift=, app=, work=, ends=, reads-every= or never-reads
+        line 2: found `4sec`, expected a length of time such as `4s`, `1.5s` or `250ms`
+        line 2: found `lunch`, expected `answer`, `handler` or `call`
+        line 2: found `b`, expected a consumer: its name, or `c0`, `c1` …
+        line 2: found `1s pause c1 4s`, expected a consumer that the plan has
+        line 2: found `now`, expected the end of the line
+        line 1: found `explode`, expected an action: announce, malformed, start, crash, drain, pause, suspend, partition, stall, reset, slow, lose-answer, done, release, fail, redis or note
+        line 1: found `explode`, expected what befalls Redis: crash, restart, failover, clock, stall, drop-messages, delay-messages, double-messages, clear-flags, refuse, disconnect, forget-scripts, destroy-group, delete-lbs, trim, flush-all, evict, delete-consumer, redeliver or wrong-type
+        line 1: found `politely`, expected loading, readonly, masterdown, oom, busy, misconf, noreplicas, maxclients, noperm, tryagain, clusterdown
+        line 1: found `5`, expected a step such as `+5s` or `-250ms`
+        line 1: found `orders`, expected streams such as `orders-7` or `orders-1..40`
+        line 1: found `orders-07`, expected streams such as `orders-7` or `orders-1..40`
+        line 1: found `orders-4..2`, expected streams such as `orders-7` or `orders-1..40`
+        line 1: the line ends, expected an action: announce, malformed, start, crash, drain, pause, suspend, partition, stall, reset, slow, lose-answer, done, release, fail, redis or note
+        "#);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn a_drawn_plan_is_read_as_it_is_written(seed: u64, profile in 0..3usize) {
+            let plan = Plan::draw(seed, Profile::ALL[profile]);
+            let text = plan.to_string();
+            prop_assert_eq!(&text.parse::<Plan>().unwrap(), &plan, "{}", text);
+            for timed in plan.actions {
+                prop_assert_eq!(timed.action.to_string().parse::<Action>().unwrap(), timed.action);
+            }
+        }
+
+        #[test]
+        fn any_text_is_a_plan_or_an_error(seed in 0..50u64, cuts in prop::collection::vec((0..4_000usize, "\\PC{0,3}"), 0..8)) {
+            let mut text = Plan::draw(seed, Profile::Storm).to_string();
+            for (at, put) in cuts {
+                let at = (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+                let end = (at + put.len()..=text.len()).find(|end| text.is_char_boundary(*end)).unwrap_or(text.len());
+                text.replace_range(at..end, &put);
+            }
+            if let Ok(plan) = text.parse::<Plan>() {
+                prop_assert_eq!(plan.to_string().parse::<Plan>().unwrap(), plan);
+            }
+        }
+    }
+}
