@@ -1,12 +1,24 @@
 //! The judges: one promise of Streamkeeper each. They hear the facts of a run in order, keep their own truth, draw no
 //! randomness and ask nobody.
 
+mod bounded;
+mod conditions;
+mod exclusive;
+mod fenced;
+mod finished;
+mod in_order;
+mod isolated;
+mod kept;
+
 use std::fmt;
 
 use serde::Serialize;
 use streamkeeper::Time;
 
 use crate::{facts::Fact, plan::Plan};
+
+/// The promises, by name, in the order in which they are judged.
+pub const PROMISES: [&str; 7] = ["exclusive", "fenced", "finished", "in-order", "isolated", "bounded", "kept"];
 
 /// Whether a broken promise does harm or only stands still.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -47,8 +59,33 @@ pub trait Judge {
     fn end(&mut self, at: Time, verdicts: &mut Vec<Violation>);
 }
 
-/// Judges a whole run at once.
-pub fn judge(plan: &Plan, facts: &[Fact], end: Time) -> Vec<Violation> {
-    let _ = (plan, facts, end);
-    Vec::new()
+/// One judge for each promise.
+pub fn judges(plan: &Plan) -> Vec<Box<dyn Judge>> {
+    vec![
+        Box::new(exclusive::Exclusive::new(plan)),
+        Box::new(fenced::Fenced::default()),
+        Box::new(finished::Finished::default()),
+        Box::new(in_order::InOrder::new(plan)),
+        Box::new(isolated::Isolated::new(plan)),
+        Box::new(bounded::Bounded::new(plan)),
+        Box::new(kept::Kept::new(plan)),
+    ]
 }
+
+/// Judges a whole run at once: the violations in order of time.
+pub fn judge(plan: &Plan, facts: &[Fact], end: Time) -> Vec<Violation> {
+    let (mut judges, mut verdicts) = (judges(plan), Vec::new());
+    for fact in facts {
+        for judge in &mut judges {
+            judge.hear(fact, &mut verdicts);
+        }
+    }
+    for judge in &mut judges {
+        judge.end(end, &mut verdicts);
+    }
+    verdicts.sort_by_key(|violation| violation.at);
+    verdicts
+}
+
+#[cfg(test)]
+mod histories;

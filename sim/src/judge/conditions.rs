@@ -1,0 +1,254 @@
+//! Since when the conditions hold under which something is promised in time: who runs and reaches Redis, whether Redis
+//! serves, and what the plan's faults do to that. Rather too cautious than wrong: whatever strikes starts the clock anew.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use streamkeeper::Time;
+
+use crate::{
+    facts::{Fact, What, Who},
+    plan::{Action, ConsumerPlan, Plan, RedisFault},
+};
+
+/// Until connections that broke or hung stand again, at the longest: a call is given up (1 s), a connection is tried
+/// again (up to 1.25 s), and the server is left alone for a while (up to 1.25 s).
+pub(super) const RECONNECT: Duration = Duration::from_secs(4);
+/// How long a stream is left alone under whose lease's name something else stands.
+const BROKEN_PAUSE: Duration = Duration::from_secs(10);
+/// The end of what has no end in sight.
+pub(super) const NEVER: Time = Time::from_micros(u64::MAX);
+
+/// The longest `lease_ttl` of the fleet.
+pub(super) fn longest_ttl(plan: &Plan) -> Duration {
+    Duration::from_millis(plan.consumers.iter().map(|consumer| consumer.ttl_ms).max().unwrap_or(3_000))
+}
+
+/// By how much this fault sets Redis's clock, in milliseconds.
+pub(super) fn steps_clock(action: &str) -> Option<i64> {
+    match action.parse() {
+        Ok(Action::Redis(RedisFault::ClockStep { by_ms })) => Some(by_ms),
+        _ => None,
+    }
+}
+
+/// Announcements may be gone without having been finished.
+pub(super) fn takes_announcements(kind: &str) -> bool {
+    loses_data(kind) || matches!(kind, "redis delete-lbs" | "redis trim")
+}
+
+/// Records and tokens are gone.
+pub(super) fn loses_data(kind: &str) -> bool {
+    kind == "redis flush-all"
+}
+
+/// Lease keys are deleted, but not what else is known of them.
+pub(super) fn deletes_leases(kind: &str) -> bool {
+    matches!(kind, "redis evict" | "redis wrong-type")
+}
+
+/// A consumer as the facts show it.
+pub(super) struct Member {
+    /// Its latest life, while it runs.
+    pub(super) who: Option<Who>,
+    pub(super) id: Arc<str>,
+    /// Since when it is ready and nothing has befallen it: possibly a time to come.
+    pub(super) well: Time,
+    draining: bool,
+    paused: bool,
+}
+
+/// Since when the conditions hold.
+pub(super) struct Conditions {
+    plan: Plan,
+    pub(super) ttl: Duration,
+    pub(super) members: BTreeMap<usize, Member>,
+    /// Since when Redis serves: possibly a time to come.
+    pub(super) redis: Time,
+    /// It is down, and will say when it is back.
+    down: bool,
+    /// Until when something that befell any consumer may still be felt by the others: it may have been the reaper.
+    pub(super) reaper: Time,
+}
+
+impl Conditions {
+    pub(super) fn new(plan: &Plan) -> Conditions {
+        Conditions {
+            ttl: longest_ttl(plan),
+            plan: plan.clone(),
+            members: BTreeMap::new(),
+            redis: Time::ZERO,
+            down: false,
+            reaper: Time::ZERO,
+        }
+    }
+
+    /// How a consumer is set up.
+    pub(super) fn setup(&self, consumer: usize) -> Option<&ConsumerPlan> {
+        self.plan.consumers.get(consumer)
+    }
+
+    /// The life that runs under this id.
+    pub(super) fn life(&self, id: &str) -> Option<Who> {
+        let id = id.split('#').next().unwrap_or(id);
+        self.members.values().find(|member| &*member.id == id).and_then(|member| member.who)
+    }
+
+    /// Since when this consumer has run, reached Redis and been left in peace; Redis, too.
+    pub(super) fn hold_for(&self, who: Who) -> Time {
+        match self.members.get(&who.consumer) {
+            Some(member) if member.who == Some(who) && !member.draining => member.well.max(self.redis),
+            _ => NEVER,
+        }
+    }
+
+    pub(super) fn hear(&mut self, fact: &Fact) {
+        let at = fact.at;
+        match &fact.what {
+            What::Started { who, id, .. } => {
+                let member = Member { who: Some(*who), id: id.clone(), well: NEVER, draining: false, paused: false };
+                self.members.insert(who.consumer, member);
+            }
+            What::Ready { who } => {
+                if let Some(member) = self.member(*who) {
+                    member.well = if member.well == NEVER { at } else { member.well };
+                }
+            }
+            What::Draining { who } => {
+                self.disturbed(at);
+                if let Some(member) = self.member(*who) {
+                    member.draining = true;
+                }
+            }
+            What::Stopped { who } | What::Terminated { who, .. } | What::Crashed { who } => {
+                self.disturbed(at);
+                if let Some(member) = self.member(*who) {
+                    (member.who, member.well) = (None, NEVER);
+                }
+            }
+            What::Paused { who, ms } => {
+                self.disturbed(at + Duration::from_millis(*ms));
+                self.unwell(who.consumer, at + Duration::from_millis(*ms));
+                if let Some(member) = self.member(*who) {
+                    member.paused = true;
+                }
+            }
+            What::Resumed { who } => {
+                self.disturbed(at);
+                self.unwell(who.consumer, at);
+                if let Some(member) = self.member(*who) {
+                    member.paused = false;
+                }
+            }
+            What::Struck { action, kind, consumer, ms } => {
+                let until = at + Duration::from_millis(ms.unwrap_or(0));
+                match (consumer, action.parse()) {
+                    (None, Ok(Action::Redis(fault))) => self.redis_struck(at, &fault),
+                    (None, _) if *kind == "redis" || kind.starts_with("redis ") => {
+                        self.redis_unwell(until, self.ttl * 2)
+                    }
+                    (None, _) => {}
+                    (Some(_), Ok(Action::Redis(RedisFault::DeleteConsumer { .. }))) => {
+                        self.redis_unwell(at, self.ttl);
+                    }
+                    (Some(_), Ok(Action::Start { .. } | Action::Note(_) | Action::Announce { .. })) => {}
+                    (Some(consumer), action) => {
+                        // When the answer comes that is to be lost is not known before it is.
+                        let later = match action {
+                            Ok(Action::LoseAnswer { after, .. }) => RECONNECT * (after / 4).min(10),
+                            _ => Duration::ZERO,
+                        };
+                        self.disturbed(until + later);
+                        self.unwell(*consumer, until + later);
+                    }
+                }
+            }
+            What::Over { kind, consumer } => match consumer {
+                Some(consumer) => {
+                    self.disturbed(at);
+                    self.unwell(*consumer, at);
+                }
+                None if is_harmless(kind) => {}
+                None => self.redis_unwell(at, Duration::ZERO),
+            },
+            What::RedisUp { .. } => {
+                self.down = false;
+                // The fleet waits for a ttl before it settles on a server that may have forgotten; and begins to when
+                // it sees it.
+                self.redis = at + RECONNECT + self.ttl;
+            }
+            What::Healed => self.heal(at),
+            _ => {}
+        }
+    }
+
+    fn member(&mut self, who: Who) -> Option<&mut Member> {
+        self.members.get_mut(&who.consumer).filter(|member| member.who == Some(who))
+    }
+
+    /// Who was the reaper is replaced by another within one and a half intervals.
+    fn disturbed(&mut self, until: Time) {
+        self.reaper = self.reaper.max(until + self.succession());
+    }
+
+    fn succession(&self) -> Duration {
+        let reap_ms = self.plan.consumers.iter().map(|consumer| consumer.reap_ms).max().unwrap_or(200);
+        Duration::from_millis(reap_ms * 3 / 2)
+    }
+
+    fn unwell(&mut self, consumer: usize, until: Time) {
+        if let Some(member) = self.members.get_mut(&consumer)
+            && member.well != NEVER
+        {
+            member.well = member.well.max(until + RECONNECT);
+        }
+    }
+
+    fn redis_unwell(&mut self, until: Time, more: Duration) {
+        self.redis = self.redis.max(until + RECONNECT + more);
+    }
+
+    fn redis_struck(&mut self, at: Time, fault: &RedisFault) {
+        let after = |ms: &u64| at + Duration::from_millis(*ms);
+        let ttl = self.ttl;
+        match fault {
+            RedisFault::Crash { ms } | RedisFault::Restart { ms } | RedisFault::Failover { ms } => {
+                self.down = true;
+                self.redis_unwell(after(ms), ttl * 2);
+            }
+            // What is kept by the clock of Redis is kept for longer: leases, idle times, the reaper's role.
+            RedisFault::ClockStep { by_ms } => {
+                let longer = Duration::from_millis(by_ms.min(&0).unsigned_abs());
+                self.redis_unwell(at, ttl + longer);
+            }
+            RedisFault::Stall { ms } | RedisFault::Refuse { ms, .. } => self.redis_unwell(after(ms), ttl),
+            RedisFault::Disconnect => self.redis_unwell(at, Duration::ZERO),
+            RedisFault::DestroyGroup | RedisFault::DeleteLbs | RedisFault::FlushAll | RedisFault::Redeliver => {
+                self.redis_unwell(at, ttl * 2);
+            }
+            RedisFault::DeleteConsumer { .. } => self.redis_unwell(at, ttl),
+            RedisFault::WrongType { ms, .. } => self.redis_unwell(after(ms), BROKEN_PAUSE + ttl),
+            RedisFault::DropMessages { .. }
+            | RedisFault::DelayMessages { .. }
+            | RedisFault::DoubleMessages { .. }
+            | RedisFault::ClearFlags
+            | RedisFault::ForgetScripts
+            | RedisFault::Trim { .. }
+            | RedisFault::Evict { .. } => {}
+        }
+    }
+
+    /// What lasted is over, but for who still stands still.
+    fn heal(&mut self, at: Time) {
+        self.reaper = self.reaper.min(at + self.succession());
+        let latest = at + RECONNECT;
+        self.redis = if self.down { self.redis } else { self.redis.min(latest + self.ttl * 2) };
+        for member in self.members.values_mut().filter(|member| member.well != NEVER && !member.paused) {
+            member.well = member.well.min(latest);
+        }
+    }
+}
+
+/// What a promise does not depend on.
+fn is_harmless(kind: &str) -> bool {
+    matches!(kind, "redis drop-messages" | "redis delay-messages" | "redis double-messages")
+}

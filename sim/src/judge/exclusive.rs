@@ -1,0 +1,167 @@
+//! `exclusive`: at any instant at most one consumer's lease on a data stream is valid by its own clock.
+//!
+//! Not across a forward step of Redis's wall clock, which ends leases early; not with Go peers, who own announcements
+//! and believe for longer; and not, for two announcements of one stream, where a lease key was deleted by hand.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use streamkeeper::Time;
+
+use super::{
+    Judge, Kind, Violation,
+    conditions::{self, longest_ttl},
+};
+use crate::{
+    facts::{Fact, Forgot, Owned, What, Who},
+    plan::Plan,
+};
+
+/// Who believes what at the latest instant.
+pub(super) struct Exclusive {
+    ttl: Duration,
+    now: Time,
+    believed: BTreeMap<Arc<str>, Vec<(Who, Owned)>>,
+    /// Each pair is reported once.
+    seen: BTreeSet<(Who, Who, Arc<str>)>,
+    go: BTreeSet<usize>,
+    /// Consumers that have not been ready yet: they do not know whether the service has existed.
+    newcomers: BTreeSet<Who>,
+    /// All leases that were granted before a step of the clock have ended by then.
+    clock_excuse: Time,
+    /// The same for leases that were deleted by hand.
+    hand_excuse: Time,
+    /// The same for a service that was deleted altogether and then found by a newcomer.
+    flush_excuse: Time,
+    flushed: Option<Time>,
+}
+
+impl Exclusive {
+    pub(super) fn new(plan: &Plan) -> Exclusive {
+        Exclusive {
+            ttl: longest_ttl(plan),
+            now: Time::ZERO,
+            believed: BTreeMap::new(),
+            seen: BTreeSet::new(),
+            go: BTreeSet::new(),
+            newcomers: BTreeSet::new(),
+            clock_excuse: Time::ZERO,
+            hand_excuse: Time::ZERO,
+            flush_excuse: Time::ZERO,
+            flushed: None,
+        }
+    }
+
+    fn is_excused(&self, one: &(Who, Owned), other: &(Who, Owned)) -> bool {
+        let go = self.go.contains(&one.0.consumer) || self.go.contains(&other.0.consumer);
+        let by_hand = self.now <= self.hand_excuse && one.1.entry != other.1.entry;
+        go || by_hand || self.now <= self.clock_excuse || self.now <= self.flush_excuse
+    }
+
+    fn struck(&mut self, at: Time, kind: &str, action: &str, ms: Option<u64>) {
+        if conditions::steps_clock(action).is_some_and(|by_ms| by_ms > 0) {
+            self.clock_excuse = at + self.ttl;
+        }
+        if conditions::deletes_leases(kind) {
+            self.hand_excuse = at + Duration::from_millis(ms.unwrap_or(0)) + self.ttl;
+        }
+        if conditions::loses_data(kind) {
+            self.flushed = Some(at);
+            self.newcomer_after_flush(at);
+        }
+    }
+
+    /// Everything was deleted by hand, and somebody takes the service for one that is being born: it does not wait.
+    fn newcomer_after_flush(&mut self, at: Time) {
+        if !self.newcomers.is_empty() && self.flushed.is_some_and(|flushed| at.since(flushed) <= self.ttl) {
+            self.flush_excuse = at + self.ttl + self.ttl;
+        }
+    }
+}
+
+impl Judge for Exclusive {
+    fn hear(&mut self, fact: &Fact, verdicts: &mut Vec<Violation>) {
+        if fact.at > self.now {
+            self.now = fact.at;
+            self.believed.clear();
+        }
+        match &fact.what {
+            What::Started { who, go, .. } => {
+                if *go {
+                    self.go.insert(who.consumer);
+                }
+                self.newcomers.insert(*who);
+                self.newcomer_after_flush(fact.at);
+            }
+            What::Ready { who } | What::Crashed { who } | What::Stopped { who } | What::Terminated { who, .. } => {
+                self.newcomers.remove(who);
+            }
+            What::Struck { kind, action, ms, .. } => self.struck(fact.at, kind, action, *ms),
+            What::RedisUp { forgot: Forgot::All } => {
+                self.flushed = Some(fact.at);
+            }
+            What::Believes { who, owned } => {
+                let belief = (*who, owned.clone());
+                let others = self.believed.get(&owned.stream).cloned().unwrap_or_default();
+                for other in others.iter().filter(|other| other.0 != *who || other.1.token != owned.token) {
+                    let pair = (other.0.min(*who), other.0.max(*who), owned.stream.clone());
+                    if self.is_excused(other, &belief) || !self.seen.insert(pair) {
+                        continue;
+                    }
+                    let how = format!(
+                        "{} is owned by {} ({}, token {}) and by {who} ({}, token {})",
+                        owned.stream, other.0, other.1.entry, other.1.token, owned.entry, owned.token
+                    );
+                    verdicts.push(Violation { promise: "exclusive", kind: Kind::Safety, at: fact.at, how });
+                }
+                self.believed.entry(owned.stream.clone()).or_default().push(belief);
+            }
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, _at: Time, _verdicts: &mut Vec<Violation>) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::histories::*;
+
+    const P: &str = "exclusive";
+
+    #[test]
+    fn one_at_a_time() {
+        let plan = plan(3);
+        let at = |ms, what: crate::facts::What| timed(ms, what);
+        let (a, b) = (believes(0, "s", 1, 5), believes(1, "s", 1, 6));
+        good_timed(P, &plan, &[at(1, a.clone()), at(2, b.clone()), at(2, believes(2, "t", 2, 1))]);
+        good_timed(P, &plan, &[at(1, a.clone()), at(1, a.clone())]);
+        bad_timed(P, &plan, &[at(1, a.clone()), at(1, b.clone())]);
+        bad_timed(P, &plan, &[at(1, a.clone()), at(1, believes(1, "s", 2, 6))]);
+        bad_timed(P, &plan, &[at(1, a), at(1, believes(0, "s", 1, 6))]);
+    }
+
+    #[test]
+    fn the_documented_exclusions() {
+        let plan = plan(3);
+        let both = |ms| vec![timed(ms, believes(0, "s", 1, 5)), timed(ms, believes(1, "s", 1, 6))];
+        let twice = |ms| vec![timed(ms, believes(0, "s", 1, 5)), timed(ms, believes(1, "s", 2, 6))];
+        let forward = vec![timed(100, struck_as("redis clock", "redis clock +5s"))];
+        good_timed(P, &plan, &[forward.clone(), both(3_000)].concat());
+        bad_timed(P, &plan, &[forward, both(3_101)].concat());
+        let back = vec![timed(100, struck_as("redis clock", "redis clock -5s"))];
+        bad_timed(P, &plan, &[back, both(200)].concat());
+        let evicted = vec![timed(100, struck("redis evict", None, None))];
+        good_timed(P, &plan, &[evicted.clone(), twice(200)].concat());
+        bad_timed(P, &plan, &[evicted, both(200)].concat());
+        let go = vec![timed(0, started_go(1))];
+        good_timed(P, &plan, &[go, both(200)].concat());
+        let flush = |ms| timed(ms, struck("redis flush-all", None, None));
+        bad_timed(P, &plan, &[vec![flush(100)], both(200)].concat());
+        good_timed(P, &plan, &[vec![flush(100), timed(150, started(2))], both(200)].concat());
+        bad_timed(P, &plan, &[vec![timed(10, started(2)), timed(20, ready(2)), flush(100)], both(200)].concat());
+    }
+}

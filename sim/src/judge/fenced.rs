@@ -1,0 +1,135 @@
+//! `fenced`: tokens of one data stream only grow; a done or release with an old token changes nothing. Whatever happens
+//! to clocks, while data lasts; and to data, while clocks last.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use streamkeeper::Time;
+
+use super::{Judge, Kind, Violation, conditions};
+use crate::facts::{Fact, Forgot, Owned, What};
+
+/// Every grant, in the order of the server.
+#[derive(Default)]
+pub(super) struct Fenced {
+    highest: BTreeMap<Arc<str>, u64>,
+    /// The token of each ownership: of an announcement, for a lease value.
+    tokens: BTreeMap<(Arc<str>, Arc<str>), u64>,
+    ended: BTreeSet<u64>,
+    data_lost: bool,
+    clock_back: bool,
+}
+
+impl Fenced {
+    /// The documented hole: data lost, and the clock behind. Then tokens begin anew.
+    fn begin_anew(&mut self) {
+        if self.data_lost && self.clock_back {
+            self.highest.clear();
+        }
+    }
+
+    /// Whether the owner with this value may change its stream: nobody has had it since.
+    fn is_latest(&self, stream: &Arc<str>, entry: &Arc<str>, value: &Arc<str>) -> Result<Option<u64>, String> {
+        let Some(token) = self.tokens.get(&(entry.clone(), value.clone())) else { return Ok(None) };
+        match self.highest.get(stream) {
+            Some(highest) if highest > token => Err(format!("its token is {token}, and {highest} was granted")),
+            _ => Ok(Some(*token)),
+        }
+    }
+}
+
+impl Judge for Fenced {
+    fn hear(&mut self, fact: &Fact, verdicts: &mut Vec<Violation>) {
+        let mut broken = |how| verdicts.push(Violation { promise: "fenced", kind: Kind::Safety, at: fact.at, how });
+        match &fact.what {
+            // Go peers have no tokens.
+            What::Granted { value, owned } if value.contains('#') => {
+                let before = self.tokens.insert((owned.entry.clone(), value.clone()), owned.token);
+                if before == Some(owned.token) {
+                    return; // its answer was lost, or it was created again
+                }
+                let highest = self.highest.entry(owned.stream.clone()).or_default();
+                if owned.token <= *highest {
+                    let (stream, token) = (&owned.stream, owned.token);
+                    broken(format!("{value} is granted {stream} with token {token}, after {highest}"));
+                }
+                *highest = owned.token.max(*highest);
+            }
+            What::Finished { value, stream, entry } => match self.is_latest(stream, entry, value) {
+                Ok(token) => self.ended.extend(token),
+                Err(why) => broken(format!("{value} finishes {stream}: {why}")),
+            },
+            // A server that has forgotten the later owner cannot know better. Nobody can own the stream there before
+            // the wait is over, and the later owner's lease is gone, too.
+            What::GivenBack { value, stream, entry } if !self.data_lost => {
+                if let Err(why) = self.is_latest(stream, entry, value) {
+                    broken(format!("{value} gives {stream} back: {why}"));
+                }
+            }
+            What::Ended { who, owned, how: "fenced" } if self.ended.contains(&owned.token) && !self.data_lost => {
+                let Owned { stream, token, .. } = owned;
+                broken(format!("{who} was fenced off {stream}, token {token}, and finished it all the same"));
+            }
+            What::RedisUp { forgot: Forgot::Latest | Forgot::All } => {
+                self.data_lost = true;
+                self.begin_anew();
+            }
+            What::Struck { kind, action, .. } => {
+                self.data_lost |= conditions::loses_data(kind);
+                self.clock_back |= conditions::steps_clock(action).is_some_and(|by_ms| by_ms < 0);
+                if conditions::loses_data(kind) || conditions::steps_clock(action).is_some() {
+                    self.begin_anew();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, _at: Time, _verdicts: &mut Vec<Violation>) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::histories::*;
+
+    const P: &str = "fenced";
+
+    #[test]
+    fn tokens_grow() {
+        let plan = plan(2);
+        good(P, &plan, &[granted("a#1", "s", 1, 5), granted("b#1", "s", 1, 6), granted("a#1", "t", 2, 1)]);
+        good(P, &plan, &[granted("a#1", "s", 1, 5), granted("a#1", "s", 1, 5)]);
+        good(P, &plan, &[granted("a#1", "s", 1, 5), granted("go", "s", 1, 0), granted("b#1", "s", 1, 6)]);
+        bad(P, &plan, &[granted("a#1", "s", 1, 5), granted("b#1", "s", 1, 5)]);
+        bad(P, &plan, &[granted("a#1", "s", 1, 5), granted("a#2", "s", 1, 4)]);
+        bad(P, &plan, &[granted("a#1", "s", 1, 5), granted("a#1", "s", 1, 6), granted("b#2", "s", 2, 3)]);
+    }
+
+    #[test]
+    fn tokens_grow_whatever_is_lost_but_both_data_and_clock() {
+        let plan = plan(2);
+        let back = || struck_as("redis clock", "redis clock -5s");
+        let (first, smaller) = (granted("a#1", "s", 1, 5), granted("b#1", "s", 1, 4));
+        bad(P, &plan, &[first.clone(), redis_up("all"), smaller.clone()]);
+        bad(P, &plan, &[first.clone(), back(), smaller.clone()]);
+        good(P, &plan, &[first.clone(), back(), redis_up("all"), smaller.clone()]);
+        good(P, &plan, &[first.clone(), redis_up("latest"), back(), smaller.clone()]);
+        bad(P, &plan, &[back(), redis_up("all"), first, smaller]);
+    }
+
+    #[test]
+    fn only_the_latest_owner_changes_anything() {
+        let plan = plan(2);
+        let two = vec![granted("a#1", "s", 1, 5), granted("b#1", "s", 1, 6)];
+        good(P, &plan, &[two.clone(), vec![finished("b#1", "s", 1)]].concat());
+        bad(P, &plan, &[two.clone(), vec![finished("a#1", "s", 1)]].concat());
+        bad(P, &plan, &[two.clone(), vec![given_back("a#1", "s", 1)]].concat());
+        bad(P, &plan, &[two.clone(), vec![redis_up("latest"), finished("a#1", "s", 1)]].concat());
+        good(P, &plan, &[two.clone(), vec![redis_up("latest"), given_back("a#1", "s", 1)]].concat());
+        let told = |how| vec![finished("b#1", "s", 1), ended(1, "s", 1, 6, how)];
+        good(P, &plan, &[two.clone(), told("done")].concat());
+        bad(P, &plan, &[two, told("fenced")].concat());
+    }
+}
