@@ -46,6 +46,11 @@ pub(super) fn deletes_leases(kind: &str) -> bool {
     matches!(kind, "redis evict" | "redis wrong-type")
 }
 
+/// Whether an application takes notice of its streams as soon as it can.
+pub(super) fn reads_at_once(setup: &ConsumerPlan) -> bool {
+    !setup.app.never_reads && (setup.app.runs || setup.app.reads_every_ms == 0)
+}
+
 /// A consumer as the facts show it.
 pub(super) struct Member {
     /// Its latest life, while it runs.

@@ -10,11 +10,11 @@ use streamkeeper::Time;
 
 use super::{
     Judge, Kind, Violation,
-    conditions::{self, Conditions, NEVER},
+    conditions::{self, Conditions, NEVER, reads_at_once},
 };
 use crate::{
     facts::{Fact, Forgot, What, Who},
-    plan::Plan,
+    plan::{ConsumerPlan, Plan},
 };
 
 /// From the grant to the call of the handler: a round trip, and no more.
@@ -51,13 +51,9 @@ impl Isolated {
 
     /// Since when somebody has been able to set announcements aside.
     fn somebody(&self) -> Time {
-        let ours = self.conditions.members.iter().filter(|(consumer, _)| {
-            self.conditions.setup(**consumer).is_some_and(|setup| {
-                !setup.go
-                    && !setup.manual
-                    && (setup.app.runs || !setup.app.never_reads && setup.app.reads_every_ms == 0)
-            })
-        });
+        let takes = |setup: &ConsumerPlan| !setup.go && !setup.manual && reads_at_once(setup);
+        let members = self.conditions.members.iter();
+        let ours = members.filter(|(consumer, _)| self.conditions.setup(**consumer).is_some_and(takes));
         ours.filter_map(|(_, member)| member.who).map(|who| self.conditions.hold_for(who)).min().unwrap_or(NEVER)
     }
 
@@ -92,7 +88,10 @@ impl Judge for Isolated {
             What::Granted { value, owned } => {
                 self.uncalled.remove(&owned.entry);
                 if let Some(who) = self.conditions.life(value)
-                    && self.conditions.setup(who.consumer).is_some_and(|setup| setup.app.runs && !setup.go)
+                    && self
+                        .conditions
+                        .setup(who.consumer)
+                        .is_some_and(|setup| setup.app.runs && !setup.app.never_reads && !setup.go)
                 {
                     self.uncalled.insert(owned.entry.clone(), (who, at));
                 }

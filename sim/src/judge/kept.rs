@@ -14,7 +14,7 @@ use streamkeeper::Time;
 
 use super::{
     Judge, Kind, Violation,
-    conditions::{self, Conditions, NEVER},
+    conditions::{self, Conditions, NEVER, reads_at_once},
 };
 use crate::{
     facts::{Fact, Forgot, Owned, What, Who},
@@ -25,6 +25,8 @@ use crate::{
 const HALF_A_SECOND: Duration = Duration::from_millis(500);
 /// How often everything is looked at.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long an answer may be on its way.
+const ANSWER: Duration = Duration::from_secs(3);
 /// A handler's failure pauses its stream: the first and the longest pause, give or take a quarter.
 const FAILURE_PAUSE_MS: (u64, u64) = (1_250, 75_000);
 
@@ -70,6 +72,10 @@ pub(super) struct Kept {
     by_entry: BTreeMap<Arc<str>, Arc<str>>,
     /// When it was announced.
     announced: BTreeMap<Arc<str>, Time>,
+    /// What is over: its producer may hear of it later than everybody else.
+    over: BTreeSet<Arc<str>>,
+    /// When announcements were last taken away by hand.
+    swept: Option<Time>,
     /// What applications asked for, and heard: by announcement and token.
     asked: BTreeMap<(Arc<str>, u64), &'static str>,
     heard: BTreeSet<(Arc<str>, u64)>,
@@ -106,6 +112,8 @@ impl Kept {
             streams: BTreeMap::new(),
             by_entry: BTreeMap::new(),
             announced: BTreeMap::new(),
+            over: BTreeSet::new(),
+            swept: None,
             asked: BTreeMap::new(),
             heard: BTreeSet::new(),
             owned: BTreeMap::new(),
@@ -277,16 +285,22 @@ impl Kept {
     }
 
     fn struck(&mut self, at: Time, kind: &str) {
-        if conditions::takes_announcements(kind) {
+        // Without its place in the pending list, an announcement is handed to nobody, unless its owner lives.
+        if conditions::takes_announcements(kind) || kind == "redis delete-consumer" {
             self.doubt(at, Time::ZERO);
+            self.swept = Some(at);
         }
+    }
+
+    /// Whether an announcement that its producer has just heard of may be gone already.
+    fn is_swept(&self, at: Time, entry: &Arc<str>) -> bool {
+        self.over.contains(entry) || self.swept.is_some_and(|swept| at.since(swept) < ANSWER)
     }
 }
 
 /// Whether a consumer takes orphans by itself whenever it has room.
 fn takes(setup: &ConsumerPlan) -> bool {
-    let reads = setup.app.runs || (!setup.app.never_reads && setup.app.reads_every_ms == 0);
-    !setup.go && !setup.manual && reads
+    !setup.go && !setup.manual && reads_at_once(setup)
 }
 
 impl Judge for Kept {
@@ -298,7 +312,7 @@ impl Judge for Kept {
         }
         self.conditions.hear(fact);
         match &fact.what {
-            What::Announced { stream, entry } => self.announced(at, stream, entry),
+            What::Announced { stream, entry } if !self.is_swept(at, entry) => self.announced(at, stream, entry),
             What::Granted { value, owned } => self.granted(at, value, owned),
             What::Renewed { entries, .. } => {
                 for entry in entries {
@@ -308,7 +322,10 @@ impl Judge for Kept {
                     }
                 }
             }
-            What::Finished { entry, .. } | What::SetAside { entry, .. } => self.gone(at, entry),
+            What::Finished { entry, .. } | What::SetAside { entry, .. } => {
+                self.over.insert(entry.clone());
+                self.gone(at, entry);
+            }
             What::GivenBack { value, entry, .. } => self.given_back(at, value, entry),
             What::Asked { owned, end, .. } => {
                 self.asked.insert((owned.entry.clone(), owned.token), end);
