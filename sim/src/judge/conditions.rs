@@ -149,7 +149,7 @@ impl Conditions {
                 match (consumer, action.parse()) {
                     (None, Ok(Action::Redis(fault))) => self.redis_struck(at, &fault),
                     (None, _) if *kind == "redis" || kind.starts_with("redis ") => {
-                        self.redis_unwell(until, self.ttl * 2)
+                        self.redis_unwell(until, self.ttl * 2);
                     }
                     (None, _) => {}
                     (Some(_), Ok(Action::Redis(RedisFault::DeleteConsumer { .. }))) => {
