@@ -3,7 +3,10 @@
 
 pub mod facts;
 pub mod judge;
+pub mod metrics;
 pub mod plan;
 pub mod redis;
+
 pub mod stage;
+pub mod timeline;
 pub mod world;
