@@ -6,6 +6,7 @@ pub mod judge;
 pub mod metrics;
 pub mod plan;
 pub mod redis;
+pub mod report;
 
 pub mod stage;
 pub mod timeline;
