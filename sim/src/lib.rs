@@ -7,7 +7,6 @@ pub mod metrics;
 pub mod plan;
 pub mod redis;
 pub mod report;
-
 pub mod stage;
 pub mod timeline;
 pub mod world;

@@ -85,6 +85,6 @@ fn bar(count: usize, most: usize, width: usize) -> String {
     const EIGHTHS: [char; 8] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉', '█'];
     let eighths = (count * width * 8).div_ceil(most);
     let mut bar = "█".repeat(eighths / 8);
-    bar.extend((eighths % 8 > 0).then(|| EIGHTHS[eighths % 8 - 1]));
+    bar.extend((eighths % 8).checked_sub(1).map(|rest| EIGHTHS[rest]));
     bar
 }

@@ -1,6 +1,8 @@
 //! The picture of a run.
 
-use std::fmt::Write;
+use std::{fmt::Write, time::Duration};
+
+use streamkeeper::Time;
 
 use super::{
     Report,
@@ -75,7 +77,7 @@ fn in_words(report: &Report<'_>) -> String {
 
 fn axis(lanes: &Lanes, canvas: &mut Canvas) {
     for seconds in lanes.scale.ticks() {
-        let x = lanes.scale.x(streamkeeper::Time::from_micros((seconds * 1e6) as u64));
+        let x = lanes.scale.x(Time::from_micros((seconds * 1e6) as u64));
         let (top, bottom) = (lanes.redis.top, lanes.nobody.bottom());
         canvas.path(&format!("M{} {}V{}", px(x), px(top - 4.0), px(bottom + 4.0)), r#" class="grid""#, "");
         let text = format!("{} s", px((seconds * 1_000.0).round() / 1_000.0));
@@ -93,7 +95,7 @@ fn names(report: &Report<'_>, lanes: &Lanes, canvas: &mut Canvas) {
     name(&lanes.redis, "Redis", "");
     for (index, lane) in lanes.consumers.iter().enumerate() {
         let below = report.plan.consumers.get(index).map(|consumer| {
-            let ttl = short(std::time::Duration::from_millis(consumer.ttl_ms)).replace(".00", "");
+            let ttl = short(Duration::from_millis(consumer.ttl_ms)).replace(".00", "");
             format!("{}ttl {ttl}", if consumer.go { "Go peer, " } else { "" })
         });
         name(lane, &report.name(index), &below.unwrap_or_default());
@@ -233,16 +235,15 @@ fn words(report: &Report<'_>, lanes: &Lanes, canvas: &mut Canvas) {
         let tip = |what: &str, at| {
             format!("{} (process {}) {what}\nat {}", report.name(life.who.consumer), life.who, seconds(at))
         };
-        if life.from > streamkeeper::Time::from_millis(100) {
+        if life.from > Time::from_millis(100) {
             words.push((consumer, life.from, "▶ start".to_owned(), "word", tip("is started", life.from)));
         }
-        match life.how {
-            "crash" => words.push((consumer, life.until, "✕ crash".to_owned(), "word bad", tip("crashes", life.until))),
-            "stopped" => {
-                words.push((consumer, life.until, "■ stopped".to_owned(), "word", tip("has stopped", life.until)))
-            }
-            _ => {}
-        }
+        let (word, class, what) = match life.how {
+            "crash" => ("✕ crash", "word bad", "crashes"),
+            "stopped" => ("■ stopped", "word", "has stopped"),
+            _ => continue,
+        };
+        words.push((consumer, life.until, word.to_owned(), class, tip(what, life.until)));
     }
     words.sort_by_key(|word| (word.0, word.1));
     let mut last = (None, 0.0);
@@ -273,6 +274,6 @@ fn violations(report: &Report<'_>, lanes: &Lanes, canvas: &mut Canvas) {
 }
 
 /// A moment, in seconds.
-pub(super) fn seconds(at: streamkeeper::Time) -> String {
+pub(super) fn seconds(at: Time) -> String {
     format!("{:.3} s", at.as_micros() as f64 / 1e6)
 }
