@@ -1,6 +1,13 @@
 //! Where hosts live: a network, and time that jumps. Two fill it: an event-driven network of our own, for volume, and
 //! turmoil. The world above does not know which.
 
+pub mod events;
+mod freeze;
+mod panics;
+#[cfg(test)]
+mod tests;
+mod time;
+
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use futures::future::LocalBoxFuture;
@@ -64,8 +71,11 @@ pub trait Stage {
     /// How a host reaches the server: the seam of the shell. The clock runs fast by `drift_ppm`.
     fn connect(&self, host: HostId, drift_ppm: i32) -> Arc<dyn Connect>;
 
-    /// The clock of true time, readable anywhere inside.
+    /// The clock of true time, readable anywhere.
     fn clock(&self) -> Clock;
+
+    /// Panics that nobody caught, in words, since this was last asked.
+    fn panics(&mut self) -> Vec<String>;
 }
 
 /// Freezes a host from inside.
