@@ -1,10 +1,25 @@
 //! One run: a plan on a stage, recorded as facts and judged.
 
+mod application;
+mod checkpoints;
+mod consumer;
+mod director;
+mod lasting;
 mod outcome;
+mod producer;
+mod scene;
+mod seeds;
+mod server;
+pub mod sometimes;
+mod trace;
+mod witness;
 
 pub use outcome::{Net, Outcome};
 
 use crate::{judge, plan::Plan};
+
+/// The name of the simulated service.
+pub const SERVICE: &str = "simulated";
 
 /// Runs a plan, and judges what happened.
 pub fn run(plan: &Plan, net: Net) -> Outcome {

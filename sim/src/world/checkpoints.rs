@@ -1,0 +1,236 @@
+//! Where a process can be made to stand still at a point of its work, not merely at an instant: the point is armed, and
+//! the process that reaches it freezes itself.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use redis::RedisConnectionInfo;
+use streamkeeper::{ByteStream, Clock, Connect, Link};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Sleep,
+};
+
+use super::scene::Scene;
+use crate::{
+    facts::{What, Who, millis},
+    plan::Point,
+    stage::Freezer,
+};
+
+/// The armed points of one consumer. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Checkpoints(Arc<Shared>);
+
+struct Shared {
+    scene: Scene,
+    freezer: Freezer,
+    connect: Arc<dyn Connect>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    who: Option<Who>,
+    armed: VecDeque<Armed>,
+    paused: Option<Armed>,
+}
+
+/// A pause that waits for its point.
+#[derive(Clone)]
+pub(crate) struct Armed {
+    pub(crate) point: Point,
+    pub(crate) span: Duration,
+    /// What is written down when it strikes.
+    pub(crate) struck: What,
+    /// What is written down when it is over.
+    pub(crate) over: What,
+}
+
+impl Checkpoints {
+    pub(crate) fn new(scene: Scene, freezer: Freezer, connect: Arc<dyn Connect>) -> Checkpoints {
+        Checkpoints(Arc::new(Shared { scene, freezer, connect, state: Mutex::default() }))
+    }
+
+    /// The process that the points belong to from now on.
+    pub(crate) fn begin(&self, who: Who) {
+        self.state().who = Some(who);
+    }
+
+    /// The next time that the process reaches this point, it pauses.
+    pub(crate) fn arm(&self, armed: Armed) {
+        self.state().armed.push_back(armed);
+    }
+
+    /// The process stands still at a point.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.state().paused.is_some()
+    }
+
+    /// What has not struck does not strike any more.
+    pub(crate) fn disarm(&self) {
+        self.state().armed.clear();
+    }
+
+    /// The process was killed: a pause that it was in is over.
+    pub(crate) fn end(&self) {
+        if let Some(armed) = self.state().paused.take() {
+            self.0.scene.note(armed.over);
+        }
+    }
+
+    /// Passes a point: returns after the pause, if one was armed.
+    pub(crate) async fn pass(&self, point: Point) {
+        if let Some(span) = self.strike(point) {
+            tokio::time::sleep(span).await;
+            self.resume();
+        }
+    }
+
+    /// Freezes the process if a pause was armed for this point. For how long.
+    fn strike(&self, point: Point) -> Option<Duration> {
+        let mut state = self.state();
+        let who = state.who?;
+        if state.paused.is_some() {
+            return None;
+        }
+        let place = state.armed.iter().position(|armed| armed.point == point)?;
+        let armed = state.armed.remove(place)?;
+        let span = armed.span;
+        self.0.scene.note(armed.struck.clone());
+        self.0.scene.note(What::Paused { who, ms: millis(span) });
+        state.paused = Some(armed);
+        drop(state);
+        (self.0.freezer.0)(span);
+        let this = self.clone();
+        self.0.connect.spawn(Box::pin(async move {
+            tokio::time::sleep(span).await;
+            this.resume();
+        }));
+        Some(span)
+    }
+
+    /// Said by the first that goes on.
+    fn resume(&self) {
+        let mut state = self.state();
+        if let (Some(armed), Some(who)) = (state.paused.take(), state.who) {
+            self.0.scene.note(What::Resumed { who });
+            self.0.scene.note(armed.over);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A consumer's way to the world, on which its process can be made to stand still, and panics are noticed.
+pub(crate) struct Watched {
+    pub(crate) inner: Arc<dyn Connect>,
+    pub(crate) checkpoints: Checkpoints,
+    pub(crate) scene: Scene,
+    pub(crate) name: String,
+}
+
+impl Connect for Watched {
+    fn open(&self, link: Link) -> BoxFuture<'static, io::Result<Box<dyn ByteStream>>> {
+        let (opening, checkpoints) = (self.inner.open(link), self.checkpoints.clone());
+        Box::pin(async move {
+            let bytes = opening.await?;
+            Ok(match link {
+                Link::Commands | Link::Reader => Box::new(Bytes { inner: bytes, checkpoints, pausing: None }),
+                // What is pushed is no answer, and nothing is asked here.
+                Link::Subscriber => bytes,
+            })
+        })
+    }
+
+    fn login(&self) -> RedisConnectionInfo {
+        self.inner.login()
+    }
+
+    fn describe(&self) -> String {
+        self.inner.describe()
+    }
+
+    fn wrong_server(&self, link: Link) {
+        self.inner.wrong_server(link);
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        let task = self.scene.watched(&self.name, task);
+        self.inner.spawn(Box::pin(async move { drop(task.await) }));
+    }
+
+    fn drive(&self, name: &str, driver: BoxFuture<'static, ()>) -> io::Result<()> {
+        let driver = self.scene.watched(&self.name, driver);
+        self.inner.drive(name, Box::pin(async move { drop(driver.await) }))
+    }
+
+    fn clock(&self) -> Clock {
+        self.inner.clock()
+    }
+}
+
+/// The bytes of a connection, with a point before each read and after each write.
+struct Bytes {
+    inner: Box<dyn ByteStream>,
+    checkpoints: Checkpoints,
+    /// What has arrived is not looked at until then.
+    pausing: Option<(Pin<Box<Sleep>>, Vec<u8>)>,
+}
+
+impl AsyncRead for Bytes {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if let Some((until, arrived)) = &mut this.pausing {
+            ready!(until.as_mut().poll(context));
+            this.checkpoints.resume();
+            let fitting = arrived.len().min(buffer.remaining());
+            buffer.put_slice(&arrived[..fitting]);
+            arrived.drain(..fitting);
+            if arrived.is_empty() {
+                this.pausing = None;
+            }
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut this.inner).poll_read(context, buffer))?;
+        if buffer.filled().len() == before {
+            return Poll::Ready(Ok(()));
+        }
+        let Some(span) = this.checkpoints.strike(Point::Answer) else { return Poll::Ready(Ok(())) };
+        let arrived = buffer.filled()[before..].to_vec();
+        buffer.set_filled(before);
+        let mut until = Box::pin(tokio::time::sleep(span));
+        let _ = until.as_mut().poll(context);
+        this.pausing = Some((until, arrived));
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Bytes {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.inner).poll_write(context, bytes))?;
+        // The answer is on its way when it stands still: the freeze begins at the next await.
+        let _ = this.checkpoints.strike(Point::Call);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().inner).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,251 @@
+//! A consumer: one process after the other under one name, each with the real client and the plan's application.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::FutureExt;
+use rand::{SeedableRng, rngs::SmallRng};
+use streamkeeper::{Client, Connect, ConsumerId, Error};
+use tokio::sync::mpsc;
+
+use super::{SERVICE, application::Application, checkpoints::Checkpoints, scene::Scene, seeds};
+use crate::{
+    facts::{What, Who},
+    plan::{ConsumerPlan, Wish},
+    stage::Boot,
+};
+
+/// The first and the longest pause before a process that has ended by itself is started again.
+const RESTART: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
+/// How often an application that is to finish everything looks for more.
+const FINISH: Duration = Duration::from_millis(50);
+
+/// What a process is told.
+#[derive(Clone, Debug)]
+pub(crate) enum Order {
+    /// Give everything back and stop, within this time.
+    Drain(Duration),
+    /// End this stream, if it is owned.
+    Wish(String, Wish),
+    /// From now on, finish everything.
+    Finish,
+}
+
+/// A consumer, as the director knows it.
+pub(crate) struct Consumer {
+    index: usize,
+    plan: ConsumerPlan,
+    seed: u64,
+    connect: Arc<dyn Connect>,
+    scene: Scene,
+    checkpoints: Checkpoints,
+    lives: Cell<u32>,
+    name: RefCell<String>,
+    /// Its host has been started, and has not ended.
+    up: Cell<bool>,
+    running: Cell<Option<Who>>,
+    finishing: Cell<bool>,
+    orders: RefCell<Option<mpsc::UnboundedSender<Order>>>,
+}
+
+impl Consumer {
+    pub(crate) fn new(
+        index: usize,
+        plan: ConsumerPlan,
+        seed: u64,
+        connect: Arc<dyn Connect>,
+        scene: Scene,
+        checkpoints: Checkpoints,
+    ) -> Rc<Consumer> {
+        let name = RefCell::new(plan.name.clone());
+        let (lives, up, running, finishing) = (Cell::new(0), Cell::new(false), Cell::new(None), Cell::new(false));
+        let orders = RefCell::new(None);
+        Rc::new(Consumer {
+            index,
+            plan,
+            seed,
+            connect,
+            scene,
+            checkpoints,
+            lives,
+            name,
+            up,
+            running,
+            finishing,
+            orders,
+        })
+    }
+
+    /// What its host runs, at each start.
+    pub(crate) fn boot(self: &Rc<Self>) -> Boot {
+        let this = self.clone();
+        Rc::new(move || {
+            let this = this.clone();
+            async move {
+                let name = this.plan.name.clone();
+                let scene = this.scene.clone();
+                scene.watched(&name, async move { this.live().await }).await;
+            }
+            .boxed_local()
+        })
+    }
+
+    pub(crate) fn checkpoints(&self) -> &Checkpoints {
+        &self.checkpoints
+    }
+
+    /// Its id, as it stands in Redis.
+    pub(crate) fn id(&self) -> String {
+        format!("{}{}", ConsumerId::PREFIX, self.name.borrow())
+    }
+
+    /// Its host is started.
+    pub(crate) fn rise(&self) {
+        self.up.set(true);
+    }
+
+    /// Its host runs, if only to start a process again.
+    pub(crate) fn is_up(&self) -> bool {
+        self.up.get()
+    }
+
+    /// The process that runs, if one does.
+    pub(crate) fn running(&self) -> Option<Who> {
+        self.running.get()
+    }
+
+    /// It has been started at least once.
+    pub(crate) fn has_lived(&self) -> bool {
+        self.lives.get() > 0
+    }
+
+    /// From the next start on it has a name that nobody has had.
+    pub(crate) fn rename(&self) {
+        self.name.replace(format!("{}-{}", self.plan.name, self.lives.get()));
+    }
+
+    /// Tells the process that runs. Whether there is one.
+    pub(crate) fn tell(&self, order: Order) -> bool {
+        if matches!(order, Order::Finish) {
+            self.finishing.set(true);
+        }
+        self.orders.borrow().as_ref().is_some_and(|orders| orders.send(order).is_ok())
+    }
+
+    /// The process was killed.
+    pub(crate) fn killed(&self) {
+        self.checkpoints.end();
+        self.scene.forget(self.index);
+        self.orders.replace(None);
+        self.up.set(false);
+        if let Some(who) = self.running.take() {
+            self.scene.note(What::Crashed { who });
+        }
+    }
+
+    /// One process after the other, until one is stopped by wish.
+    async fn live(&self) {
+        let mut pause = RESTART.0;
+        loop {
+            let (orders, mut told) = mpsc::unbounded_channel();
+            self.orders.replace(Some(orders));
+            let who = self.begin();
+            let ended = self.process(who, &mut told).await;
+            self.scene.forget(self.index);
+            self.orders.replace(None);
+            self.running.set(None);
+            match ended {
+                Ok(()) => {
+                    self.up.set(false);
+                    return self.scene.note(What::Stopped { who });
+                }
+                Err(why) => self.scene.note(What::Terminated { who, why }),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (2 * pause).min(RESTART.1);
+        }
+    }
+
+    fn begin(&self) -> Who {
+        let who = Who { consumer: self.index, life: self.lives.get() };
+        self.lives.set(who.life + 1);
+        self.running.set(Some(who));
+        self.checkpoints.begin(who);
+        self.scene.note(What::Started {
+            who,
+            id: self.id().into(),
+            ttl_ms: self.plan.ttl_ms,
+            capacity: self.plan.capacity,
+            automatic: !self.plan.manual,
+            go: self.plan.go,
+        });
+        who
+    }
+
+    /// One process, from its start to its end. An error if it did not end by wish.
+    async fn process(&self, who: Who, told: &mut mpsc::UnboundedReceiver<Order>) -> Result<(), String> {
+        let client = tokio::select! {
+            biased;
+            client = self.start(who) => client.map_err(|error| error.to_string())?,
+            () = self.drained_early(who, told) => return Ok(()),
+        };
+        self.scene.note(What::Ready { who });
+        let dice = SmallRng::seed_from_u64(seeds::of(self.seed, &[seeds::APPLICATION, who.life.into()]));
+        let (connect, scene, checkpoints) = (self.connect.clone(), self.scene.clone(), self.checkpoints.clone());
+        let app = Application::new(who, &self.plan.app, client.clone(), connect, scene, checkpoints, dice);
+        let runs = app.clone();
+        let (done, mut reading) = mpsc::channel::<()>(1);
+        self.connect.spawn(Box::pin(async move {
+            runs.run().await;
+            drop(done);
+        }));
+        let mut look = tokio::time::interval(FINISH);
+        let ended = loop {
+            tokio::select! {
+                biased;
+                ended = client.ended() => break ended,
+                Some(order) = told.recv() => self.obey(who, order, &client, &app),
+                _ = look.tick(), if self.finishing.get() => app.finish(),
+            }
+        };
+        // The application hears how everything ended before its process does.
+        app.hurry();
+        let _ = reading.recv().await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        ended.map(drop).map_err(|error| error.to_string())
+    }
+
+    async fn start(&self, who: Who) -> Result<Client, Error> {
+        let seed = seeds::of(self.seed, &[seeds::CLIENT, who.life.into()]);
+        let name = self.name.borrow().clone();
+        let builder = Client::builder(SERVICE).connect_with(self.connect.clone()).name(name).seed(seed).metrics(None);
+        builder.settings(self.plan.settings()).output_buffer(self.plan.output_buffer).start().await
+    }
+
+    /// Waits until a process that has not started yet is told to stop.
+    async fn drained_early(&self, who: Who, told: &mut mpsc::UnboundedReceiver<Order>) {
+        loop {
+            match told.recv().await {
+                Some(Order::Drain(_)) => return self.scene.note(What::Draining { who }),
+                Some(_) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn obey(&self, who: Who, order: Order, client: &Client, app: &Application) {
+        match order {
+            Order::Drain(deadline) => {
+                self.scene.note(What::Draining { who });
+                let client = client.clone();
+                self.connect.spawn(Box::pin(async move { drop(client.shutdown(deadline).await) }));
+            }
+            Order::Wish(stream, wish) => app.wish(&stream, wish),
+            Order::Finish => app.finish(),
+        }
+    }
+}

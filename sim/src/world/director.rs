@@ -1,0 +1,323 @@
+//! Makes happen what the plan says, when it says so, and writes down what really struck.
+
+use std::{collections::BTreeMap, rc::Rc, time::Duration};
+
+use streamkeeper::Time;
+
+use super::{
+    checkpoints::Armed,
+    consumer::{self, Consumer},
+    lasting::{Kind, Lasting},
+    producer::{self, Producer},
+    scene::Scene,
+    server::Server,
+};
+use crate::{
+    facts::{What, Who, millis},
+    plan::{Action, Plan, Point, RedisFault, Way},
+    stage::{HostId, Stage},
+};
+
+/// A pause ends so much before the process goes on, so that it is said before what the process then does.
+const BEFORE: Duration = Duration::from_millis(1);
+
+/// Everything that a run is made of.
+pub(crate) struct Director<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) stage: Box<dyn Stage>,
+    pub(crate) scene: Scene,
+    pub(crate) consumers: Vec<Rc<Consumer>>,
+    pub(crate) producer: Rc<Producer>,
+    pub(crate) server: Server,
+    lasting: Lasting,
+    agenda: Agenda,
+    ongoing: BTreeMap<u64, Ongoing>,
+}
+
+/// What is to happen, in order of time; at one time, in the order in which it was put down.
+#[derive(Default)]
+struct Agenda {
+    items: BTreeMap<(Time, u64), Item>,
+    next: u64,
+}
+
+enum Item {
+    Act(Action),
+    Over(u64),
+    Heal,
+    Finish,
+    End,
+}
+
+/// A fault that lasts.
+struct Ongoing {
+    kind: &'static str,
+    consumer: Option<usize>,
+    how: How,
+}
+
+enum How {
+    Pause(Who),
+    Net(Kind, Way),
+    Slow(Duration),
+    Redis(RedisFault),
+}
+
+impl<'a> Director<'a> {
+    pub(crate) fn new(
+        plan: &'a Plan,
+        stage: Box<dyn Stage>,
+        scene: Scene,
+        consumers: Vec<Rc<Consumer>>,
+        producer: Rc<Producer>,
+        server: Server,
+    ) -> Director<'a> {
+        let mut agenda = Agenda::default();
+        for timed in &plan.actions {
+            agenda.put(Time::ZERO + timed.at, Item::Act(timed.action.clone()));
+        }
+        let healed = Time::ZERO + plan.heal_at;
+        agenda.put(healed, Item::Heal);
+        if plan.finish {
+            // The first half shows that everything is owned again, the second one that it can be finished.
+            agenda.put(healed + plan.calm / 2, Item::Finish);
+        }
+        agenda.put(healed + plan.calm, Item::End);
+        let (lasting, ongoing) = (Lasting::default(), BTreeMap::new());
+        Director { plan, stage, scene, consumers, producer, server, lasting, agenda, ongoing }
+    }
+
+    /// Runs the plan to its end, and says when that was.
+    pub(crate) fn run(&mut self) -> Time {
+        for index in 0..self.consumers.len() {
+            if self.plan.consumers[index].joins {
+                self.start(index);
+            }
+        }
+        while let Some((at, item)) = self.agenda.take() {
+            self.stage.run_until(at);
+            match item {
+                Item::Act(action) => self.act(&action),
+                Item::Over(number) => self.over(number),
+                Item::Heal => self.heal(),
+                Item::Finish => self.finish(),
+                Item::End => break,
+            }
+        }
+        self.stage.now()
+    }
+
+    fn act(&mut self, action: &Action) {
+        match action {
+            Action::Announce { prefix, from, count } => {
+                let streams = (*from..from.saturating_add(*count)).map(|number| format!("{prefix}{number}")).collect();
+                self.struck(action);
+                self.producer.tell(producer::Order::Announce(streams));
+            }
+            Action::Malformed { kind } => {
+                self.struck(action);
+                self.producer.tell(producer::Order::Malformed(*kind));
+            }
+            Action::Start { consumer, renamed } => {
+                if let Some(idle) = self.consumers.get(*consumer).filter(|consumer| !consumer.is_up()) {
+                    if *renamed {
+                        idle.rename();
+                    }
+                    self.struck(action);
+                    self.start(*consumer);
+                }
+            }
+            Action::Crash { consumer } => self.crash(*consumer, action),
+            Action::Drain { consumer, deadline_ms } => {
+                if self.runs(*consumer) {
+                    self.struck(action);
+                    self.consumers[*consumer].tell(consumer::Order::Drain(Duration::from_millis(*deadline_ms)));
+                }
+            }
+            Action::Pause { consumer, ms, point: Point::Now } | Action::Suspend { consumer, ms } => {
+                self.pause(*consumer, *ms, action);
+            }
+            Action::Pause { consumer, ms, point } => self.arm(*consumer, *ms, *point, action),
+            Action::Partition { consumer, way, ms } => self.net(*consumer, Kind::Partition, *way, *ms, action),
+            Action::Stall { consumer, way, ms } => self.net(*consumer, Kind::Stall, *way, *ms, action),
+            Action::Reset { consumer } => {
+                if self.runs(*consumer) {
+                    self.struck(action);
+                    self.stage.reset(host(*consumer));
+                }
+            }
+            Action::Slow { consumer, by_ms, ms } => {
+                if *consumer < self.consumers.len() {
+                    let by = Duration::from_millis(*by_ms);
+                    self.struck(action);
+                    self.lasting.slow(&mut *self.stage, host(*consumer), by);
+                    self.lasts(action, *ms, How::Slow(by));
+                }
+            }
+            Action::LoseAnswer { consumer, after } => {
+                if self.runs(*consumer) {
+                    self.server.lose_answer(host(*consumer), *after, struck(action));
+                }
+            }
+            Action::Wish { stream, end } => {
+                if self.scene.is_held(stream) {
+                    self.struck(action);
+                    for consumer in &self.consumers {
+                        consumer.tell(consumer::Order::Wish(stream.clone(), *end));
+                    }
+                }
+            }
+            Action::Redis(fault) => self.redis(fault, action),
+            Action::Note(text) => self.scene.note(What::Note { text: text.clone() }),
+        }
+    }
+
+    fn start(&mut self, index: usize) {
+        self.consumers[index].rise();
+        self.stage.start(host(index));
+    }
+
+    fn crash(&mut self, index: usize, action: &Action) {
+        if self.consumers.get(index).is_some_and(|consumer| consumer.is_up()) {
+            self.struck(action);
+            self.stage.crash(host(index));
+            let pauses = |ongoing: &Ongoing| ongoing.consumer == Some(index) && matches!(ongoing.how, How::Pause(_));
+            for number in self.numbers(pauses) {
+                if let Some(ongoing) = self.ongoing.remove(&number) {
+                    self.scene.note(ongoing.is_over());
+                }
+            }
+            self.consumers[index].killed();
+        }
+    }
+
+    /// Freezes a process that runs and is not frozen yet.
+    fn pause(&mut self, index: usize, ms: u64, action: &Action) {
+        let Some(who) = self.consumers.get(index).and_then(|consumer| consumer.running()) else { return };
+        let frozen = |ongoing: &Ongoing| matches!(ongoing.how, How::Pause(other) if other.consumer == index);
+        if self.ongoing.values().any(frozen) || self.consumers[index].checkpoints().is_paused() {
+            return;
+        }
+        let span = Duration::from_millis(ms).max(BEFORE);
+        self.struck(action);
+        self.scene.note(What::Paused { who, ms });
+        self.stage.freeze(host(index), self.stage.now() + span);
+        self.lasts(action, millis(span - BEFORE), How::Pause(who));
+    }
+
+    fn arm(&mut self, index: usize, ms: u64, point: Point, action: &Action) {
+        if self.runs(index) {
+            let over = What::Over { kind: action.kind(), consumer: Some(index) };
+            let span = Duration::from_millis(ms);
+            self.consumers[index].checkpoints().arm(Armed { point, span, struck: struck(action), over });
+        }
+    }
+
+    fn net(&mut self, index: usize, kind: Kind, way: Way, ms: u64, action: &Action) {
+        if index < self.consumers.len() {
+            self.struck(action);
+            self.lasting.close(&mut *self.stage, host(index), kind, way);
+            self.lasts(action, ms, How::Net(kind, way));
+        }
+    }
+
+    fn redis(&mut self, fault: &RedisFault, action: &Action) {
+        let who = match fault {
+            RedisFault::DeleteConsumer { consumer } => self.consumers.get(*consumer).map(|consumer| consumer.id()),
+            _ => None,
+        };
+        let (scene, what) = (self.scene.clone(), struck(action));
+        if self.server.inject(fault, who.as_deref(), move || scene.note(what))
+            && let Some(ms) = action.ms()
+        {
+            self.lasts(action, ms, How::Redis(fault.clone()));
+        }
+    }
+
+    fn heal(&mut self) {
+        for consumer in &self.consumers {
+            consumer.checkpoints().disarm();
+        }
+        for number in self.numbers(|_| true) {
+            self.over(number);
+        }
+        self.server.heal();
+        // Somebody has to be there for anything to recover.
+        let ours = |index: &usize| !self.plan.consumers[*index].go;
+        if !(0..self.consumers.len()).filter(ours).any(|index| self.consumers[index].is_up()) {
+            let dead: Vec<usize> =
+                (0..self.consumers.len()).filter(ours).filter(|index| self.consumers[*index].has_lived()).collect();
+            dead.into_iter().for_each(|index| self.start(index));
+        }
+        self.scene.note(What::Healed);
+    }
+
+    fn finish(&mut self) {
+        for consumer in &self.consumers {
+            consumer.tell(consumer::Order::Finish);
+        }
+    }
+
+    fn lasts(&mut self, action: &Action, ms: u64, how: How) {
+        let ongoing = Ongoing { kind: action.kind(), consumer: action.consumer(), how };
+        let number = self.agenda.next;
+        self.ongoing.insert(number, ongoing);
+        self.agenda.put(self.stage.now() + Duration::from_millis(ms), Item::Over(number));
+    }
+
+    /// A lasting fault ends, if it has not ended before.
+    fn over(&mut self, number: u64) {
+        let Some(ongoing) = self.ongoing.remove(&number) else { return };
+        let host = ongoing.consumer.map_or(0, host);
+        match &ongoing.how {
+            How::Pause(who) => {
+                // Only when it is healed before its time: otherwise it has just ended by itself.
+                self.stage.freeze(host, self.stage.now() + BEFORE);
+                self.scene.note(What::Resumed { who: *who });
+            }
+            How::Net(kind, way) => self.lasting.open(&mut *self.stage, host, *kind, *way),
+            How::Slow(by) => self.lasting.hasten(&mut *self.stage, host, *by),
+            How::Redis(fault) => self.server.relieve(fault),
+        }
+        self.scene.note(ongoing.is_over());
+    }
+
+    fn numbers(&self, which: impl Fn(&Ongoing) -> bool) -> Vec<u64> {
+        self.ongoing.iter().filter(|(_, ongoing)| which(ongoing)).map(|(number, _)| *number).collect()
+    }
+
+    fn runs(&self, index: usize) -> bool {
+        self.consumers.get(index).is_some_and(|consumer| consumer.running().is_some())
+    }
+
+    fn struck(&self, action: &Action) {
+        self.scene.note(struck(action));
+    }
+}
+
+impl Agenda {
+    fn put(&mut self, at: Time, item: Item) {
+        self.items.insert((at, self.next), item);
+        self.next += 1;
+    }
+
+    fn take(&mut self) -> Option<(Time, Item)> {
+        self.items.pop_first().map(|((at, _), item)| (at, item))
+    }
+}
+
+impl Ongoing {
+    fn is_over(&self) -> What {
+        What::Over { kind: self.kind, consumer: self.consumer }
+    }
+}
+
+/// That this action strikes.
+fn struck(action: &Action) -> What {
+    What::Struck { action: action.to_string(), kind: action.kind(), consumer: action.consumer(), ms: action.ms() }
+}
+
+/// Where a consumer runs.
+pub(crate) fn host(consumer: usize) -> HostId {
+    consumer + 1
+}

@@ -1,0 +1,154 @@
+//! What everybody in a run shares: the record, the true time, and who holds which lease.
+
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    future::Future,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures::FutureExt;
+use streamkeeper::{Clock, Lease};
+use tokio::sync::Notify;
+
+use crate::facts::{Owned, Record, What, Who};
+
+/// Shared by all hosts of a run and its director. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Scene(Arc<Shared>);
+
+struct Shared {
+    record: Record,
+    clock: Clock,
+    holdings: Mutex<Holdings>,
+    crowded: Notify,
+    panics: Mutex<Vec<String>>,
+}
+
+/// By stream: the leases whose end their holder has not heard of.
+type Holdings = BTreeMap<Arc<str>, Vec<Holding>>;
+
+struct Holding {
+    who: Who,
+    owned: Owned,
+    lease: Lease,
+}
+
+impl Scene {
+    pub(crate) fn new(clock: Clock) -> Scene {
+        Scene(Arc::new(Shared {
+            record: Record::default(),
+            clock,
+            holdings: Mutex::default(),
+            crowded: Notify::new(),
+            panics: Mutex::default(),
+        }))
+    }
+
+    /// Writes down what happens at this instant.
+    pub(crate) fn note(&self, what: What) {
+        self.0.record.write(self.0.clock.now(), what);
+    }
+
+    pub(crate) fn record(&self) -> &Record {
+        &self.0.record
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// A process holds a lease from now on.
+    pub(crate) fn hold(&self, who: Who, owned: &Owned, lease: Lease) {
+        let mut holdings = self.holdings();
+        let holders = holdings.entry(owned.stream.clone()).or_default();
+        holders.push(Holding { who, owned: owned.clone(), lease });
+        let crowded = holders.len() > 1;
+        drop(holdings);
+        if crowded {
+            self.note_beliefs();
+            self.0.crowded.notify_one();
+        }
+    }
+
+    /// Somebody holds a lease of this stream.
+    pub(crate) fn is_held(&self, stream: &str) -> bool {
+        self.holdings().contains_key(stream)
+    }
+
+    /// A process has heard that its ownership has ended.
+    pub(crate) fn let_go(&self, who: Who, owned: &Owned) {
+        let mut holdings = self.holdings();
+        if let Some(holders) = holdings.get_mut(&owned.stream) {
+            holders.retain(|holding| holding.who != who || holding.owned != *owned);
+            if holders.is_empty() {
+                holdings.remove(&owned.stream);
+            }
+        }
+    }
+
+    /// A consumer's process is no more, and believes nothing.
+    pub(crate) fn forget(&self, consumer: usize) {
+        let mut holdings = self.holdings();
+        for holders in holdings.values_mut() {
+            holders.retain(|holding| holding.who.consumer != consumer);
+        }
+        holdings.retain(|_, holders| !holders.is_empty());
+    }
+
+    /// Waits until more than one lease of some stream is held. Cancel safe.
+    pub(crate) async fn crowded(&self) {
+        self.0.crowded.notified().await;
+    }
+
+    /// Writes down who believes in a lease, where more than one do. Whether more than one lease of some stream is held.
+    pub(crate) fn note_beliefs(&self) -> bool {
+        let holdings = self.holdings();
+        let crowds = holdings.values().filter(|holders| holders.len() > 1);
+        let mut crowded = false;
+        for holders in crowds {
+            crowded = true;
+            let believers: Vec<_> = holders.iter().filter(|holding| holding.lease.is_valid()).collect();
+            if believers.len() > 1 {
+                for Holding { who, owned, .. } in believers {
+                    self.note(What::Believes { who: *who, owned: owned.clone() });
+                }
+            }
+        }
+        crowded
+    }
+
+    /// Runs a task of the simulated world: should it panic, the run has failed.
+    pub(crate) fn watched<T, F>(&self, whose: &str, task: F) -> impl Future<Output = Option<T>> + use<T, F>
+    where
+        F: Future<Output = T>,
+    {
+        let (shared, whose) = (self.0.clone(), whose.to_owned());
+        AssertUnwindSafe(task).catch_unwind().map(move |ended| match ended {
+            Ok(value) => Some(value),
+            Err(panic) => {
+                lock(&shared.panics).push(format!("{whose}: {}", words(&*panic)));
+                None
+            }
+        })
+    }
+
+    /// The panics so far.
+    pub(crate) fn panics(&self) -> Vec<String> {
+        lock(&self.0.panics).clone()
+    }
+
+    fn holdings(&self) -> MutexGuard<'_, Holdings> {
+        lock(&self.0.holdings)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without words")
+}
