@@ -1,3 +1,7 @@
 //! The tool: simulated runs, scenarios, reports and the demo.
 
-fn main() {}
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -4,6 +4,7 @@
 mod draw;
 mod promises;
 mod settings;
+mod shrink;
 pub mod text;
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 pub use self::{
     draw::Profile,
     promises::{DRIFT_PPM, Excluded, Exclusion, SAFE_DRIFT_PPM},
+    shrink::shrink,
 };
 use crate::facts::millis;
 

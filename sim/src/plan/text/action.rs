@@ -284,9 +284,9 @@ fn announced(f: &mut fmt::Formatter<'_>, prefix: &str, from: u64, count: u64) ->
     let one_word = quote(&format!("{prefix}0")) == format!("{prefix}0");
     let plain = one_word && !prefix.contains("..") && !prefix.ends_with(|c: char| c.is_ascii_digit());
     if plain {
-        write!(f, " {prefix}{from}")?
+        write!(f, " {prefix}{from}")?;
     } else {
-        write!(f, " {} {from}", quote(prefix))?
+        write!(f, " {} {from}", quote(prefix))?;
     }
     match count {
         0 | 1 => Ok(()),

@@ -1,0 +1,168 @@
+//! Many runs: one per thread at a time, results in the order of their seeds.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use streamkeeper_sim::{
+    facts::What,
+    judge::{Kind, Violation},
+    plan::{Plan, Profile},
+    world::{Net, Outcome},
+};
+
+use super::{Run, quiet};
+
+/// A run that is to be made: where its plan comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Job {
+    pub(crate) source: Source,
+    pub(crate) net: Net,
+}
+
+/// Where a plan comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Source {
+    /// Drawn.
+    Seed(u64, Profile),
+    /// Written down, under this name.
+    Text(String, Box<Plan>),
+}
+
+impl Job {
+    pub(crate) fn plan(&self) -> Plan {
+        match &self.source {
+            Source::Seed(seed, profile) => Plan::draw(*seed, *profile),
+            Source::Text(_, plan) => (**plan).clone(),
+        }
+    }
+
+    /// A short name, fit for a file.
+    pub(crate) fn name(&self) -> String {
+        match &self.source {
+            Source::Seed(seed, Profile::Swarm) => seed.to_string(),
+            Source::Seed(seed, profile) => format!("{seed}-{profile}"),
+            Source::Text(name, _) => name.clone(),
+        }
+    }
+
+    /// What to give to `replay`, besides the plan or seed itself.
+    pub(crate) fn options(&self) -> String {
+        match self.net {
+            Net::Events => String::new(),
+            net => format!(" --net {net}"),
+        }
+    }
+}
+
+/// What remains of a run when its facts are dropped: a campaign makes thousands.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Digest {
+    pub(crate) simulated_us: u64,
+    pub(crate) takeovers: u64,
+    pub(crate) faults: BTreeMap<&'static str, u64>,
+    pub(crate) sometimes: BTreeMap<&'static str, u64>,
+    pub(crate) violations: Vec<Violation>,
+    pub(crate) panics: Vec<String>,
+    pub(crate) worst: Option<Kind>,
+}
+
+impl From<Outcome> for Digest {
+    fn from(outcome: Outcome) -> Digest {
+        let mut faults = BTreeMap::new();
+        let mut takeovers = 0;
+        for fact in &outcome.facts {
+            match &fact.what {
+                What::Struck { kind, action, .. }
+                    if action.parse().is_ok_and(|action: streamkeeper_sim::plan::Action| action.is_fault()) =>
+                {
+                    *faults.entry(*kind).or_default() += 1;
+                }
+                What::Added { takeover: true, .. } => takeovers += 1,
+                _ => {}
+            }
+        }
+        let worst = outcome.worst();
+        Digest {
+            simulated_us: outcome.end.as_micros(),
+            takeovers,
+            faults,
+            sometimes: outcome.sometimes,
+            violations: outcome.violations,
+            panics: outcome.panics,
+            worst,
+        }
+    }
+}
+
+/// How a campaign is made.
+pub(crate) struct Limits {
+    /// How many threads.
+    pub(crate) jobs: usize,
+    /// No run is begun later.
+    pub(crate) until: Option<Instant>,
+}
+
+/// A run that takes longer than this is spoken of.
+const LONG: Duration = Duration::from_secs(30);
+
+/// Makes the runs. `heard` is called with each in order; if it answers false, no further run is begun.
+pub(crate) fn campaign(
+    run: Run,
+    jobs: impl Iterator<Item = Job> + Send,
+    limits: &Limits,
+    mut heard: impl FnMut(&Job, Digest) -> bool,
+) {
+    let jobs = Mutex::new(jobs.enumerate());
+    let stop = AtomicUsize::new(usize::MAX);
+    let running = Mutex::new(BTreeMap::new());
+    let (done, results) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..limits.jobs.max(1) {
+            let (jobs, stop, running, done) = (&jobs, &stop, &running, done.clone());
+            scope.spawn(move || {
+                let open = || limits.until.is_none_or(|until| Instant::now() < until);
+                while open() && stop.load(Ordering::Relaxed) == usize::MAX {
+                    let Some((index, job)) = lock(jobs).next() else { break };
+                    lock(running).insert(index, (job.name(), Instant::now()));
+                    let digest = Digest::from(quiet::run(run, &job.plan(), job.net));
+                    lock(running).remove(&index);
+                    if done.send((index, job, digest)).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(done);
+        let mut early = BTreeMap::new();
+        let mut next = 0;
+        loop {
+            match results.recv_timeout(LONG) {
+                Ok((index, job, digest)) => drop(early.insert(index, (job, digest))),
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    for (name, since) in lock(&running).values().filter(|(_, since)| since.elapsed() >= LONG) {
+                        eprintln!("{name} has been running for {} s", since.elapsed().as_secs());
+                    }
+                }
+            }
+            while let Some((job, digest)) = early.remove(&next) {
+                next += 1;
+                if stop.load(Ordering::Relaxed) == usize::MAX && !heard(&job, digest) {
+                    stop.store(next, Ordering::Relaxed);
+                }
+            }
+        }
+    });
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,37 @@
+//! `cover`: whether everything that must happen sometimes does.
+
+use super::{Run, exit::Exit, run, seeds::Seeds};
+
+/// Runs many seeds, and fails if something that must happen sometimes never did.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Which seeds.
+    #[arg(long, value_name = "A..B", default_value = "0..500")]
+    seeds: Seeds,
+    /// How many threads. Default: as many as there are cores.
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// The last line is one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    pub(crate) fn run(self, run: Run) -> Result<Exit, String> {
+        let (summary, exit) = run::Args::of(self.seeds, self.jobs, self.json).campaign(run)?;
+        println!("{summary}");
+        println!("sometimes   in so many of {} runs", summary.seeds);
+        for (name, runs) in &summary.sometimes {
+            println!("  {runs:>8}  {name}");
+        }
+        let never = summary.never();
+        for name in &never {
+            println!("never: {name}");
+        }
+        if self.json {
+            println!("{}", serde_json::to_string(&summary).map_err(|error| error.to_string())?);
+        }
+        let covered = !summary.sometimes.is_empty() && never.is_empty();
+        Ok(exit.worse(if covered { Exit::Ok } else { Exit::NotCovered }))
+    }
+}

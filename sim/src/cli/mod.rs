@@ -1,0 +1,90 @@
+//! The command line. A command is a module with its arguments and a `run`; to add one, add its variant to [`Command`].
+
+mod campaign;
+mod cover;
+mod exit;
+mod failure;
+mod kept;
+mod quiet;
+mod replay;
+mod run;
+mod seeds;
+mod shrink;
+mod summary;
+mod trace;
+mod twice;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use streamkeeper_sim::{
+    plan::Plan,
+    world::{self, Net, Outcome},
+};
+
+use exit::Exit;
+
+/// Streamkeeper under simulated crashes, pauses, partitions and failovers of Redis.
+///
+/// Exits with 0 if every promise was kept, 2 if one of safety was broken, 3 if one of liveness, 4 if something that must
+/// happen sometimes never did, 5 if a seed ran in two ways, 64 if it was used wrongly.
+#[derive(Parser)]
+#[command(name = "streamkeeper-sim", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Args),
+    Replay(replay::Args),
+    Shrink(shrink::Args),
+    Twice(twice::Args),
+    Cover(cover::Args),
+    #[command(hide = true)]
+    Traces(twice::TracesArgs),
+}
+
+/// What makes an outcome of a plan: the world, or a test's double.
+type Run = fn(&Plan, Net) -> Outcome;
+
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are asked for, and no errors.
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+            return if error.print().is_ok() { exit.into() } else { Exit::Usage.into() };
+        }
+    };
+    quiet::install();
+    let run: Run = world::run;
+    let done = match cli.command {
+        Command::Run(args) => args.run(run),
+        Command::Replay(args) => args.run(run),
+        Command::Shrink(args) => args.run(run),
+        Command::Twice(args) => args.run(),
+        Command::Cover(args) => args.run(run),
+        Command::Traces(args) => args.run(run),
+    };
+    match done {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("streamkeeper-sim: {error}");
+            Exit::Usage.into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}
