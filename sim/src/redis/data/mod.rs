@@ -1,8 +1,19 @@
 //! The keyspace: values, expiry, and the commands that read and write them, as Redis 7.0 has them. Knows nothing of
 //! connections: who may do what, in which transaction, and who is blocked, is the session's.
 
+mod call;
 mod db;
+mod hashes;
+mod keys;
+mod number;
+mod pattern;
+mod scan;
 mod spec;
+mod stream;
+mod strings;
+mod ttl;
+mod value;
+mod zsets;
 
 use bytes::Bytes;
 use rand::SeedableRng;
@@ -10,7 +21,10 @@ use rand::rngs::SmallRng;
 
 use super::reply::Reply;
 
+use call::Call;
+
 pub use db::Db;
+pub use number::general;
 pub use spec::{Keys, Spec, find, spec};
 
 /// A keyspace event, to be published if the flags say so.
@@ -94,5 +108,6 @@ pub fn execute(db: &mut Db, cx: &mut Context, args: &[Bytes]) -> Option<Done> {
 /// Executes a blocked command again (`Done::Block::again`), after one of its keys was written to, deleted or replaced:
 /// `Done::Block` if it is to stay blocked, or what it is answered, which is an error if its stream or its group is gone.
 pub fn wake(db: &mut Db, cx: &mut Context, again: &[Bytes]) -> Done {
-    execute(db, cx, again).unwrap_or_else(|| Done::Reply(Reply::NilArray))
+    let call = &mut Call { db, cx, args: again, write: true };
+    stream::wake(call).unwrap_or_else(Done::Reply)
 }

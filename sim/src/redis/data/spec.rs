@@ -3,7 +3,9 @@
 use bytes::Bytes;
 
 use super::super::reply::Reply;
-use super::{Context, Db, Done};
+use super::call::{self, Call, wrong_arity};
+use super::{Context, Db, Done, hashes, keys, scan, stream, strings, ttl};
+use Run::{Answer, Container, MayBlock};
 
 /// A command, or a subcommand (`xgroup|create`).
 #[derive(Debug)]
@@ -20,6 +22,14 @@ pub struct Spec {
     pub keys: Keys,
     /// Its ACL categories, without the `@`.
     pub categories: &'static [&'static str],
+    run: Run,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Run {
+    Answer(fn(&mut Call) -> call::Answer),
+    MayBlock(fn(&mut Call) -> Result<Done, Reply>),
+    Container,
 }
 
 /// Where a command's keys are among its arguments.
@@ -58,7 +68,7 @@ pub fn find(args: &[Bytes]) -> Option<Result<&'static Spec, Reply>> {
         if spec.fits(args.len()) {
             return Ok(spec);
         }
-        Err(Reply::error(format!("ERR wrong number of arguments for '{}' command", spec.name)))
+        Err(wrong_arity(spec.name))
     }))
 }
 
@@ -89,7 +99,7 @@ impl Spec {
 
     /// XGROUP, XINFO and OBJECT are nothing without a subcommand.
     fn is_container(&self) -> bool {
-        matches!(self.name, "object" | "xgroup" | "xinfo")
+        matches!(self.run, Container)
     }
 
     fn subcommand(&self, sub: &[u8]) -> Result<&'static Spec, Reply> {
@@ -100,8 +110,16 @@ impl Spec {
         })
     }
 
-    pub(crate) fn run(&self, _db: &mut Db, _cx: &mut Context, _args: &[Bytes]) -> Done {
-        Done::Reply(Reply::error("ERR not yet"))
+    /// Executes it, with arguments that fit.
+    pub(super) fn run(&self, db: &mut Db, cx: &mut Context, args: &[Bytes]) -> Done {
+        let call = &mut Call { db, cx, args, write: self.write };
+        let done = match self.run {
+            Answer(run) => run(call).map(Done::Reply),
+            MayBlock(run) => run(call),
+            // Its arity asks for a subcommand, and `find` puts that in its place.
+            Container => Err(wrong_arity(self.name)),
+        };
+        done.unwrap_or_else(Done::Reply)
     }
 }
 
@@ -115,8 +133,9 @@ const fn row(
     (write, deny_oom): (bool, bool),
     keys: Keys,
     categories: &'static [&'static str],
+    run: Run,
 ) -> Spec {
-    Spec { name, arity, write, deny_oom, keys, categories }
+    Spec { name, arity, write, deny_oom, keys, categories, run }
 }
 
 const READ: (bool, bool) = (false, false);
@@ -134,140 +153,92 @@ const STREAMS: Keys = Keys::Streams;
 
 /// By name: it is searched by halves. Taken from COMMAND INFO of 7.0.15.
 static TABLE: &[Spec] = &[
-    row("append", 3, GROW, ONE, &["write", "string", "fast"]),
-    row("copy", -3, GROW, TWO, &["keyspace", "write", "slow"]),
-    row("dbsize", 1, READ, NONE, &["keyspace", "read", "fast"]),
-    row("decr", 2, GROW, ONE, &["write", "string", "fast"]),
-    row("decrby", 3, GROW, ONE, &["write", "string", "fast"]),
-    row("del", -2, WRITE, ALL, &["keyspace", "write", "slow"]),
-    row("exists", -2, READ, ALL, &["keyspace", "read", "fast"]),
-    row("expire", -3, WRITE, ONE, &["keyspace", "write", "fast"]),
-    row("expireat", -3, WRITE, ONE, &["keyspace", "write", "fast"]),
-    row("expiretime", 2, READ, ONE, &["keyspace", "read", "fast"]),
-    row("flushall", -1, WRITE, NONE, &["keyspace", "write", "slow", "dangerous"]),
-    row("flushdb", -1, WRITE, NONE, &["keyspace", "write", "slow", "dangerous"]),
-    row("get", 2, READ, ONE, &["read", "string", "fast"]),
-    row("getdel", 2, WRITE, ONE, &["write", "string", "fast"]),
-    row("getex", -2, WRITE, ONE, &["write", "string", "fast"]),
-    row("getrange", 4, READ, ONE, &["read", "string", "slow"]),
-    row("getset", 3, GROW, ONE, &["write", "string", "fast"]),
-    row("hdel", -3, WRITE, ONE, &["write", "hash", "fast"]),
-    row("hexists", 3, READ, ONE, &["read", "hash", "fast"]),
-    row("hget", 3, READ, ONE, &["read", "hash", "fast"]),
-    row("hgetall", 2, READ, ONE, &["read", "hash", "slow"]),
-    row("hincrby", 4, GROW, ONE, &["write", "hash", "fast"]),
-    row("hincrbyfloat", 4, GROW, ONE, &["write", "hash", "fast"]),
-    row("hkeys", 2, READ, ONE, &["read", "hash", "slow"]),
-    row("hlen", 2, READ, ONE, &["read", "hash", "fast"]),
-    row("hmget", -3, READ, ONE, &["read", "hash", "fast"]),
-    row("hmset", -4, GROW, ONE, &["write", "hash", "fast"]),
-    row("hrandfield", -2, READ, ONE, &["read", "hash", "slow"]),
-    row("hscan", -3, READ, ONE, &["read", "hash", "slow"]),
-    row("hset", -4, GROW, ONE, &["write", "hash", "fast"]),
-    row("hsetnx", 4, GROW, ONE, &["write", "hash", "fast"]),
-    row("hstrlen", 3, READ, ONE, &["read", "hash", "fast"]),
-    row("hvals", 2, READ, ONE, &["read", "hash", "slow"]),
-    row("incr", 2, GROW, ONE, &["write", "string", "fast"]),
-    row("incrby", 3, GROW, ONE, &["write", "string", "fast"]),
-    row("incrbyfloat", 3, GROW, ONE, &["write", "string", "fast"]),
-    row("keys", 2, READ, NONE, &["keyspace", "read", "slow", "dangerous"]),
-    row("lindex", 3, READ, ONE, &["read", "list", "slow"]),
-    row("linsert", 5, GROW, ONE, &["write", "list", "slow"]),
-    row("llen", 2, READ, ONE, &["read", "list", "fast"]),
-    row("lmove", 5, GROW, TWO, &["write", "list", "slow"]),
-    row("lpop", -2, WRITE, ONE, &["write", "list", "fast"]),
-    row("lpush", -3, GROW, ONE, &["write", "list", "fast"]),
-    row("lpushx", -3, GROW, ONE, &["write", "list", "fast"]),
-    row("lrange", 4, READ, ONE, &["read", "list", "slow"]),
-    row("lrem", 4, WRITE, ONE, &["write", "list", "slow"]),
-    row("lset", 4, GROW, ONE, &["write", "list", "slow"]),
-    row("ltrim", 4, WRITE, ONE, &["write", "list", "slow"]),
-    row("mget", -2, READ, ALL, &["read", "string", "fast"]),
-    row("mset", -3, GROW, PAIRS, &["write", "string", "slow"]),
-    row("msetnx", -3, GROW, PAIRS, &["write", "string", "slow"]),
-    row("object", -2, READ, NONE, &["slow"]),
-    row("object|encoding", 3, READ, SECOND, &["keyspace", "read", "slow"]),
-    row("object|freq", 3, READ, SECOND, &["keyspace", "read", "slow"]),
-    row("object|help", 2, READ, NONE, &["keyspace", "slow"]),
-    row("object|idletime", 3, READ, SECOND, &["keyspace", "read", "slow"]),
-    row("object|refcount", 3, READ, SECOND, &["keyspace", "read", "slow"]),
-    row("persist", 2, WRITE, ONE, &["keyspace", "write", "fast"]),
-    row("pexpire", -3, WRITE, ONE, &["keyspace", "write", "fast"]),
-    row("pexpireat", -3, WRITE, ONE, &["keyspace", "write", "fast"]),
-    row("pexpiretime", 2, READ, ONE, &["keyspace", "read", "fast"]),
-    row("psetex", 4, GROW, ONE, &["write", "string", "slow"]),
-    row("pttl", 2, READ, ONE, &["keyspace", "read", "fast"]),
-    row("randomkey", 1, READ, NONE, &["keyspace", "read", "slow"]),
-    row("rename", 3, WRITE, TWO, &["keyspace", "write", "slow"]),
-    row("renamenx", 3, WRITE, TWO, &["keyspace", "write", "fast"]),
-    row("rpop", -2, WRITE, ONE, &["write", "list", "fast"]),
-    row("rpoplpush", 3, GROW, TWO, &["write", "list", "slow"]),
-    row("rpush", -3, GROW, ONE, &["write", "list", "fast"]),
-    row("rpushx", -3, GROW, ONE, &["write", "list", "fast"]),
-    row("sadd", -3, GROW, ONE, &["write", "set", "fast"]),
-    row("scan", -2, READ, NONE, &["keyspace", "read", "slow"]),
-    row("scard", 2, READ, ONE, &["read", "set", "fast"]),
-    row("sdiff", -2, READ, ALL, &["read", "set", "slow"]),
-    row("set", -3, GROW, ONE, &["write", "string", "slow"]),
-    row("setex", 4, GROW, ONE, &["write", "string", "slow"]),
-    row("setnx", 3, GROW, ONE, &["write", "string", "fast"]),
-    row("setrange", 4, GROW, ONE, &["write", "string", "slow"]),
-    row("sinter", -2, READ, ALL, &["read", "set", "slow"]),
-    row("sismember", 3, READ, ONE, &["read", "set", "fast"]),
-    row("smembers", 2, READ, ONE, &["read", "set", "slow"]),
-    row("smismember", -3, READ, ONE, &["read", "set", "fast"]),
-    row("smove", 4, WRITE, TWO, &["write", "set", "fast"]),
-    row("spop", -2, WRITE, ONE, &["write", "set", "fast"]),
-    row("srandmember", -2, READ, ONE, &["read", "set", "slow"]),
-    row("srem", -3, WRITE, ONE, &["write", "set", "fast"]),
-    row("sscan", -3, READ, ONE, &["read", "set", "slow"]),
-    row("strlen", 2, READ, ONE, &["read", "string", "fast"]),
-    row("sunion", -2, READ, ALL, &["read", "set", "slow"]),
-    row("touch", -2, READ, ALL, &["keyspace", "read", "fast"]),
-    row("ttl", 2, READ, ONE, &["keyspace", "read", "fast"]),
-    row("type", 2, READ, ONE, &["keyspace", "read", "fast"]),
-    row("unlink", -2, WRITE, ALL, &["keyspace", "write", "fast"]),
-    row("xack", -4, WRITE, ONE, &["write", "stream", "fast"]),
-    row("xadd", -5, GROW, ONE, &["write", "stream", "fast"]),
-    row("xautoclaim", -6, WRITE, ONE, &["write", "stream", "fast"]),
-    row("xclaim", -6, WRITE, ONE, &["write", "stream", "fast"]),
-    row("xdel", -3, WRITE, ONE, &["write", "stream", "fast"]),
-    row("xgroup", -2, READ, NONE, &["slow"]),
-    row("xgroup|create", -5, GROW, SECOND, &["write", "stream", "slow"]),
-    row("xgroup|createconsumer", 5, GROW, SECOND, &["write", "stream", "slow"]),
-    row("xgroup|delconsumer", 5, WRITE, SECOND, &["write", "stream", "slow"]),
-    row("xgroup|destroy", 4, WRITE, SECOND, &["write", "stream", "slow"]),
-    row("xgroup|help", 2, READ, NONE, &["stream", "slow"]),
-    row("xgroup|setid", -5, WRITE, SECOND, &["write", "stream", "slow"]),
-    row("xinfo", -2, READ, NONE, &["slow"]),
-    row("xinfo|consumers", 4, READ, SECOND, &["read", "stream", "slow"]),
-    row("xinfo|groups", 3, READ, SECOND, &["read", "stream", "slow"]),
-    row("xinfo|help", 2, READ, NONE, &["stream", "slow"]),
-    row("xinfo|stream", -3, READ, SECOND, &["read", "stream", "slow"]),
-    row("xlen", 2, READ, ONE, &["read", "stream", "fast"]),
-    row("xpending", -3, READ, ONE, &["read", "stream", "slow"]),
-    row("xrange", -4, READ, ONE, &["read", "stream", "slow"]),
-    row("xread", -4, READ, STREAMS, &["read", "stream", "slow", "blocking"]),
-    row("xreadgroup", -7, WRITE, STREAMS, &["write", "stream", "slow", "blocking"]),
-    row("xrevrange", -4, READ, ONE, &["read", "stream", "slow"]),
-    row("xsetid", -3, GROW, ONE, &["write", "stream", "fast"]),
-    row("xtrim", -4, WRITE, ONE, &["write", "stream", "slow"]),
-    row("zadd", -4, GROW, ONE, &["write", "sortedset", "fast"]),
-    row("zcard", 2, READ, ONE, &["read", "sortedset", "fast"]),
-    row("zcount", 4, READ, ONE, &["read", "sortedset", "fast"]),
-    row("zincrby", 4, GROW, ONE, &["write", "sortedset", "fast"]),
-    row("zmscore", -3, READ, ONE, &["read", "sortedset", "fast"]),
-    row("zpopmax", -2, WRITE, ONE, &["write", "sortedset", "fast"]),
-    row("zpopmin", -2, WRITE, ONE, &["write", "sortedset", "fast"]),
-    row("zrange", -4, READ, ONE, &["read", "sortedset", "slow"]),
-    row("zrangebyscore", -4, READ, ONE, &["read", "sortedset", "slow"]),
-    row("zrank", 3, READ, ONE, &["read", "sortedset", "fast"]),
-    row("zrem", -3, WRITE, ONE, &["write", "sortedset", "fast"]),
-    row("zremrangebyrank", 4, WRITE, ONE, &["write", "sortedset", "slow"]),
-    row("zremrangebyscore", 4, WRITE, ONE, &["write", "sortedset", "slow"]),
-    row("zrevrange", -4, READ, ONE, &["read", "sortedset", "slow"]),
-    row("zrevrangebyscore", -4, READ, ONE, &["read", "sortedset", "slow"]),
-    row("zrevrank", 3, READ, ONE, &["read", "sortedset", "fast"]),
-    row("zscan", -3, READ, ONE, &["read", "sortedset", "slow"]),
-    row("zscore", 3, READ, ONE, &["read", "sortedset", "fast"]),
+    row("append", 3, GROW, ONE, &["write", "string", "fast"], Answer(strings::append)),
+    row("dbsize", 1, READ, NONE, &["keyspace", "read", "fast"], Answer(keys::dbsize)),
+    row("decr", 2, GROW, ONE, &["write", "string", "fast"], Answer(strings::decr)),
+    row("decrby", 3, GROW, ONE, &["write", "string", "fast"], Answer(strings::decrby)),
+    row("del", -2, WRITE, ALL, &["keyspace", "write", "slow"], Answer(keys::del)),
+    row("exists", -2, READ, ALL, &["keyspace", "read", "fast"], Answer(keys::exists)),
+    row("expire", -3, WRITE, ONE, &["keyspace", "write", "fast"], Answer(ttl::expire)),
+    row("expireat", -3, WRITE, ONE, &["keyspace", "write", "fast"], Answer(ttl::expireat)),
+    row("expiretime", 2, READ, ONE, &["keyspace", "read", "fast"], Answer(ttl::expiretime)),
+    row("flushall", -1, WRITE, NONE, &["keyspace", "write", "slow", "dangerous"], Answer(keys::flush)),
+    row("flushdb", -1, WRITE, NONE, &["keyspace", "write", "slow", "dangerous"], Answer(keys::flush)),
+    row("get", 2, READ, ONE, &["read", "string", "fast"], Answer(strings::get)),
+    row("getdel", 2, WRITE, ONE, &["write", "string", "fast"], Answer(strings::getdel)),
+    row("getex", -2, WRITE, ONE, &["write", "string", "fast"], Answer(strings::getex)),
+    row("getrange", 4, READ, ONE, &["read", "string", "slow"], Answer(strings::getrange)),
+    row("getset", 3, GROW, ONE, &["write", "string", "fast"], Answer(strings::getset)),
+    row("hdel", -3, WRITE, ONE, &["write", "hash", "fast"], Answer(hashes::hdel)),
+    row("hexists", 3, READ, ONE, &["read", "hash", "fast"], Answer(hashes::hexists)),
+    row("hget", 3, READ, ONE, &["read", "hash", "fast"], Answer(hashes::hget)),
+    row("hgetall", 2, READ, ONE, &["read", "hash", "slow"], Answer(hashes::hgetall)),
+    row("hincrby", 4, GROW, ONE, &["write", "hash", "fast"], Answer(hashes::hincrby)),
+    row("hincrbyfloat", 4, GROW, ONE, &["write", "hash", "fast"], Answer(hashes::hincrbyfloat)),
+    row("hkeys", 2, READ, ONE, &["read", "hash", "slow"], Answer(hashes::hkeys)),
+    row("hlen", 2, READ, ONE, &["read", "hash", "fast"], Answer(hashes::hlen)),
+    row("hmget", -3, READ, ONE, &["read", "hash", "fast"], Answer(hashes::hmget)),
+    row("hmset", -4, GROW, ONE, &["write", "hash", "fast"], Answer(hashes::hmset)),
+    row("hrandfield", -2, READ, ONE, &["read", "hash", "slow"], Answer(hashes::hrandfield)),
+    row("hscan", -3, READ, ONE, &["read", "hash", "slow"], Answer(scan::hscan)),
+    row("hset", -4, GROW, ONE, &["write", "hash", "fast"], Answer(hashes::hset)),
+    row("hsetnx", 4, GROW, ONE, &["write", "hash", "fast"], Answer(hashes::hsetnx)),
+    row("hstrlen", 3, READ, ONE, &["read", "hash", "fast"], Answer(hashes::hstrlen)),
+    row("hvals", 2, READ, ONE, &["read", "hash", "slow"], Answer(hashes::hvals)),
+    row("incr", 2, GROW, ONE, &["write", "string", "fast"], Answer(strings::incr)),
+    row("incrby", 3, GROW, ONE, &["write", "string", "fast"], Answer(strings::incrby)),
+    row("incrbyfloat", 3, GROW, ONE, &["write", "string", "fast"], Answer(strings::incrbyfloat)),
+    row("keys", 2, READ, NONE, &["keyspace", "read", "slow", "dangerous"], Answer(keys::keys)),
+    row("mget", -2, READ, ALL, &["read", "string", "fast"], Answer(strings::mget)),
+    row("mset", -3, GROW, PAIRS, &["write", "string", "slow"], Answer(strings::mset)),
+    row("msetnx", -3, GROW, PAIRS, &["write", "string", "slow"], Answer(strings::msetnx)),
+    row("object", -2, READ, NONE, &["slow"], Container),
+    row("object|encoding", 3, READ, SECOND, &["keyspace", "read", "slow"], Answer(keys::encoding)),
+    row("object|freq", 3, READ, SECOND, &["keyspace", "read", "slow"], Answer(keys::freq)),
+    row("object|idletime", 3, READ, SECOND, &["keyspace", "read", "slow"], Answer(keys::idletime)),
+    row("object|refcount", 3, READ, SECOND, &["keyspace", "read", "slow"], Answer(keys::refcount)),
+    row("persist", 2, WRITE, ONE, &["keyspace", "write", "fast"], Answer(ttl::persist)),
+    row("pexpire", -3, WRITE, ONE, &["keyspace", "write", "fast"], Answer(ttl::pexpire)),
+    row("pexpireat", -3, WRITE, ONE, &["keyspace", "write", "fast"], Answer(ttl::pexpireat)),
+    row("pexpiretime", 2, READ, ONE, &["keyspace", "read", "fast"], Answer(ttl::pexpiretime)),
+    row("psetex", 4, GROW, ONE, &["write", "string", "slow"], Answer(strings::psetex)),
+    row("pttl", 2, READ, ONE, &["keyspace", "read", "fast"], Answer(ttl::pttl)),
+    row("randomkey", 1, READ, NONE, &["keyspace", "read", "slow"], Answer(keys::randomkey)),
+    row("rename", 3, WRITE, TWO, &["keyspace", "write", "slow"], Answer(keys::rename)),
+    row("renamenx", 3, WRITE, TWO, &["keyspace", "write", "fast"], Answer(keys::renamenx)),
+    row("scan", -2, READ, NONE, &["keyspace", "read", "slow"], Answer(scan::scan)),
+    row("set", -3, GROW, ONE, &["write", "string", "slow"], Answer(strings::set)),
+    row("setex", 4, GROW, ONE, &["write", "string", "slow"], Answer(strings::setex)),
+    row("setnx", 3, GROW, ONE, &["write", "string", "fast"], Answer(strings::setnx)),
+    row("setrange", 4, GROW, ONE, &["write", "string", "slow"], Answer(strings::setrange)),
+    row("sscan", -3, READ, ONE, &["read", "set", "slow"], Answer(scan::sscan)),
+    row("strlen", 2, READ, ONE, &["read", "string", "fast"], Answer(strings::strlen)),
+    row("touch", -2, READ, ALL, &["keyspace", "read", "fast"], Answer(keys::exists)),
+    row("ttl", 2, READ, ONE, &["keyspace", "read", "fast"], Answer(ttl::ttl)),
+    row("type", 2, READ, ONE, &["keyspace", "read", "fast"], Answer(keys::kind)),
+    row("unlink", -2, WRITE, ALL, &["keyspace", "write", "fast"], Answer(keys::del)),
+    row("xack", -4, WRITE, ONE, &["write", "stream", "fast"], Answer(stream::xack)),
+    row("xadd", -5, GROW, ONE, &["write", "stream", "fast"], Answer(stream::xadd)),
+    row("xautoclaim", -6, WRITE, ONE, &["write", "stream", "fast"], Answer(stream::xautoclaim)),
+    row("xclaim", -6, WRITE, ONE, &["write", "stream", "fast"], Answer(stream::xclaim)),
+    row("xdel", -3, WRITE, ONE, &["write", "stream", "fast"], Answer(stream::xdel)),
+    row("xgroup", -2, READ, NONE, &["slow"], Container),
+    row("xgroup|create", -5, GROW, SECOND, &["write", "stream", "slow"], Answer(stream::create)),
+    row("xgroup|createconsumer", 5, GROW, SECOND, &["write", "stream", "slow"], Answer(stream::createconsumer)),
+    row("xgroup|delconsumer", 5, WRITE, SECOND, &["write", "stream", "slow"], Answer(stream::delconsumer)),
+    row("xgroup|destroy", 4, WRITE, SECOND, &["write", "stream", "slow"], Answer(stream::destroy)),
+    row("xgroup|setid", -5, WRITE, SECOND, &["write", "stream", "slow"], Answer(stream::setid)),
+    row("xinfo", -2, READ, NONE, &["slow"], Container),
+    row("xinfo|consumers", 4, READ, SECOND, &["read", "stream", "slow"], Answer(stream::consumers)),
+    row("xinfo|groups", 3, READ, SECOND, &["read", "stream", "slow"], Answer(stream::groups)),
+    row("xinfo|stream", -3, READ, SECOND, &["read", "stream", "slow"], Answer(stream::stream)),
+    row("xlen", 2, READ, ONE, &["read", "stream", "fast"], Answer(stream::xlen)),
+    row("xpending", -3, READ, ONE, &["read", "stream", "slow"], Answer(stream::xpending)),
+    row("xrange", -4, READ, ONE, &["read", "stream", "slow"], Answer(stream::xrange)),
+    row("xread", -4, READ, STREAMS, &["read", "stream", "slow", "blocking"], MayBlock(stream::xread)),
+    row("xreadgroup", -7, WRITE, STREAMS, &["write", "stream", "slow", "blocking"], MayBlock(stream::xreadgroup)),
+    row("xrevrange", -4, READ, ONE, &["read", "stream", "slow"], Answer(stream::xrevrange)),
+    row("xsetid", -3, GROW, ONE, &["write", "stream", "fast"], Answer(stream::xsetid)),
+    row("xtrim", -4, WRITE, ONE, &["write", "stream", "slow"], Answer(stream::xtrim)),
+    row("zscan", -3, READ, ONE, &["read", "sortedset", "slow"], Answer(scan::zscan)),
 ];
