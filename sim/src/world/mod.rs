@@ -3,6 +3,7 @@
 mod application;
 mod checkpoints;
 mod consumer;
+mod deeds;
 mod director;
 mod lasting;
 mod outcome;
@@ -11,6 +12,7 @@ mod scene;
 mod seeds;
 mod server;
 pub mod sometimes;
+mod stories;
 mod trace;
 mod witness;
 

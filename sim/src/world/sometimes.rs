@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::stories::{STORIES, Stories};
 use crate::facts::{Fact, Forgot, What};
 
 /// What plans do, by kind.
@@ -110,13 +111,14 @@ const RECOVERED: [&str; 44] = [
 
 /// What must happen sometimes: all names.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    STRUCK.into_iter().chain(RECOVERED)
+    STRUCK.into_iter().chain(RECOVERED).chain(STORIES)
 }
 
-/// How often each of them happened, in these facts and by these words of the scripts.
+/// How often each of them happened, in these facts, by these words of the scripts, and in these stories of them.
 pub(crate) fn count<'a>(
     facts: &[Fact],
     words: impl IntoIterator<Item = (&'a str, u64)>,
+    stories: Stories,
 ) -> BTreeMap<&'static str, u64> {
     let mut counts: BTreeMap<&'static str, u64> = names().map(|name| (name, 0)).collect();
     let mut add = |name: &str, times| {
@@ -133,6 +135,7 @@ pub(crate) fn count<'a>(
             add(&name, 1);
         }
     }
+    counts.extend(stories.end(facts));
     counts
 }
 
@@ -186,7 +189,7 @@ mod tests {
     #[test]
     fn every_kind_that_is_drawn_has_a_name() {
         let known: BTreeSet<&str> = names().collect();
-        assert_eq!(known.len(), STRUCK.len() + RECOVERED.len(), "no name twice");
+        assert_eq!(known.len(), STRUCK.len() + RECOVERED.len() + STORIES.len(), "no name twice");
         for seed in 0..500 {
             for timed in Plan::draw(seed, Profile::Storm).actions {
                 assert!(known.contains(timed.action.kind()), "{}", timed.action);
@@ -202,7 +205,7 @@ mod tests {
         let facts =
             [granted.clone(), granted, struck("pause c0 for 3s at handler", "pause"), struck("crash c0", "crash")];
         let facts = facts.map(|what| Fact { at: Time::ZERO, what });
-        let counts = count(&facts, [("renew lost", 3), ("no such word", 1)]);
+        let counts = count(&facts, [("renew lost", 3), ("no such word", 1)], Stories::default());
         let happened: Vec<_> =
             counts.iter().filter(|(_, count)| **count > 0).map(|(name, count)| (*name, *count)).collect();
         assert_eq!(
