@@ -139,7 +139,7 @@ mod tests {
         let (a, b) = (believes(0, "s", 1, 5), believes(1, "s", 1, 6));
         good_timed(P, &plan, &[at(1, a.clone()), at(2, b.clone()), at(2, believes(2, "t", 2, 1))]);
         good_timed(P, &plan, &[at(1, a.clone()), at(1, a.clone())]);
-        bad_timed(P, &plan, &[at(1, a.clone()), at(1, b.clone())]);
+        bad_timed(P, &plan, &[at(1, a.clone()), at(1, b)]);
         bad_timed(P, &plan, &[at(1, a.clone()), at(1, believes(1, "s", 2, 6))]);
         bad_timed(P, &plan, &[at(1, a), at(1, believes(0, "s", 1, 6))]);
     }

@@ -17,6 +17,8 @@ pub(super) struct Fenced {
     highest: BTreeMap<Arc<str>, u64>,
     /// The token of each ownership: of an announcement, for a lease value.
     tokens: BTreeMap<(Arc<str>, Arc<str>), u64>,
+    /// Who was granted each announcement last: the lease value.
+    latest: BTreeMap<Arc<str>, Arc<str>>,
     ended: BTreeSet<u64>,
     data_lost: bool,
     clock_back: bool,
@@ -42,10 +44,14 @@ impl Fenced {
 
 impl Judge for Fenced {
     fn hear(&mut self, fact: &Fact, verdicts: &mut Vec<Violation>) {
-        let mut broken = |how| verdicts.push(Violation { promise: "fenced", kind: Kind::Safety, at: fact.at, how });
+        let mut broken = |how: String| verdicts.push(Violation { promise: "fenced", kind: Kind::Safety, at: fact.at, how });
         match &fact.what {
             // Go peers have no tokens.
-            What::Granted { value, owned } if value.contains('#') => {
+            What::Granted { value, owned } if !value.contains('#') => {
+                self.latest.remove(&owned.entry);
+            }
+            What::Granted { value, owned } => {
+                self.latest.insert(owned.entry.clone(), value.clone());
                 let before = self.tokens.insert((owned.entry.clone(), value.clone()), owned.token);
                 if before == Some(owned.token) {
                     return; // its answer was lost, or it was created again
@@ -56,6 +62,15 @@ impl Judge for Fenced {
                     broken(format!("{value} is granted {stream} with token {token}, after {highest}"));
                 }
                 *highest = owned.token.max(*highest);
+            }
+            What::Renewed { consumer, entries } if !self.data_lost => {
+                for entry in entries {
+                    if let Some(latest) = self.latest.get(entry)
+                        && latest.split('#').next() != Some(consumer)
+                    {
+                        broken(format!("{consumer} keeps {entry}, which was granted to {latest} since"));
+                    }
+                }
             }
             What::Finished { value, stream, entry } => match self.is_latest(stream, entry, value) {
                 Ok(token) => self.ended.extend(token),
@@ -128,6 +143,8 @@ mod tests {
         bad(P, &plan, &[two.clone(), vec![given_back("a#1", "s", 1)]].concat());
         bad(P, &plan, &[two.clone(), vec![redis_up("latest"), finished("a#1", "s", 1)]].concat());
         good(P, &plan, &[two.clone(), vec![redis_up("latest"), given_back("a#1", "s", 1)]].concat());
+        bad(P, &plan, &[two.clone(), vec![renewed("a", &[1])]].concat());
+        good(P, &plan, &[two.clone(), vec![renewed("b", &[1]), renewed("a", &[2])]].concat());
         let told = |how| vec![finished("b#1", "s", 1), ended(1, "s", 1, 6, how)];
         good(P, &plan, &[two.clone(), told("done")].concat());
         bad(P, &plan, &[two, told("fenced")].concat());

@@ -31,6 +31,11 @@ impl Judge for Finished {
             What::Granted { value, owned } if self.finished.contains(&owned.entry) => {
                 broken(format!("{} ({}) was finished, and is handed out to {value}", owned.stream, owned.entry));
             }
+            What::Renewed { consumer, entries } => {
+                for entry in entries.iter().filter(|entry| self.finished.contains(*entry)) {
+                    broken(format!("{entry} was finished, and {consumer} still keeps it"));
+                }
+            }
             What::Ended { who, owned, how: "done" } if !self.tampered && !self.ever.contains(&owned.entry) => {
                 broken(format!("{who} was told that {} ({}) is done, and it is not", owned.stream, owned.entry));
             }
@@ -63,6 +68,8 @@ mod tests {
         bad(P, &plan, &[done.to_vec(), vec![granted("b#1", "s", 1, 9)]].concat());
         good(P, &plan, &[done.to_vec(), vec![redis_up("all"), granted("b#1", "s", 1, 9)]].concat());
         bad(P, &plan, &[done.to_vec(), vec![redis_up("nothing"), granted("b#1", "s", 1, 9)]].concat());
+        bad(P, &plan, &[done.to_vec(), vec![renewed("a", &[1])]].concat());
+        good(P, &plan, &[done.to_vec(), vec![renewed("a", &[2])]].concat());
     }
 
     #[test]

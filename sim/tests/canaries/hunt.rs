@@ -1,0 +1,118 @@
+//! Runs the copy, once per canary, until the judges see it.
+
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Mutex, PoisonError},
+    thread,
+    time::Instant,
+};
+
+use crate::{
+    canary::Canary,
+    copy::{self, Tree},
+};
+
+/// In how many seeds each must be found.
+const SEEDS: u64 = 200;
+
+/// What the copy runs: it has no need of the tool.
+const PROBE: &str = include_str!("probe.rs");
+
+/// The compiled copy.
+pub(crate) struct Hunter {
+    program: PathBuf,
+    plans: PathBuf,
+}
+
+impl Hunter {
+    /// Writes the copy and compiles it.
+    pub(crate) fn build(tree: &Tree) -> Result<Hunter, String> {
+        let here = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder").join("canaries");
+        let (sources, target) = (here.join("sources"), here.join("target"));
+        let mut tree = tree.clone();
+        tree.insert("sim/src/bin/canary.rs".to_owned(), PROBE.as_bytes().to_vec());
+        copy::write(&tree, &sources).map_err(|error| format!("{}: {error}", sources.display()))?;
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--offline", "--release", "-p", "streamkeeper-sim", "--bin", "canary"])
+            .current_dir(&sources)
+            .env("CARGO_TARGET_DIR", &target)
+            .env("RUSTFLAGS", "-Awarnings")
+            .status();
+        match built {
+            Ok(status) if status.success() => {
+                Ok(Hunter { program: target.join("release/canary"), plans: here.join("plans") })
+            }
+            Ok(status) => Err(format!("the copy in {} does not compile: {status}", sources.display())),
+            Err(error) => Err(format!("cargo: {error}")),
+        }
+    }
+
+    /// Looks for each canary, as many at once as there are cores, and last for none: what went wrong.
+    pub(crate) fn hunt(&self, canaries: &[&Canary]) -> Vec<String> {
+        let (queue, failures) = (Mutex::new(VecDeque::from_iter(canaries)), Mutex::new(Vec::new()));
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        thread::scope(|scope| {
+            for _ in 0..cores {
+                scope.spawn(|| {
+                    while let Some(canary) = next() {
+                        let failure = self.look_for(canary).err();
+                        failures.lock().unwrap_or_else(PoisonError::into_inner).extend(failure);
+                    }
+                });
+            }
+        });
+        let mut failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+        failures.extend(self.look_for_none().err());
+        failures
+    }
+
+    /// The first seed in which something is broken breaks what is expected.
+    fn look_for(&self, canary: &Canary) -> Result<(), String> {
+        let (name, began) = (&canary.name, Instant::now());
+        let found = self.run(name, canary.plan.as_deref(), SEEDS)?;
+        let Some((seed, promise, how)) = found else {
+            return Err(format!("{name}: not found in {SEEDS} seeds ({})", canary.what));
+        };
+        println!("{name}: seed {seed}, `{promise}`, {:.1} s: {how}", began.elapsed().as_secs_f64());
+        if canary.promises.contains(&promise) {
+            return Ok(());
+        }
+        Err(format!("{name}: seed {seed} breaks `{promise}`, expected {:?}: {how}", canary.promises))
+    }
+
+    /// With no canary, all is well.
+    fn look_for_none(&self) -> Result<(), String> {
+        match self.run("", None, SEEDS)? {
+            None => Ok(()),
+            Some((seed, promise, how)) => Err(format!("no canary: seed {seed} breaks `{promise}`: {how}")),
+        }
+    }
+
+    /// The first seed in which something is broken: the seed, the promise and how.
+    fn run(&self, canary: &str, plan: Option<&str>, seeds: u64) -> Result<Option<(u64, String, String)>, String> {
+        let mut command = Command::new(&self.program);
+        command.arg(seeds.to_string()).env("STREAMKEEPER_CANARY", canary);
+        if let Some(plan) = plan {
+            let path = self.plans.join(format!("{canary}.txt"));
+            std::fs::create_dir_all(&self.plans)
+                .and_then(|()| std::fs::write(&path, plan))
+                .map_err(|error| format!("{}: {error}", path.display()))?;
+            command.arg(path);
+        }
+        let output = command.output().map_err(|error| format!("{}: {error}", self.program.display()))?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        if !output.status.success() {
+            let why = String::from_utf8_lossy(&output.stderr);
+            return Err(format!("canary `{canary}`: the copy ended with {}: {said}{why}", output.status));
+        }
+        let mut words = said.trim_end().splitn(3, '\t');
+        let found = (words.next().and_then(|seed| seed.parse().ok()), words.next(), words.next());
+        Ok(match found {
+            (Some(seed), Some(promise), Some(how)) => Some((seed, promise.to_owned(), how.to_owned())),
+            _ => None,
+        })
+    }
+}
