@@ -60,6 +60,8 @@ pub(super) struct Member {
     pub(super) well: Time,
     draining: bool,
     paused: bool,
+    /// Since when it has not stood still: possibly a time to come.
+    awake: Time,
 }
 
 /// Since when the conditions hold.
@@ -106,11 +108,17 @@ impl Conditions {
         }
     }
 
+    /// Since when this process has not stood still, whatever else has befallen it.
+    pub(super) fn awake(&self, who: Who) -> Time {
+        self.members.get(&who.consumer).filter(|member| member.who == Some(who)).map_or(NEVER, |member| member.awake)
+    }
+
     pub(super) fn hear(&mut self, fact: &Fact) {
         let at = fact.at;
         match &fact.what {
             What::Started { who, id, .. } => {
-                let member = Member { who: Some(*who), id: id.clone(), well: NEVER, draining: false, paused: false };
+                let member =
+                    Member { who: Some(*who), id: id.clone(), well: NEVER, draining: false, paused: false, awake: at };
                 self.members.insert(who.consumer, member);
             }
             What::Ready { who } => {
@@ -135,6 +143,7 @@ impl Conditions {
                 self.unwell(who.consumer, at + Duration::from_millis(*ms));
                 if let Some(member) = self.member(*who) {
                     member.paused = true;
+                    member.awake = at + Duration::from_millis(*ms);
                 }
             }
             What::Resumed { who } => {
@@ -142,6 +151,7 @@ impl Conditions {
                 self.unwell(who.consumer, at);
                 if let Some(member) = self.member(*who) {
                     member.paused = false;
+                    member.awake = at;
                 }
             }
             What::Struck { action, kind, consumer, ms } => {
@@ -156,14 +166,9 @@ impl Conditions {
                         self.redis_unwell(at, self.ttl);
                     }
                     (Some(_), Ok(Action::Start { .. } | Action::Note(_) | Action::Announce { .. })) => {}
-                    (Some(consumer), action) => {
-                        // When the answer comes that is to be lost is not known before it is.
-                        let later = match action {
-                            Ok(Action::LoseAnswer { after, .. }) => RECONNECT * (after / 4).min(10),
-                            _ => Duration::ZERO,
-                        };
-                        self.disturbed(until + later);
-                        self.unwell(*consumer, until + later);
+                    (Some(consumer), _) => {
+                        self.disturbed(until);
+                        self.unwell(*consumer, until);
                     }
                 }
             }

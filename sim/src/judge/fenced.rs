@@ -44,7 +44,8 @@ impl Fenced {
 
 impl Judge for Fenced {
     fn hear(&mut self, fact: &Fact, verdicts: &mut Vec<Violation>) {
-        let mut broken = |how: String| verdicts.push(Violation { promise: "fenced", kind: Kind::Safety, at: fact.at, how });
+        let mut broken =
+            |how: String| verdicts.push(Violation { promise: "fenced", kind: Kind::Safety, at: fact.at, how });
         match &fact.what {
             // Go peers have no tokens.
             What::Granted { value, owned } if !value.contains('#') => {

@@ -125,6 +125,10 @@ pub(super) fn paused(consumer: usize, ms: u64) -> What {
     What::Paused { who: who(consumer), ms }
 }
 
+pub(super) fn resumed(consumer: usize) -> What {
+    What::Resumed { who: who(consumer) }
+}
+
 pub(super) fn announced(stream: &str, number: u64) -> What {
     What::Announced { stream: stream.into(), entry: entry(number) }
 }

@@ -1,14 +1,19 @@
 //! `in-order`: for each stream a consumer sees Added, then exactly one of Done, Released, Disowned, before the next
-//! Added; and nothing after its end.
+//! Added; and nothing after its end. Once the application has asked for an end, that one comes by the local deadline,
+//! which asks nobody.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use streamkeeper::Time;
 
-use super::{Judge, Kind, Violation};
+use super::{
+    Judge, Kind, Violation,
+    conditions::{Conditions, reads_at_once},
+};
 use crate::{
     facts::{Fact, Owned, What, Who},
     plan::Plan,
@@ -20,12 +25,46 @@ pub(super) struct InOrder {
     runs: Vec<bool>,
     open: BTreeMap<(Who, Arc<str>), Owned>,
     over: BTreeSet<Who>,
+    /// Which ends were asked for and have not come, and since when.
+    asked: BTreeMap<(Who, Arc<str>), Time>,
+    conditions: Conditions,
+    next_look: Time,
 }
+
+/// How often missing ends are looked for.
+const LOOK: Duration = Duration::from_millis(500);
+/// More than a ttl: clocks that are slow, and the application's own way to its notifications.
+const SLACK: Duration = Duration::from_millis(500);
 
 impl InOrder {
     pub(super) fn new(plan: &Plan) -> InOrder {
         let runs = plan.consumers.iter().map(|consumer| consumer.app.runs).collect();
-        InOrder { runs, open: BTreeMap::new(), over: BTreeSet::new() }
+        InOrder {
+            runs,
+            open: BTreeMap::new(),
+            over: BTreeSet::new(),
+            asked: BTreeMap::new(),
+            conditions: Conditions::new(plan),
+            next_look: Time::ZERO,
+        }
+    }
+
+    fn look(&mut self, now: Time, verdicts: &mut Vec<Violation>) {
+        let (conditions, patience) = (&self.conditions, self.conditions.ttl + SLACK);
+        let late = |who: Who, since: Time| now.since(since.max(conditions.awake(who))) > patience;
+        for ((who, stream), since) in self.asked.iter().filter(|((who, _), since)| late(*who, **since)) {
+            let how = format!(
+                "{who} asked for the end of {stream} {:.3} s ago, and has not heard of it",
+                now.since(*since).as_secs_f64()
+            );
+            verdicts.push(Violation { promise: "in-order", kind: Kind::Liveness, at: now, how });
+        }
+        self.asked.retain(|(who, _), since| !late(*who, *since));
+    }
+
+    /// Whether an application hears of everything as soon as it happens.
+    fn listens(&self, who: Who) -> bool {
+        self.conditions.setup(who.consumer).is_some_and(reads_at_once)
     }
 
     fn runs(&self, who: Who) -> bool {
@@ -35,6 +74,11 @@ impl InOrder {
 
 impl Judge for InOrder {
     fn hear(&mut self, fact: &Fact, verdicts: &mut Vec<Violation>) {
+        if fact.at >= self.next_look {
+            self.look(fact.at, verdicts);
+            self.next_look = fact.at + LOOK;
+        }
+        self.conditions.hear(fact);
         let mut broken = |how| verdicts.push(Violation { promise: "in-order", kind: Kind::Safety, at: fact.at, how });
         let who = match &fact.what {
             What::Added { who, .. } | What::Ended { who, .. } | What::Rejected { who, .. } | What::Ready { who } => {
@@ -43,13 +87,24 @@ impl Judge for InOrder {
             What::Stopped { who } | What::Terminated { who, .. } => *who,
             What::Crashed { who } => {
                 self.open.retain(|(open, _), _| open != who);
+                self.asked.retain(|(asked, _), _| asked != who);
                 self.over.insert(*who);
+                return;
+            }
+            What::Asked { who, owned, .. } => {
+                let asked = (*who, owned.stream.clone());
+                if self.open.get(&asked) == Some(owned) && self.listens(*who) {
+                    self.asked.entry(asked).or_insert(fact.at);
+                }
                 return;
             }
             _ => return,
         };
         if self.over.contains(&who) {
             return broken(format!("after its end {who} hears {:?}", fact.what));
+        }
+        if let What::Ended { owned, .. } = &fact.what {
+            self.asked.remove(&(who, owned.stream.clone()));
         }
         match &fact.what {
             What::Added { owned, .. } => {
@@ -66,6 +121,7 @@ impl Judge for InOrder {
             What::Stopped { .. } | What::Terminated { .. } => {
                 let left: Vec<Arc<str>> =
                     self.open.keys().filter(|(open, _)| *open == who).map(|(_, stream)| stream.clone()).collect();
+                self.asked.retain(|(asked, _), _| *asked != who);
                 if !self.runs(who) {
                     self.over.insert(who);
                     if !left.is_empty() {
@@ -77,7 +133,9 @@ impl Judge for InOrder {
         }
     }
 
-    fn end(&mut self, _at: Time, _verdicts: &mut Vec<Violation>) {}
+    fn end(&mut self, at: Time, verdicts: &mut Vec<Violation>) {
+        self.look(at, verdicts);
+    }
 }
 
 #[cfg(test)]
@@ -106,5 +164,24 @@ mod tests {
         bad(P, &plan, &[added(0, "s", 1, 5), stopped(0)]);
         bad(P, &plan, &[stopped(0), added(0, "s", 1, 5)]);
         bad(P, &plan, &[crashed(0), added(0, "s", 1, 5)]);
+    }
+
+    #[test]
+    fn an_end_that_was_asked_for_comes() {
+        let plan = plan(2);
+        let start = [
+            timed(0, started(0)),
+            timed(10, ready(0)),
+            timed(20, added(0, "s", 1, 5)),
+            timed(30, asked(0, "s", 1, 5, "done")),
+        ];
+        let then = |more: &[(u64, crate::facts::What)]| {
+            [start.to_vec(), more.iter().map(|(ms, what)| timed(*ms, what.clone())).collect()].concat()
+        };
+        good_timed(P, &plan, &then(&[(2_800, ended(0, "s", 1, 5, "unknown")), (6_000, note())]));
+        bad_timed(P, &plan, &then(&[(3_600, note())]));
+        good_timed(P, &plan, &then(&[(1_000, paused(0, 3_000)), (4_000, resumed(0)), (5_000, note())]));
+        bad_timed(P, &plan, &then(&[(1_000, paused(0, 3_000)), (4_000, resumed(0)), (7_600, note())]));
+        good_timed(P, &plan, &then(&[(1_000, crashed(0)), (6_000, note())]));
     }
 }

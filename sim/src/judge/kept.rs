@@ -27,6 +27,8 @@ const HALF_A_SECOND: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(100);
 /// How long an answer may be on its way.
 const ANSWER: Duration = Duration::from_secs(3);
+/// How long it takes an application to finish what it owns.
+const TO_FINISH: Duration = Duration::from_secs(3);
 /// A handler's failure pauses its stream: the first and the longest pause, give or take a quarter.
 const FAILURE_PAUSE_MS: (u64, u64) = (1_250, 75_000);
 
@@ -84,6 +86,8 @@ pub(super) struct Kept {
     /// Since when each consumer has had room for all that wait.
     room: BTreeMap<usize, Time>,
     allowance: Duration,
+    /// From when on the applications finish everything that they own, if they do.
+    finish: Option<Time>,
     /// The most that a crash or a failover forgets.
     forgets: Duration,
     /// From this many crashes in a row on, a stream is a suspect.
@@ -119,6 +123,7 @@ impl Kept {
             owned: BTreeMap::new(),
             room: BTreeMap::new(),
             allowance: HALF_A_SECOND + Duration::from_millis(slower_ms) + trips,
+            finish: plan.finish.then(|| Time::ZERO + plan.heal_at + plan.calm / 2),
             forgets: Duration::from_millis(forgets_ms),
             suspect: limits.min().map(|limit| limit.div_ceil(2).max(1)),
             next_look: Time::ZERO,
@@ -177,6 +182,20 @@ impl Kept {
                     takers.as_micros() as f64 / 1e6
                 );
                 verdicts.push(Violation { promise: "kept", kind: Kind::Liveness, at: now, how });
+            }
+        }
+    }
+
+    /// In the calm everything that is owned is finished, too.
+    fn look_at_the_end(&self, now: Time, verdicts: &mut Vec<Violation>) {
+        let Some(finish) = self.finish else { return };
+        for (name, stream) in self.streams.iter().filter(|(_, stream)| !stream.given_back && !stream.go) {
+            let Some((value, granted)) = &stream.granted else { continue };
+            let Some(who) = self.conditions.life(value) else { continue };
+            let since = finish.max(*granted).max(self.conditions.hold_for(who));
+            if now.since(since) > TO_FINISH && stream.beat + self.conditions.ttl >= now {
+                let how = format!("{name} is owned by {value}, who finishes everything, and is not finished");
+                verdicts.push(Violation { promise: "finished", kind: Kind::Liveness, at: now, how });
             }
         }
     }
@@ -349,6 +368,7 @@ impl Judge for Kept {
 
     fn end(&mut self, at: Time, verdicts: &mut Vec<Violation>) {
         self.look(at, verdicts);
+        self.look_at_the_end(at, verdicts);
     }
 }
 
@@ -464,6 +484,19 @@ mod tests {
         };
         good_timed(P, &plan, &again(18_500));
         bad_timed(P, &plan, &again(19_000));
+    }
+
+    #[test]
+    fn in_the_end_everything_is_finished() {
+        let mut plan = plan(2);
+        (plan.heal_at, plan.calm) = (std::time::Duration::from_secs(4), std::time::Duration::from_secs(4));
+        good_timed("finished", &plan, &one_owner());
+        plan.finish = true;
+        bad_timed("finished", &plan, &one_owner());
+        good_timed("finished", &plan, &then(&[(10_000, finished("c0#1", "s", 1))]));
+        good_timed("finished", &plan, &then(&[(10_000, granted("c1#1", "s", 1, 9))]));
+        plan.calm = std::time::Duration::from_secs(8);
+        good_timed("finished", &plan, &one_owner());
     }
 
     #[test]
