@@ -21,11 +21,7 @@ const PARTS: [&str; 10] = [
     "sim/scenarios",
 ];
 
-/// Where the simulated Redis takes a script's text to execute it: a canary in a script is put in there, behind the hash
-/// under which clients know the script.
-const EXECUTED: (&str, &str, &str) = ("sim/src/redis/lua/mod.rs", "SCRIPT_TEXT", "SCRIPT_TEXT");
-
-/// What decides which canary is awake. `name` is replaced by the crate's own list of scripts' changes.
+/// What decides which canary is awake.
 const SWITCH: &str = r#"//! Which canary is awake.
 
 use std::sync::OnceLock;
