@@ -3,7 +3,7 @@
 use streamkeeper_sim::world::Outcome;
 
 pub(crate) fn lines(outcome: &Outcome) -> Vec<String> {
-    let facts = outcome.facts.iter().map(|fact| format!("{fact:?}"));
+    let facts = outcome.facts.iter().map(ToString::to_string);
     let violations = outcome.violations.iter().map(|violation| format!("broken: {violation}"));
     let panics = outcome.panics.iter().map(|panic| format!("panicked: {panic}"));
     let sometimes = outcome.sometimes.iter().filter(|(_, times)| **times > 0);

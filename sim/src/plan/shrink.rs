@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Action, App, ConsumerPlan, Plan, RedisFault, RedisPlan};
+use super::{Action, App, ConsumerPlan, Plan, RedisPlan};
 
 /// The smallest plan that was found which still fails; tries so many plans at most. `plan` itself is taken to fail.
 pub fn shrink(plan: &Plan, tries: usize, fails: impl FnMut(&Plan) -> bool) -> Plan {
@@ -143,26 +143,9 @@ fn remove_consumer(plan: &mut Plan, index: usize) {
     plan.consumers.remove(index);
     plan.actions.retain(|timed| timed.action.consumer() != Some(index));
     for timed in &mut plan.actions {
-        if let Some(consumer) = consumer_mut(&mut timed.action) {
+        if let Some(consumer) = timed.action.consumer_mut() {
             *consumer -= usize::from(*consumer > index);
         }
-    }
-}
-
-fn consumer_mut(action: &mut Action) -> Option<&mut usize> {
-    match action {
-        Action::Start { consumer, .. }
-        | Action::Crash { consumer }
-        | Action::Drain { consumer, .. }
-        | Action::Pause { consumer, .. }
-        | Action::Suspend { consumer, .. }
-        | Action::Partition { consumer, .. }
-        | Action::Stall { consumer, .. }
-        | Action::Reset { consumer }
-        | Action::Slow { consumer, .. }
-        | Action::LoseAnswer { consumer, .. }
-        | Action::Redis(RedisFault::DeleteConsumer { consumer }) => Some(consumer),
-        _ => None,
     }
 }
 

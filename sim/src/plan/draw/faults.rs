@@ -34,8 +34,7 @@ impl Fleet {
     }
 }
 
-/// Those at the end are what nobody should do to a service: the promises are weaker there (`Plan::exclusions`), so they
-/// are rare.
+/// Those at the end are what nobody should do to a service: the promises are weaker there, so they are rare.
 const FEATURES: [Feature; 36] = [
     Feature { name: "crash", percent: 45, most: 10, strike: crash },
     Feature { name: "drain", percent: 30, most: 6, strike: drain },

@@ -1,7 +1,7 @@
 //! The consumers of a drawn plan, their settings and their applications.
 
 use super::dice::Dice;
-use crate::plan::{App, ConsumerPlan, DRIFT_PPM};
+use crate::plan::{App, ConsumerPlan, drift::DRAWN_DRIFT_PPM};
 
 /// The first one is always ours, automatic and there from the beginning: somebody must be able to keep what is promised.
 pub(super) fn draw(seed: u64) -> Vec<ConsumerPlan> {
@@ -58,7 +58,7 @@ fn consumer(index: usize, app: App, style: &Style, dice: &mut Dice) -> ConsumerP
         capacity: if dice.chance(style.small_percent) { dice.scaled(1, 20) as usize } else { usual.capacity },
         max_takeovers: style.max_takeovers,
         max_failures: style.max_failures,
-        drift_ppm: if style.clocks_differ { dice.signed(DRIFT_PPM) } else { 0 },
+        drift_ppm: if style.clocks_differ { dice.signed(DRAWN_DRIFT_PPM) } else { 0 },
         app,
         ..usual
     };

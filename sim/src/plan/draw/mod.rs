@@ -119,7 +119,7 @@ mod tests {
                 assert!(keeper.joins && !keeper.go && !keeper.manual, "{seed}");
                 for consumer in &plan.consumers {
                     consumer.check().unwrap_or_else(|error| panic!("{seed}: {error}"));
-                    assert!(consumer.drift_ppm.abs() <= super::super::DRIFT_PPM, "{seed}");
+                    assert!(consumer.drift_ppm.abs() <= super::super::drift::DRAWN_DRIFT_PPM, "{seed}");
                 }
                 for Timed { at, action } in &plan.actions {
                     assert!(

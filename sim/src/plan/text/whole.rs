@@ -7,7 +7,7 @@ use super::{
     span::{SPAN, parse_ms, parse_span, parse_us, print_ms, print_span, print_us},
     words::{Words, quote},
 };
-use crate::plan::{App, ConsumerPlan, End, Persistence, Plan, RedisPlan, Timed};
+use crate::plan::{App, ConsumerPlan, End, Persistence, Plan, RedisPlan, SAFE_DRIFT_PPM, Timed};
 
 const LINE: &str =
     "a setting (seed, latency, heal-at, calm, finish, redis), a consumer, or an action with its time in front";
@@ -15,6 +15,7 @@ const REDIS_SETTINGS: &str = "persistence=, hz=, notify=, config=, replica-lag=,
 const PERSISTENCE: &str = "`none`, `rdb:` and its interval, `aof` or `aof-always`";
 const CONSUMER_SETTINGS: &str = "go, absent, ttl=, heartbeat=, reap=, claim-delay=, capacity=, claim=, max-takeovers=, \
      max-failures=, buffer=, drift=, app=, work=, ends=, reads-every= or never-reads";
+const DRIFT: &str = "parts per million within the margin of a lease, such as `drift=-150ppm`: at most 52631, each way";
 const RANGE: &str = "two lengths of time such as `100ms..2s`";
 
 impl FromStr for Plan {
@@ -126,7 +127,8 @@ fn consumer(words: &mut Words) -> Result<ConsumerPlan, Unreadable> {
             "buffer" => consumer.output_buffer = value.parse().map_err(|_| wrong("a number"))?,
             "drift" => {
                 let ppm = value.strip_suffix("ppm").and_then(|ppm| ppm.parse().ok());
-                consumer.drift_ppm = ppm.ok_or_else(|| wrong("parts per million such as `drift=-150ppm`"))?;
+                let safe = ppm.filter(|ppm| (-SAFE_DRIFT_PPM..=SAFE_DRIFT_PPM).contains(ppm));
+                consumer.drift_ppm = safe.ok_or_else(|| wrong(DRIFT))?;
             }
             "app" => {
                 consumer.app.runs = choice(value, "runs", "reads").ok_or_else(|| wrong("app=reads or app=runs"))?;
@@ -302,7 +304,7 @@ mod tests {
         line 1: found `uptime=1.5s`, expected uptime= and whole seconds
         line 2: found `b`, expected settings that go together: heartbeat is 2s, but must be at most a third of lease_ttl (a third of lease_ttl is 1s): lower heartbeat or raise lease_ttl
         line 1: found `ends=dome:3`, expected weights such as `ends=done:5,release:1` of done, release, fail, panic, hang
-        line 1: found `drift=3%`, expected parts per million such as `drift=-150ppm`
+        line 1: found `drift=3%`, expected parts per million within the margin of a lease, such as `drift=-150ppm`: at most 52631, each way
         line 1: found `colour=red`, expected go, absent, ttl=, heartbeat=, reap=, claim-delay=, capacity=, claim=, max-takeovers=, max-failures=, buffer=, drift=, app=, work=, ends=, reads-every= or never-reads
         line 2: found `4sec`, expected a length of time such as `4s`, `1.5s` or `250ms`
         line 2: found `lunch`, expected `answer`, `handler` or `call`
