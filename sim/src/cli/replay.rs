@@ -1,6 +1,9 @@
 //! `replay`: one run, once more.
 
-use std::path::Path;
+use std::{
+    io::{Write, stdout},
+    path::Path,
+};
 
 use streamkeeper_sim::{plan::Profile, world::Net};
 
@@ -41,7 +44,11 @@ impl Args {
         }
         let outcome = quiet::run(run, &job.plan(), self.net);
         if self.trace {
-            trace::lines(&outcome).iter().for_each(|line| println!("{line}"));
+            let text = trace::lines(&outcome).join("\n");
+            // Whoever has read enough has closed the pipe.
+            if writeln!(stdout(), "{text}").is_err() {
+                return Ok(outcome.worst().into());
+            }
         } else {
             outcome.panics.iter().for_each(|panic| println!("panicked: {panic}"));
             outcome.violations.iter().for_each(|violation| println!("{violation}"));

@@ -52,18 +52,21 @@ impl FromStr for Profile {
 }
 
 impl Plan {
-    /// The plan of a seed: about 60 simulated seconds, the last third of them without faults.
+    /// The plan of a seed: 60 simulated seconds, mostly the last third of them without faults.
     pub fn draw(seed: u64, profile: Profile) -> Plan {
         let mut dice = Dice::new(seed, "run");
-        let heal_ms = dice.between(35_000, 40_000);
+        let consumers = fleet::draw(seed);
+        let longest_ttl_ms = consumers.iter().map(|consumer| consumer.ttl_ms).max().unwrap_or_default();
+        // Long enough to connect again, to wait for a ttl (5.8) and to be owned again, and for that to be finished.
+        let calm_ms = dice.between(20_000, 25_000).max(longest_ttl_ms * 7 / 2);
         let mut plan = Plan {
             seed,
             latency_us: dice.pick(&[(200, 1_000), (200, 1_000), (50, 200), (1_000, 3_000), (100, 8_000)]),
             redis: redis::draw(&mut Dice::new(seed, "redis")),
-            consumers: fleet::draw(seed),
+            consumers,
             actions: Vec::new(),
-            heal_at: Duration::from_millis(heal_ms),
-            calm: Duration::from_millis(60_000 - heal_ms),
+            heal_at: Duration::from_millis(60_000 - calm_ms),
+            calm: Duration::from_millis(calm_ms),
             finish: dice.chance(90),
         };
         if profile != Profile::Calm && dice.chance(4) {
