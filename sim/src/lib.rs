@@ -7,6 +7,7 @@ pub mod metrics;
 pub mod plan;
 pub mod redis;
 pub mod report;
+pub mod scenario;
 pub mod stage;
 pub mod timeline;
 pub mod world;
