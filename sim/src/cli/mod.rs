@@ -7,7 +7,9 @@ mod failure;
 mod kept;
 mod quiet;
 mod replay;
+mod report;
 mod run;
+mod scenario;
 mod seeds;
 mod shrink;
 mod summary;
@@ -42,9 +44,14 @@ enum Command {
     Shrink(shrink::Args),
     Twice(twice::Args),
     Cover(cover::Args),
+    Scenario(scenario::Args),
+    Report(report::Args),
     #[command(hide = true)]
     Traces(twice::TracesArgs),
 }
+
+/// Where plans and reports are written to, unless another place is named.
+const FOLDER: &str = "target/sim";
 
 /// What makes an outcome of a plan: the world, or a test's double.
 type Run = fn(&Plan, Net) -> Outcome;
@@ -66,6 +73,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Shrink(args) => args.run(run),
         Command::Twice(args) => args.run(),
         Command::Cover(args) => args.run(run),
+        Command::Scenario(args) => args.run(run),
+        Command::Report(args) => args.run(run),
         Command::Traces(args) => args.run(run),
     };
     match done {
