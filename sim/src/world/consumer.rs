@@ -10,9 +10,10 @@ use std::{
 use futures::FutureExt;
 use rand::{SeedableRng, rngs::SmallRng};
 use streamkeeper::{Client, Connect, ConsumerId, Error};
+use streamkeeper_core::keys::Keys;
 use tokio::sync::mpsc;
 
-use super::{SERVICE, application::Application, checkpoints::Checkpoints, scene::Scene, seeds};
+use super::{SERVICE, application::Application, checkpoints::Checkpoints, go::Peer, scene::Scene, seeds};
 use crate::{
     facts::{What, Who},
     plan::{ConsumerPlan, Wish},
@@ -188,13 +189,16 @@ impl Consumer {
 
     /// One process, from its start to its end. An error if it did not end by wish.
     async fn process(&self, who: Who, told: &mut mpsc::UnboundedReceiver<Order>) -> Result<(), String> {
+        if self.plan.go {
+            return self.go_peer(who)?.run(told).await;
+        }
         let client = tokio::select! {
             biased;
             client = self.start(who) => client.map_err(|error| error.to_string())?,
             () = self.drained_early(who, told) => return Ok(()),
         };
         self.scene.note(What::Ready { who });
-        let dice = SmallRng::seed_from_u64(seeds::of(self.seed, &[seeds::APPLICATION, who.life.into()]));
+        let dice = self.dice(who);
         let (connect, scene, checkpoints) = (self.connect.clone(), self.scene.clone(), self.checkpoints.clone());
         let app = Application::new(who, &self.plan.app, client.clone(), connect, scene, checkpoints, dice);
         let runs = app.clone();
@@ -217,6 +221,16 @@ impl Consumer {
         let _ = reading.recv().await;
         tokio::time::sleep(Duration::from_millis(1)).await;
         ended.map(drop).map_err(|error| error.to_string())
+    }
+
+    fn go_peer(&self, who: Who) -> Result<Peer, String> {
+        let keys = Keys::plain(SERVICE).map_err(|error| error.to_string())?;
+        let (connect, scene) = (self.connect.clone(), self.scene.clone());
+        Ok(Peer::new(who, self.id(), self.plan.ttl_ms, keys, &self.plan.app, connect, scene, self.dice(who)))
+    }
+
+    fn dice(&self, who: Who) -> SmallRng {
+        SmallRng::seed_from_u64(seeds::of(self.seed, &[seeds::APPLICATION, who.life.into()]))
     }
 
     async fn start(&self, who: Who) -> Result<Client, Error> {

@@ -5,6 +5,7 @@ mod checkpoints;
 mod consumer;
 mod deeds;
 mod director;
+mod go;
 mod lasting;
 mod outcome;
 mod producer;
