@@ -18,7 +18,7 @@ mod hunt;
 
 use std::collections::BTreeSet;
 
-use streamkeeper_sim::judge::PROMISES;
+use streamkeeper_sim::{judge::PROMISES, plan::Plan};
 
 use canary::Canary;
 
@@ -36,6 +36,15 @@ fn every_promise_has_a_canary() {
     let canaries = Canary::all();
     let broken: BTreeSet<&str> = canaries.iter().flat_map(|c| c.promises.iter().map(String::as_str)).collect();
     assert_eq!(broken, BTreeSet::from(PROMISES));
+}
+
+#[test]
+fn every_plan_can_be_read() {
+    for canary in Canary::all() {
+        if let Some(Err(error)) = canary.plan.as_deref().map(str::parse::<Plan>) {
+            panic!("{}: {error}", canary.name);
+        }
+    }
 }
 
 #[test]
