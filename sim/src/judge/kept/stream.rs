@@ -1,0 +1,107 @@
+//! One data stream, as `kept` sees it: when its time began, and for how long it is left alone on purpose.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use streamkeeper::Time;
+
+/// A handler's failure pauses its stream: the first and the longest pause, give or take a quarter.
+const FAILURE_PAUSE_MS: (u64, u64) = (1_250, 75_000);
+/// A stream whose owners crash is left alone: at first, and at the longest.
+const SUSPICION_MS: (u64, u64) = (1_000, 60_000);
+
+/// A data stream, under one or several announcements.
+pub(super) struct Stream {
+    pub(super) entries: BTreeSet<Arc<str>>,
+    /// Its last heartbeat, or whatever else its time begins with.
+    pub(super) beat: Time,
+    /// Whoever has owned it last.
+    pub(super) owner: Option<Owner>,
+    /// The latest owner has given it back.
+    pub(super) given_back: bool,
+    failures: u32,
+    crashes: u32,
+    /// It is left alone on purpose until then.
+    pub(super) paused: Time,
+    pub(super) reported: bool,
+}
+
+/// One ownership.
+pub(super) struct Owner {
+    /// The lease's.
+    pub(super) value: Arc<str>,
+    token: u64,
+    pub(super) since: Time,
+    /// What its application asked for.
+    pub(super) asked: Option<&'static str>,
+    /// Its application has heard of the end.
+    pub(super) heard: bool,
+}
+
+impl Stream {
+    pub(super) fn new(beat: Time) -> Stream {
+        Stream {
+            entries: BTreeSet::new(),
+            beat,
+            owner: None,
+            given_back: false,
+            failures: 0,
+            crashes: 0,
+            paused: Time::ZERO,
+            reported: false,
+        }
+    }
+
+    /// Whoever owned it last is a Go peer.
+    pub(super) fn is_go(&self) -> bool {
+        self.owner.as_ref().is_some_and(|owner| !owner.value.contains('#'))
+    }
+
+    /// The latest owner, if this is its token.
+    pub(super) fn owner_with(&mut self, token: u64) -> Option<&mut Owner> {
+        self.owner.as_mut().filter(|owner| owner.token == token)
+    }
+
+    /// It is owned. An ownership that has ended without being given back was a crash, unless it has lived for long.
+    pub(super) fn granted(&mut self, at: Time, value: &Arc<str>, token: u64, long: Duration) {
+        match &self.owner {
+            Some(owner) if owner.value == *value => {}
+            Some(owner) => {
+                let harmless = self.given_back || self.beat.since(owner.since) >= long;
+                self.crashes = if harmless { 0 } else { self.crashes + 1 };
+            }
+            None => {}
+        }
+        self.owner = Some(Owner { value: value.clone(), token, since: at, asked: None, heard: false });
+        (self.given_back, self.reported, self.beat, self.paused) = (false, false, at, Time::ZERO);
+    }
+
+    /// It is given back: if its handler failed, it has a pause.
+    pub(super) fn given_back(&mut self, at: Time, value: &Arc<str>) {
+        let owner = self.owner.as_ref().filter(|owner| owner.value == *value);
+        // What was given back unasked, and before its application heard of an end, may have failed.
+        let failed = owner.is_some_and(|owner| owner.asked == Some("fail") || (owner.asked.is_none() && !owner.heard));
+        (self.beat, self.given_back, self.crashes) = (at, true, 0);
+        if failed {
+            let (first, longest) = FAILURE_PAUSE_MS;
+            self.paused = at + Duration::from_millis((first << self.failures.min(6)).min(longest));
+            self.failures += 1;
+        }
+    }
+
+    /// One of its announcements is over. Another one had to wait for it.
+    pub(super) fn over(&mut self, at: Time, entry: &Arc<str>) {
+        self.entries.remove(entry);
+        (self.beat, self.failures, self.crashes) = (at, 0, 0);
+    }
+
+    /// How long the next owner leaves it alone, behind the ttl, if from so many crashes in a row on it is a suspect.
+    pub(super) fn suspicion(&self, suspect: Option<u32>, ttl: Duration) -> Duration {
+        match suspect {
+            Some(from) if self.crashes + 1 >= from => {
+                let (first, longest) = SUSPICION_MS;
+                Duration::from_millis((first << (self.crashes + 1 - from).min(6)).min(longest)) + ttl
+            }
+            _ => Duration::ZERO,
+        }
+    }
+}
