@@ -2,10 +2,12 @@
 
 use std::{
     cell::RefCell,
+    collections::BTreeMap,
     future::{Future, pending, poll_fn},
+    pin::Pin,
     rc::Rc,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -19,21 +21,46 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use super::HostId;
+
 /// Until when a host stands still. Its clones are one.
 #[derive(Clone, Default)]
 pub(super) struct Ice(Arc<Frozen>);
 
 #[derive(Default)]
 struct Frozen {
+    /// 0 while it moves.
     until_us: AtomicU64,
-    root: Mutex<Option<Waker>>,
+    /// Who is woken when that changes, and at the thaw.
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    root: Option<Waker>,
+    tasks: Vec<Waker>,
 }
 
 impl Ice {
-    /// From its next await on the host stands still until then, or for longer if it has been told so.
+    /// From its next await on the host stands still until then, whatever it has been told before.
     pub(super) fn freeze_until(&self, at: Time) {
+        self.0.until_us.store(at.as_micros(), Ordering::Relaxed);
+        self.wake_root();
+    }
+
+    /// From its next await on the host stands still until then, or for longer if it has been told so.
+    pub(super) fn freeze_at_least_until(&self, at: Time) {
         self.0.until_us.fetch_max(at.as_micros(), Ordering::Relaxed);
-        self.wake();
+        self.wake_root();
+    }
+
+    /// One of the host's tasks: it stands still as soon as the host does, even if another task has just frozen it.
+    pub(super) fn stills<F: Future<Output = ()> + Unpin>(&self, task: F) -> Stilled<F> {
+        Stilled { ice: self.clone(), task }
+    }
+
+    fn is_frozen(&self) -> bool {
+        self.0.until_us.load(Ordering::Relaxed) != 0
     }
 
     fn until(&self) -> Time {
@@ -42,29 +69,61 @@ impl Ice {
 
     fn thaw(&self) {
         self.0.until_us.store(0, Ordering::Relaxed);
+        let tasks = std::mem::take(&mut self.waiting().tasks);
+        tasks.into_iter().for_each(Waker::wake);
     }
 
-    fn wake(&self) {
-        if let Some(root) = self.0.root.lock().unwrap_or_else(PoisonError::into_inner).take() {
+    fn wake_root(&self) {
+        let root = self.waiting().root.take();
+        if let Some(root) = root {
             root.wake();
         }
     }
 
-    fn waits_in(&self, context: &Context<'_>) {
-        *self.0.root.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A task of a host that can be frozen.
+pub(super) struct Stilled<F> {
+    ice: Ice,
+    task: F,
+}
+
+impl<F: Future<Output = ()> + Unpin> Future for Stilled<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.ice.is_frozen() {
+            self.ice.waiting().tasks.push(context.waker().clone());
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.task).poll(context)
+    }
+}
+
+/// The ice of each host.
+#[derive(Default)]
+pub(super) struct Ices(RefCell<BTreeMap<HostId, Ice>>);
+
+impl Ices {
+    /// The one of this host, whether or not it is there yet.
+    pub(super) fn of(&self, host: HostId) -> Ice {
+        self.0.borrow_mut().entry(host).or_default().clone()
     }
 }
 
 /// Where a host's software hangs: nothing of it is left once the slot is emptied.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Slot {
     software: Rc<RefCell<Option<LocalBoxFuture<'static, ()>>>>,
     ice: Ice,
 }
 
 impl Slot {
-    pub(super) fn ice(&self) -> Ice {
-        self.ice.clone()
+    pub(super) fn new(ice: Ice) -> Slot {
+        Slot { software: Rc::default(), ice }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -74,12 +133,12 @@ impl Slot {
     /// Puts software into the slot. Everything that it spawns with `spawn_local` belongs to it.
     pub(super) fn fill(&self, software: LocalBoxFuture<'static, ()>) {
         self.ice.thaw();
-        let tasks = LocalSet::new();
+        let (tasks, stilled) = (LocalSet::new(), self.ice.stills(software));
         *self.software.borrow_mut() = Some(Box::pin(async move {
             // What was spawned goes on when the first task has ended.
-            tasks.run_until(async { (software.await, pending::<()>().await) }).await;
+            tasks.run_until(async { (stilled.await, pending::<()>().await) }).await;
         }));
-        self.ice.wake();
+        self.ice.wake_root();
     }
 
     /// Kills the software at once.
@@ -92,13 +151,14 @@ impl Slot {
     pub(super) async fn run(self, clock: Clock) {
         let mut thaws = Box::pin(sleep(Duration::ZERO));
         poll_fn(move |context| {
-            self.ice.waits_in(context);
-            let still_for = self.ice.until().since(clock.now());
-            if still_for > Duration::ZERO {
+            self.ice.waiting().root = Some(context.waker().clone());
+            if self.ice.is_frozen() {
+                let still_for = self.ice.until().since(clock.now());
                 thaws.as_mut().reset(Instant::now() + still_for);
-                if thaws.as_mut().poll(context).is_pending() {
+                if still_for > Duration::ZERO && thaws.as_mut().poll(context).is_pending() {
                     return Poll::Pending;
                 }
+                self.ice.thaw();
             }
             // Taken out while it runs: it may crash its own host.
             let Some(mut software) = self.software.borrow_mut().take() else { return Poll::Pending };

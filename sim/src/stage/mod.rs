@@ -4,9 +4,12 @@
 pub mod events;
 mod freeze;
 mod panics;
+mod road;
 #[cfg(test)]
 mod tests;
 mod time;
+pub mod turmoil;
+mod ways;
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
@@ -39,7 +42,7 @@ pub trait Stage {
     /// Adds a host, not started. All hosts are added before the first `run_until`.
     fn host(&mut self, host: HostId, boot: Boot);
 
-    /// Adds the server: what connects to it is handed to `accept`.
+    /// Adds the server, and starts it: what connects to it is handed to `accept`.
     fn server(&mut self, host: HostId, accept: Accept);
 
     /// Starts a host that does not run.
@@ -48,11 +51,12 @@ pub trait Stage {
     /// Kills a host: its tasks are gone, its connections reset.
     fn crash(&mut self, host: HostId);
 
-    /// A host's software stands still until then, at whatever await it has reached; its sockets fill, its timers fire
-    /// late.
+    /// A host's software stands still until then, at whatever await it has reached, whatever it was told before; its
+    /// sockets fill, its timers fire late. Its clock goes on, as `CLOCK_BOOTTIME` does: a suspended machine is the same,
+    /// except that its timers would fire later still, by the length of the suspension.
     fn freeze(&mut self, host: HostId, until: Time);
 
-    /// The handle with which a host freezes itself, from inside, at its next await.
+    /// The handle with which a host freezes itself, from inside, at its next await: at least for so long.
     fn freezer(&self, host: HostId) -> Freezer;
 
     /// From now on bytes between a host and the server are held back, in that direction; or flow again, all of them.

@@ -17,8 +17,13 @@ impl Panics {
     /// Lets a future run; a panic ends only this future, and is written down.
     pub(super) async fn watch(self, what: String, future: impl Future<Output = ()>) {
         if let Err(panic) = AssertUnwindSafe(future).catch_unwind().await {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{what}: {}", words(&*panic)));
+            self.report(format!("{what}: {}", words(&*panic)));
         }
+    }
+
+    /// Something else that must not happen.
+    pub(super) fn report(&self, what: String) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(what);
     }
 
     /// Those since this was last asked.

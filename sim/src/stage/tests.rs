@@ -12,7 +12,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{HostId, REDIS, Stage, events::Events};
+use super::{HostId, REDIS, Stage, events::Events, turmoil::Turmoil};
 use crate::plan::Way;
 
 const HOST: HostId = 1;
@@ -20,7 +20,10 @@ const HOST: HostId = 1;
 type Log = Arc<Mutex<Vec<(u64, String)>>>;
 
 fn stages() -> Vec<(&'static str, Box<dyn Stage>)> {
-    vec![("events", Box::new(Events::new(7, (1_000, 1_000)).unwrap()))]
+    vec![
+        ("events", Box::new(Events::new(7, (1_000, 1_000)).unwrap())),
+        ("turmoil", Box::new(Turmoil::new(7, (1_000, 1_000)))),
+    ]
 }
 
 /// A server that answers every byte, and a host that sends one every 100 ms on one connection at a time, waits for the

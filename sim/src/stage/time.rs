@@ -1,39 +1,69 @@
 //! True time, and the clocks of hosts that run a little fast or slow.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use streamkeeper::{Clock, Time};
 use tokio::{runtime::Handle, time::Instant};
 
-/// True simulated time: inside the runtime it is tokio's, outside it is what it was when the runtime was left.
+/// True simulated time: inside a runtime it is that one's, outside it is what it was when the runtime was left.
 #[derive(Clone)]
 pub(super) struct TrueTime(Arc<Origin>);
 
 struct Origin {
-    began: Instant,
+    source: Source,
     left_at_us: AtomicU64,
+}
+
+enum Source {
+    Tokio { began: Instant },
+    Turmoil,
 }
 
 impl TrueTime {
     /// Begins now. To be called within the runtime.
     pub(super) fn begin() -> TrueTime {
-        TrueTime(Arc::new(Origin { began: Instant::now(), left_at_us: AtomicU64::new(0) }))
+        TrueTime::with(Source::Tokio { began: Instant::now() })
+    }
+
+    /// That of turmoil, which begins with it.
+    pub(super) fn of_turmoil() -> TrueTime {
+        TrueTime::with(Source::Turmoil)
+    }
+
+    fn with(source: Source) -> TrueTime {
+        TrueTime(Arc::new(Origin { source, left_at_us: AtomicU64::new(0) }))
     }
 
     pub(super) fn now(&self) -> Time {
-        if Handle::try_current().is_err() {
-            return Time::from_micros(self.0.left_at_us.load(Ordering::Relaxed));
+        self.passed().map_or_else(|| Time::from_micros(self.0.left_at_us.load(Ordering::Relaxed)), since_zero)
+    }
+
+    /// Since the beginning, inside a runtime.
+    fn passed(&self) -> Option<Duration> {
+        Handle::try_current().ok()?;
+        match self.0.source {
+            Source::Tokio { began } => Some(Instant::now().duration_since(began)),
+            Source::Turmoil => ::turmoil::sim_elapsed(),
         }
-        let passed = Instant::now().duration_since(self.0.began);
-        Time::from_micros(u64::try_from(passed.as_micros()).unwrap_or(u64::MAX))
     }
 
     /// The instant of tokio's clock.
     pub(super) fn instant(&self, at: Time) -> Instant {
-        self.0.began + at.since(Time::ZERO)
+        match self.0.source {
+            Source::Tokio { began } => began + at.since(Time::ZERO),
+            Source::Turmoil => Instant::now() + at.since(self.now()),
+        }
+    }
+
+    /// What it is outside of all runtimes.
+    pub(super) fn is(&self, passed: Duration) {
+        self.0.left_at_us.store(since_zero(passed).as_micros(), Ordering::Relaxed);
     }
 
     /// The runtime is left now. To be called within it.
@@ -47,6 +77,10 @@ impl TrueTime {
         let this = self.clone();
         Clock::custom(move || drifted(this.now(), drift_ppm))
     }
+}
+
+fn since_zero(passed: Duration) -> Time {
+    Time::from_micros(u64::try_from(passed.as_micros()).unwrap_or(u64::MAX))
 }
 
 fn drifted(at: Time, drift_ppm: i32) -> Time {

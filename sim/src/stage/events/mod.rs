@@ -5,18 +5,23 @@ mod net;
 mod pipe;
 mod stream;
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, rc::Rc, sync::Arc, time::Duration};
 
-use futures::future::BoxFuture;
 use net::{Net, NoWay};
-use streamkeeper::{ByteStream, Clock, Connect, Link, RedisConnectionInfo, Time};
+use streamkeeper::{ByteStream, Clock, Connect, Time};
 use tokio::{
     runtime::{Builder, Runtime},
     task::{LocalSet, spawn_local},
     time::sleep,
 };
 
-use super::{Accept, Boot, Freezer, HostId, Stage, freeze::Slot, panics::Panics, time::TrueTime};
+use super::{
+    Accept, Boot, Freezer, HostId, Stage,
+    freeze::{Ices, Slot},
+    panics::Panics,
+    road::{Dial, Road},
+    time::TrueTime,
+};
 use crate::plan::Way;
 
 /// How long TCP waits before it knocks again.
@@ -25,6 +30,7 @@ const KNOCK_AGAIN: Duration = Duration::from_millis(200);
 /// The stage.
 pub struct Events {
     hosts: BTreeMap<HostId, (Boot, Slot)>,
+    ices: Ices,
     net: Net,
     time: TrueTime,
     panics: Panics,
@@ -43,8 +49,8 @@ impl Events {
             let _inside = runtime.enter();
             TrueTime::begin()
         };
-        let (hosts, tasks) = (BTreeMap::new(), LocalSet::new());
-        Ok(Events { hosts, net: Net::new(seed, latency_us), time, panics: Panics::default(), tasks, runtime })
+        let (hosts, ices, tasks) = (BTreeMap::new(), Ices::default(), LocalSet::new());
+        Ok(Events { hosts, ices, net: Net::new(seed, latency_us), time, panics: Panics::default(), tasks, runtime })
     }
 
     fn slot(&self, host: HostId) -> Option<&Slot> {
@@ -66,14 +72,14 @@ impl Stage for Events {
     }
 
     fn host(&mut self, host: HostId, boot: Boot) {
-        let slot = Slot::default();
+        let slot = Slot::new(self.ices.of(host));
         self.tasks.spawn_local(slot.clone().run(self.time.clock(0)));
         self.hosts.insert(host, (boot, slot));
     }
 
     fn server(&mut self, host: HostId, accept: Accept) {
         let net = self.net.clone();
-        let boot: Boot = std::rc::Rc::new(move || {
+        let boot: Boot = Rc::new(move || {
             let (mut accepted, accept) = (net.listen(), accept.clone());
             Box::pin(async move {
                 while let Some((from, stream)) = accepted.recv().await {
@@ -102,14 +108,12 @@ impl Stage for Events {
     }
 
     fn freeze(&mut self, host: HostId, until: Time) {
-        if let Some(slot) = self.slot(host) {
-            slot.ice().freeze_until(until);
-        }
+        self.ices.of(host).freeze_until(until);
     }
 
     fn freezer(&self, host: HostId) -> Freezer {
-        let (ice, time) = (self.slot(host).map(Slot::ice).unwrap_or_default(), self.time.clone());
-        Freezer(Arc::new(move |span| ice.freeze_until(time.now() + span)))
+        let (ice, time) = (self.ices.of(host), self.time.clone());
+        Freezer(Arc::new(move |span| ice.freeze_at_least_until(time.now() + span)))
     }
 
     fn stall(&mut self, host: HostId, way: Way, on: bool) {
@@ -129,7 +133,9 @@ impl Stage for Events {
     }
 
     fn connect(&self, host: HostId, drift_ppm: i32) -> Arc<dyn Connect> {
-        Arc::new(Road { host, net: self.net.clone(), clock: self.time.clock(drift_ppm), panics: self.panics.clone() })
+        let (net, clock, panics) = (self.net.clone(), self.time.clock(drift_ppm), self.panics.clone());
+        let dial: Dial = Arc::new(move || Box::pin(dial(net.clone(), host)));
+        Arc::new(Road { host, dial, ice: self.ices.of(host), clock, panics })
     }
 
     fn clock(&self) -> Clock {
@@ -148,56 +154,17 @@ impl Drop for Events {
     }
 }
 
-/// How one host reaches the server.
-struct Road {
-    host: HostId,
-    net: Net,
-    clock: Clock,
-    panics: Panics,
-}
-
-impl Road {
-    fn spawn_on_host(&self, what: &str, task: BoxFuture<'static, ()>) {
-        spawn_local(self.panics.clone().watch(format!("host {}, {what}", self.host), task));
-    }
-}
-
-impl Connect for Road {
-    fn open(&self, _link: Link) -> BoxFuture<'static, io::Result<Box<dyn ByteStream>>> {
-        let (net, host) = (self.net.clone(), self.host);
-        Box::pin(async move {
-            sleep(net.delay(host)).await;
-            loop {
-                match net.connect(host) {
-                    Ok(stream) => {
-                        sleep(net.delay(host)).await;
-                        return Ok(Box::new(stream) as Box<dyn ByteStream>);
-                    }
-                    Err(NoWay::Silence) => sleep(KNOCK_AGAIN).await,
-                    Err(NoWay::Refused) => return Err(io::ErrorKind::ConnectionRefused.into()),
-                }
+/// Connects a host to the server, as TCP does: who is not heard knocks again.
+async fn dial(net: Net, host: HostId) -> io::Result<Box<dyn ByteStream>> {
+    sleep(net.delay(host)).await;
+    loop {
+        match net.connect(host) {
+            Ok(stream) => {
+                sleep(net.delay(host)).await;
+                return Ok(Box::new(stream));
             }
-        })
-    }
-
-    fn login(&self) -> RedisConnectionInfo {
-        RedisConnectionInfo::default()
-    }
-
-    fn describe(&self) -> String {
-        "the simulated Redis".to_owned()
-    }
-
-    fn spawn(&self, task: BoxFuture<'static, ()>) {
-        self.spawn_on_host("a task", task);
-    }
-
-    fn drive(&self, name: &str, driver: BoxFuture<'static, ()>) -> io::Result<()> {
-        self.spawn_on_host(name, driver);
-        Ok(())
-    }
-
-    fn clock(&self) -> Clock {
-        self.clock.clone()
+            Err(NoWay::Silence) => sleep(KNOCK_AGAIN).await,
+            Err(NoWay::Refused) => return Err(io::ErrorKind::ConnectionRefused.into()),
+        }
     }
 }

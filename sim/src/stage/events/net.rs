@@ -10,7 +10,10 @@ use rand::{Rng, SeedableRng, rngs::SmallRng};
 use tokio::sync::mpsc;
 
 use super::{pipe::Pipe, stream::Stream};
-use crate::{plan::Way, stage::HostId};
+use crate::{
+    plan::Way,
+    stage::{HostId, ways::Ways},
+};
 
 /// The network. Its clones are one.
 #[derive(Clone)]
@@ -30,23 +33,6 @@ struct Road {
     stalled: Ways,
     cut: Ways,
     connections: Vec<Ends>,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Ways {
-    out: bool,
-    into: bool,
-}
-
-impl Ways {
-    fn set(&mut self, way: Way, on: bool) {
-        if way != Way::In {
-            self.out = on;
-        }
-        if way != Way::Out {
-            self.into = on;
-        }
-    }
 }
 
 /// The two directions of a connection, as its host sees them.
@@ -91,7 +77,7 @@ impl Net {
     pub(super) fn connect(&self, host: HostId) -> Result<Stream, NoWay> {
         let mut state = self.lock();
         let road = state.road(host);
-        if road.cut.out || road.cut.into || road.stalled.out || road.stalled.into {
+        if road.cut.any() || road.stalled.any() {
             return Err(NoWay::Silence);
         }
         road.connections.retain(|ends| !(ends.out.is_forgotten() && ends.into.is_forgotten()));
