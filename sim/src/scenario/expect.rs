@@ -158,11 +158,11 @@ fn ends(facts: &[Fact]) -> BTreeMap<Arc<str>, End> {
     let mut ends = BTreeMap::new();
     for fact in facts {
         match &fact.what {
+            // Its producer may hear of it last of all.
+            What::Announced { entry, .. } if names.contains_key(entry) => {}
             What::Announced { stream, entry } => {
-                // Its producer may hear of it last of all.
-                if names.insert(Arc::clone(entry), Arc::clone(stream)).is_none() {
-                    ends.insert(Arc::clone(stream), End::Open);
-                }
+                names.insert(Arc::clone(entry), Arc::clone(stream));
+                ends.insert(Arc::clone(stream), End::Open);
             }
             What::Added { owned, .. } => {
                 names.insert(Arc::clone(&owned.entry), Arc::clone(&owned.stream));
