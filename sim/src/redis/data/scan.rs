@@ -38,7 +38,7 @@ pub(crate) fn sscan(call: &mut Call) -> Answer {
 
 pub(crate) fn zscan(call: &mut Call) -> Answer {
     within(call, |zset: &Zset, options| {
-        let (cursor, members) = options.step_of_value(zset.members(), zset.len());
+        let (cursor, members) = options.step_of_value(zset.ordered().map(|(member, _)| member), zset.len());
         let members = members.into_iter().filter_map(|member| {
             let score = super::number::general(zset.score(&member)?);
             Some([Reply::Bulk(member), Reply::bulk(score)])
@@ -56,9 +56,7 @@ struct Options {
 
 impl Options {
     fn parse(call: &Call, cursor_at: usize) -> Result<Options, Reply> {
-        let cursor = std::str::from_utf8(&call.args[cursor_at]).ok().and_then(|text| text.parse().ok());
-        let cursor = cursor.ok_or_else(|| Reply::error("ERR invalid cursor"))?;
-        let mut options = Options { cursor, count: 10, pattern: None, kind: None };
+        let mut options = Options { cursor: cursor(call, cursor_at)?, count: 10, pattern: None, kind: None };
         let mut at = cursor_at + 1;
         while at < call.args.len() {
             if at + 1 == call.args.len() {
@@ -112,9 +110,19 @@ impl Options {
 }
 
 fn within<K: Kind>(call: &mut Call, step: impl Fn(&K, &Options) -> (u64, Vec<Reply>)) -> Answer {
+    cursor(call, 2)?;
+    // The other options of a value that is not there may be wrong.
+    if call.read::<K>(call.key())?.is_none() {
+        return Ok(page(0, Vec::new()));
+    }
     let options = Options::parse(call, 2)?;
     let (cursor, items) = call.read::<K>(call.key())?.map_or((0, Vec::new()), |value| step(value, &options));
     Ok(page(cursor, items))
+}
+
+fn cursor(call: &Call, at: usize) -> Result<u64, Reply> {
+    let cursor = std::str::from_utf8(&call.args[at]).ok().and_then(|text| text.parse().ok());
+    cursor.ok_or_else(|| Reply::error("ERR invalid cursor"))
 }
 
 fn page(cursor: u64, items: Vec<Reply>) -> Reply {

@@ -120,6 +120,11 @@ pub(crate) fn strlen(call: &mut Call) -> Answer {
 pub(crate) fn getrange(call: &mut Call) -> Answer {
     let (start, end) = (call.int(2)?, call.int(3)?);
     let Some(text) = call.read::<Bytes>(call.key())? else { return Ok(Reply::bulk("")) };
+    if start < 0 && end < 0 && start > end {
+        return Ok(Reply::bulk(""));
+    }
+    // Unlike that of a list, a slice of a string that ends before its beginning ends with its first byte.
+    let end = if end < 0 { end.max(-(text.len() as i64)) } else { end };
     Ok(Reply::Bulk(slice(start, end, text.len()).map_or(Bytes::new(), |range| text.slice(range))))
 }
 
@@ -165,16 +170,9 @@ pub(crate) fn msetnx(call: &mut Call) -> Answer {
 /// Where a slice with positions counted from either end lies in something of this length; none if it is empty.
 pub(crate) fn slice(start: i64, end: i64, length: usize) -> Option<std::ops::Range<usize>> {
     let length = length as i64;
-    let absolute = |at: i64| if at < 0 { at.saturating_add(length).max(0) } else { at };
-    // Both before the beginning: empty, though both would be moved to the first position.
-    if start < 0 && end < 0 && start > end {
-        return None;
-    }
-    if end < 0 && end.saturating_add(length) < 0 && length > 0 && start >= 0 {
-        return (start == 0).then_some(0..1);
-    }
-    let (start, end) = (absolute(start), absolute(end).min(length - 1));
-    (start <= end && start < length).then_some(start as usize..end as usize + 1)
+    let absolute = |at: i64| if at < 0 { at.saturating_add(length) } else { at };
+    let (start, end) = (absolute(start).max(0), absolute(end).min(length - 1));
+    (start <= end).then(|| start as usize..end as usize + 1)
 }
 
 /// The options of SET and GETEX.
@@ -207,7 +205,7 @@ impl Options {
             } else if known("persist") && options.expiry.is_none() {
                 options.persist = true;
             } else if let Some((_, unit)) = units.into_iter().find(|(word, _)| call.is_word(at, word))
-                && options.expiry.is_none()
+                && options.expiry.is_none_or(|(_, before)| before == unit)
                 && !(options.keep_ttl || options.persist)
                 && at + 1 < call.args.len()
             {

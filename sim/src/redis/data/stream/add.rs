@@ -98,9 +98,6 @@ pub(crate) fn xsetid(call: &mut Call) -> Answer {
     }
     let key = call.key();
     let stream = call.change::<Stream>(key)?.ok_or_else(no_such_key)?;
-    if id < stream.max_deleted_id {
-        return Err(Reply::error("ERR The ID specified in XSETID is smaller than current max_deleted_entry_id"));
-    }
     if let Some(last) = stream.last_valid_id() {
         if id < last {
             return Err(Reply::error("ERR The ID specified in XSETID is smaller than the target stream top item"));

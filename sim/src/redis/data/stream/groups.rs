@@ -15,7 +15,7 @@ pub(crate) fn create(call: &mut Call) -> Answer {
     if stream.is_none() && !options.make_stream {
         return Err(no_key());
     }
-    let id = last_id(stream, id)?;
+    let id = if id == "$" { last_id(stream) } else { Id::strict(id, 0)? };
     let stream: &mut Stream = call.create(key)?;
     if stream.groups.contains_key(name) {
         return Err(Reply::error("BUSYGROUP Consumer Group name already exists"));
@@ -29,7 +29,8 @@ pub(crate) fn setid(call: &mut Call) -> Answer {
     let options = Options::parse(call, false)?;
     let (key, name, id) = (&call.args[2], &call.args[3], &call.args[4]);
     check_group(call, key, name)?;
-    let id = last_id(call.read::<Stream>(key)?, id)?;
+    // `-` and `+` too, unlike when it is created.
+    let id = if id == "$" { last_id(call.read::<Stream>(key)?) } else { Id::lenient(id, 0)? };
     let group = group_mut(call, key, name)?;
     group.last_id = id;
     group.entries_read = options.entries_read;
@@ -113,8 +114,8 @@ fn no_key() -> Reply {
     )
 }
 
-fn last_id(stream: Option<&Stream>, text: &[u8]) -> Result<Id, Reply> {
-    if text == b"$" { Ok(stream.map_or(Id::MIN, |stream| stream.last_id)) } else { Id::strict(text, 0) }
+fn last_id(stream: Option<&Stream>) -> Id {
+    stream.map_or(Id::MIN, |stream| stream.last_id)
 }
 
 fn check_group(call: &mut Call, key: &Bytes, name: &Bytes) -> Result<(), Reply> {

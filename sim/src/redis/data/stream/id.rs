@@ -85,7 +85,8 @@ impl Id {
         Reply::Bulk(self.text())
     }
 
-    fn lenient(text: &[u8], missing_seq: u64) -> Result<Id, Reply> {
+    /// An id, or `-` or `+` for the lowest and the highest.
+    pub(crate) fn lenient(text: &[u8], missing_seq: u64) -> Result<Id, Reply> {
         match text {
             b"-" => return Ok(Id::MIN),
             b"+" => return Ok(Id::MAX),

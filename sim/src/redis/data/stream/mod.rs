@@ -107,9 +107,12 @@ impl Stream {
         self.entries().next_back().map(|entry| entry.id)
     }
 
-    /// Whether an entry from this one on was deleted by XDEL: then numbers of entries are not differences of counters.
+    /// Whether an entry from this one on was deleted by XDEL, and one before is left: then numbers of entries are not differences of counters.
     fn has_holes_from(&self, start: Id) -> bool {
-        self.length > 0 && self.max_deleted_id != Id::MIN && start <= self.max_deleted_id
+        self.length > 0
+            && self.max_deleted_id != Id::MIN
+            && self.first_id <= self.max_deleted_id
+            && start <= self.max_deleted_id
     }
 
     /// How many entries there have been up to this one, if that can be told.

@@ -14,8 +14,9 @@ pub(crate) fn xread(call: &mut Call) -> Result<Done, Reply> {
     let mut reading = Reading::parse(call, false)?;
     let mut after = Vec::with_capacity(reading.keys.len());
     for (key, id) in reading.keys.iter().zip(reading.ids) {
+        let last_id = call.read::<Stream>(key)?.map_or(Id::MIN, |stream| stream.last_id);
         after.push(match &id[..] {
-            b"$" => call.read::<Stream>(key)?.map_or(Id::MIN, |stream| stream.last_id),
+            b"$" => last_id,
             b">" => return Err(Reply::error(NEW_WITHOUT_GROUP)),
             id => Id::strict(id, 0)?,
         });
