@@ -8,6 +8,7 @@ pub mod plan;
 pub mod redis;
 pub mod report;
 pub mod scenario;
+pub mod simulation;
 pub mod stage;
 pub mod timeline;
 pub mod world;

@@ -14,7 +14,11 @@ use futures::StreamExt;
 use rand::{Rng, rngs::SmallRng};
 use streamkeeper::{Client, Connect, Lease, Lost, Notification};
 
-use super::{checkpoints::Checkpoints, scene::Scene};
+use super::{
+    checkpoints::Checkpoints,
+    scene::Scene,
+    site::{Handler, Site},
+};
 use crate::{
     facts::{Owned, What, Who},
     plan::{App, End, Point, Wish},
@@ -35,6 +39,8 @@ struct Process {
     scene: Scene,
     checkpoints: Checkpoints,
     dice: Mutex<SmallRng>,
+    /// A user's own handler, in place of what the plan says.
+    handler: Option<(Handler, Site)>,
     /// The client has ended: what is unread is read without delay.
     ended: AtomicBool,
 }
@@ -48,17 +54,18 @@ impl Application {
         scene: Scene,
         checkpoints: Checkpoints,
         dice: SmallRng,
+        handler: Option<(Handler, Site)>,
     ) -> Application {
         let (app, dice, ended) = (app.clone(), Mutex::new(dice), AtomicBool::new(false));
-        Application(Arc::new(Process { who, app, client, connect, scene, checkpoints, dice, ended }))
+        Application(Arc::new(Process { who, app, client, connect, scene, checkpoints, dice, handler, ended }))
     }
 
     /// Runs until the client has ended and everything that it says is read.
     pub(crate) async fn run(&self) {
-        if self.0.app.never_reads {
-            self.look().await;
-        } else if self.0.app.runs {
+        if self.0.app.runs || self.0.handler.is_some() {
             self.handle().await;
+        } else if self.0.app.never_reads {
+            self.look().await;
         } else {
             self.read().await;
         }
@@ -160,30 +167,43 @@ impl Application {
         let _ = self.0.client.run(handler).await;
     }
 
-    async fn handler(&self, lease: Lease) -> Result<(), &'static str> {
+    async fn handler(&self, lease: Lease) -> Result<(), String> {
         self.added(&lease);
         self.spawn_end(&lease);
         self.0.checkpoints.pass(Point::Handler).await;
+        let end = match &self.0.handler {
+            Some((handler, site)) => self.let_work(&lease, handler(lease.clone(), site.clone())).await,
+            None => self.work(&lease).await.unwrap_or(End::Hang),
+        };
         let (who, owned) = (self.0.who, owned(&lease));
-        match self.work(&lease).await {
-            Some(End::Done) => {
+        match end {
+            End::Done => {
                 self.note(What::Asked { who, owned, end: "done" });
                 Ok(())
             }
-            Some(End::Release) => {
+            End::Release => {
                 self.ask(&lease, Wish::Release);
                 Ok(())
             }
-            Some(End::Fail) => {
+            End::Fail => {
                 self.note(What::Asked { who, owned, end: "fail" });
-                Err("the plan says so")
+                Err("the handler failed".to_owned())
             }
-            Some(End::Panic) => {
+            End::Panic => {
                 self.note(What::Asked { who, owned, end: "fail" });
                 // A panic without the noise of one.
                 std::panic::resume_unwind(Box::new("the plan says so"))
             }
-            Some(End::Hang) | None => std::future::pending().await,
+            End::Hang => std::future::pending().await,
+        }
+    }
+
+    /// Lets a user's handler work. Its panic is a failure, and one of the run.
+    async fn let_work(&self, lease: &Lease, working: impl Future<Output = Result<(), String>>) -> End {
+        self.note(What::Worked { who: self.0.who, owned: owned(lease) });
+        match self.0.scene.watched(&format!("the handler of {}", lease.stream()), working).await {
+            Some(Ok(())) => End::Done,
+            Some(Err(_)) | None => End::Fail,
         }
     }
 

@@ -9,11 +9,19 @@ use std::{
 
 use futures::FutureExt;
 use rand::{SeedableRng, rngs::SmallRng};
-use streamkeeper::{Client, Connect, ConsumerId, Error};
+use streamkeeper::{Client, Connect, ConsumerId, Error, Settings};
 use streamkeeper_core::keys::Keys;
 use tokio::sync::mpsc;
 
-use super::{SERVICE, application::Application, checkpoints::Checkpoints, go::Peer, scene::Scene, seeds};
+use super::{
+    SERVICE,
+    application::Application,
+    checkpoints::Checkpoints,
+    go::Peer,
+    scene::Scene,
+    seeds,
+    site::{Fleet, Handler, Site},
+};
 use crate::{
     facts::{What, Who},
     plan::{ConsumerPlan, Wish},
@@ -40,6 +48,8 @@ pub(crate) enum Order {
 pub(crate) struct Consumer {
     index: usize,
     plan: ConsumerPlan,
+    settings: Settings,
+    handler: Option<Handler>,
     seed: u64,
     connect: Arc<dyn Connect>,
     scene: Scene,
@@ -57,17 +67,22 @@ impl Consumer {
     pub(crate) fn new(
         index: usize,
         plan: ConsumerPlan,
+        fleet: &Fleet,
         seed: u64,
         connect: Arc<dyn Connect>,
         scene: Scene,
         checkpoints: Checkpoints,
     ) -> Rc<Consumer> {
+        let settings = fleet.settings.get(&index).cloned().unwrap_or_else(|| plan.settings());
+        let handler = fleet.handler.clone();
         let name = RefCell::new(plan.name.clone());
         let (lives, up, running, finishing) = (Cell::new(0), Cell::new(false), Cell::new(None), Cell::new(false));
         let orders = RefCell::new(None);
         Rc::new(Consumer {
             index,
             plan,
+            settings,
+            handler,
             seed,
             connect,
             scene,
@@ -200,7 +215,9 @@ impl Consumer {
         self.scene.note(What::Ready { who });
         let dice = self.dice(who);
         let (connect, scene, checkpoints) = (self.connect.clone(), self.scene.clone(), self.checkpoints.clone());
-        let app = Application::new(who, &self.plan.app, client.clone(), connect, scene, checkpoints, dice);
+        let site = Site { who, name: self.name.borrow().as_str().into(), scene: scene.clone() };
+        let handler = self.handler.clone().map(|handler| (handler, site));
+        let app = Application::new(who, &self.plan.app, client.clone(), connect, scene, checkpoints, dice, handler);
         let runs = app.clone();
         let (done, mut reading) = mpsc::channel::<()>(1);
         self.connect.spawn(Box::pin(async move {
@@ -237,7 +254,7 @@ impl Consumer {
         let seed = seeds::of(self.seed, &[seeds::CLIENT, who.life.into()]);
         let name = self.name.borrow().clone();
         let builder = Client::builder(SERVICE).connect_with(self.connect.clone()).name(name).seed(seed).metrics(None);
-        builder.settings(self.plan.settings()).output_buffer(self.plan.output_buffer).start().await
+        builder.settings(self.settings.clone()).output_buffer(self.plan.output_buffer).start().await
     }
 
     /// Waits until a process that has not started yet is told to stop.

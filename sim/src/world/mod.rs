@@ -12,12 +12,14 @@ mod producer;
 mod scene;
 mod seeds;
 mod server;
+mod site;
 pub mod sometimes;
 mod stories;
 mod trace;
 mod witness;
 
 pub use outcome::{Net, Outcome};
+pub use site::{Fleet, Handler, Site};
 
 use crate::{judge, plan::Plan};
 
@@ -26,7 +28,12 @@ pub const SERVICE: &str = "simulated";
 
 /// Runs a plan, and judges what happened.
 pub fn run(plan: &Plan, net: Net) -> Outcome {
-    let _ = net;
+    run_fleet(plan, net, &Fleet::default())
+}
+
+/// Runs a plan with what a user brings along.
+pub fn run_fleet(plan: &Plan, net: Net, fleet: &Fleet) -> Outcome {
+    let _ = (net, fleet);
     let (facts, end) = (Vec::new(), streamkeeper::Time::ZERO);
     let violations = judge::judge(plan, &facts, end);
     Outcome { facts, end, violations, panics: Vec::new(), sometimes: std::collections::BTreeMap::new() }
