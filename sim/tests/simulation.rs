@@ -141,7 +141,12 @@ fn what_a_handler_sees_of_its_failures_and_panics() {
 #[test]
 fn the_same_seed_is_the_same_run_on_each_network() {
     for net in [Net::Events, Net::Turmoil] {
-        let run = |seed| Simulation::drawn(seed, Profile::Swarm).lasting(Duration::from_secs(15), Duration::from_secs(10)).on(net).run();
+        let run = |seed| {
+            Simulation::drawn(seed, Profile::Swarm)
+                .lasting(Duration::from_secs(15), Duration::from_secs(10))
+                .on(net)
+                .run()
+        };
         let first = run(7);
         assert_eq!(first.trace(), run(7).trace());
         assert_ne!(first.trace(), run(8).trace());

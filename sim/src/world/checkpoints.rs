@@ -132,12 +132,10 @@ impl Checkpoints {
     }
 }
 
-/// A consumer's way to the world, on which its process can be made to stand still, and panics are noticed.
+/// A consumer's way to the world, on which its process can be made to stand still.
 pub(crate) struct Watched {
     pub(crate) inner: Arc<dyn Connect>,
     pub(crate) checkpoints: Checkpoints,
-    pub(crate) scene: Scene,
-    pub(crate) name: String,
 }
 
 impl Connect for Watched {
@@ -166,13 +164,11 @@ impl Connect for Watched {
     }
 
     fn spawn(&self, task: BoxFuture<'static, ()>) {
-        let task = self.scene.watched(&self.name, task);
-        self.inner.spawn(Box::pin(async move { drop(task.await) }));
+        self.inner.spawn(task);
     }
 
     fn drive(&self, name: &str, driver: BoxFuture<'static, ()>) -> io::Result<()> {
-        let driver = self.scene.watched(&self.name, driver);
-        self.inner.drive(name, Box::pin(async move { drop(driver.await) }))
+        self.inner.drive(name, driver)
     }
 
     fn clock(&self) -> Clock {

@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use futures::FutureExt;
 use rand::{SeedableRng, rngs::SmallRng};
 use streamkeeper::{Client, Connect, ConsumerId, Error, Settings};
 use streamkeeper_core::keys::Keys;
@@ -25,7 +24,6 @@ use super::{
 use crate::{
     facts::{What, Who},
     plan::{ConsumerPlan, Wish},
-    stage::Boot,
 };
 
 /// The first and the longest pause before a process that has ended by itself is started again.
@@ -96,20 +94,6 @@ impl Consumer {
         })
     }
 
-    /// What its host runs, at each start.
-    pub(crate) fn boot(self: &Rc<Self>) -> Boot {
-        let this = self.clone();
-        Rc::new(move || {
-            let this = this.clone();
-            async move {
-                let name = this.plan.name.clone();
-                let scene = this.scene.clone();
-                scene.watched(&name, async move { this.live().await }).await;
-            }
-            .boxed_local()
-        })
-    }
-
     pub(crate) fn checkpoints(&self) -> &Checkpoints {
         &self.checkpoints
     }
@@ -163,8 +147,8 @@ impl Consumer {
         }
     }
 
-    /// One process after the other, until one is stopped by wish.
-    async fn live(&self) {
+    /// What its host runs: one process after the other, until one is stopped by wish.
+    pub(crate) async fn live(&self) {
         let mut pause = RESTART.0;
         loop {
             let (orders, mut told) = mpsc::unbounded_channel();

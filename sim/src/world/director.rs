@@ -173,6 +173,10 @@ impl<'a> Director<'a> {
     }
 
     fn start(&mut self, index: usize) {
+        if self.consumers[index].has_lived() {
+            // A process that has ended has left its sockets open.
+            self.stage.crash(host(index));
+        }
         self.consumers[index].rise();
         self.stage.start(host(index));
     }
@@ -238,7 +242,8 @@ impl<'a> Director<'a> {
         for consumer in &self.consumers {
             consumer.checkpoints().disarm();
         }
-        for number in self.numbers(|_| true) {
+        // What stands still goes on by itself.
+        for number in self.numbers(|ongoing| !matches!(ongoing.how, How::Pause(_))) {
             self.over(number);
         }
         self.server.heal();
@@ -270,11 +275,7 @@ impl<'a> Director<'a> {
         let Some(ongoing) = self.ongoing.remove(&number) else { return };
         let host = ongoing.consumer.map_or(0, host);
         match &ongoing.how {
-            How::Pause(who) => {
-                // Only when it is healed before its time: otherwise it has just ended by itself.
-                self.stage.freeze(host, self.stage.now() + BEFORE);
-                self.scene.note(What::Resumed { who: *who });
-            }
+            How::Pause(who) => self.scene.note(What::Resumed { who: *who }),
             How::Net(kind, way) => self.lasting.open(&mut *self.stage, host, *kind, *way),
             How::Slow(by) => self.lasting.hasten(&mut *self.stage, host, *by),
             How::Redis(fault) => self.server.relieve(fault),

@@ -18,10 +18,24 @@ mod stories;
 mod trace;
 mod witness;
 
+use std::{cell::OnceCell, rc::Rc, sync::Arc};
+
 pub use outcome::{Net, Outcome};
 pub use site::{Fleet, Handler, Site};
 
-use crate::{judge, plan::Plan};
+use self::{
+    checkpoints::{Checkpoints, Watched},
+    consumer::Consumer,
+    director::Director,
+    producer::Producer,
+    scene::Scene,
+    server::Server,
+};
+use crate::{
+    judge,
+    plan::Plan,
+    stage::{REDIS, Stage, events::Events},
+};
 
 /// The name of the simulated service.
 pub const SERVICE: &str = "simulated";
@@ -32,9 +46,66 @@ pub fn run(plan: &Plan, net: Net) -> Outcome {
 }
 
 /// Runs a plan with what a user brings along.
+///
+/// # Panics
+/// The operating system gives us no runtime.
 pub fn run_fleet(plan: &Plan, net: Net, fleet: &Fleet) -> Outcome {
-    let _ = (net, fleet);
-    let (facts, end) = (Vec::new(), streamkeeper::Time::ZERO);
+    let mut stage = stage(plan, net);
+    let scene = Scene::new(stage.clock());
+    let server = Server::new(plan, scene.clone());
+    stage.server(REDIS, server.accept());
+    let consumers = (0..plan.consumers.len()).map(|index| consumer(plan, index, fleet, &mut *stage, &scene)).collect();
+    let producer = producer(plan, &mut *stage, &scene);
+
+    let mut director = Director::new(plan, stage, scene.clone(), consumers, producer, server);
+    let end = director.run();
+
+    let facts = scene.record().since(0);
     let violations = judge::judge(plan, &facts, end);
-    Outcome { facts, end, violations, panics: Vec::new(), sometimes: std::collections::BTreeMap::new() }
+    let panics = director.stage.panics().into_iter().chain(scene.panics()).collect();
+    let sometimes = sometimes::count(&facts, director.server.words());
+    Outcome { facts, end, violations, panics, sometimes }
+}
+
+fn stage(plan: &Plan, net: Net) -> Box<dyn Stage> {
+    let seed = seeds::of(plan.seed, &[seeds::NETWORK]);
+    match net {
+        Net::Events | Net::Turmoil => {
+            Box::new(Events::new(seed, plan.latency_us).expect("a runtime without threads or sockets"))
+        }
+    }
+}
+
+/// Puts a consumer on its host, not started.
+fn consumer(plan: &Plan, index: usize, fleet: &Fleet, stage: &mut dyn Stage, scene: &Scene) -> Rc<Consumer> {
+    let (host, setup) = (director::host(index), &plan.consumers[index]);
+    let place = Rc::new(OnceCell::<Rc<Consumer>>::new());
+    let boot = place.clone();
+    stage.host(
+        host,
+        Rc::new(move || {
+            let consumer = boot.get().cloned();
+            Box::pin(async move {
+                if let Some(consumer) = consumer {
+                    consumer.live().await;
+                }
+            })
+        }),
+    );
+    let road = stage.connect(host, setup.drift_ppm);
+    let checkpoints = Checkpoints::new(scene.clone(), stage.freezer(host), road.clone());
+    let connect = Arc::new(Watched { inner: road, checkpoints: checkpoints.clone() });
+    let seed = seeds::of(plan.seed, &[index as u64]);
+    let consumer = Consumer::new(index, setup.clone(), fleet, seed, connect, scene.clone(), checkpoints);
+    place.get_or_init(|| consumer).clone()
+}
+
+/// Puts the producers on a host of their own, and starts them.
+fn producer(plan: &Plan, stage: &mut dyn Stage, scene: &Scene) -> Rc<Producer> {
+    let host = director::host(plan.consumers.len());
+    let seed = seeds::of(plan.seed, &[seeds::PRODUCER]);
+    let producer = Producer::new(stage.connect(host, 0), scene.clone(), seed);
+    stage.host(host, producer.boot());
+    stage.start(host);
+    producer
 }

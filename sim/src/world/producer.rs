@@ -51,10 +51,8 @@ impl Producer {
         Rc::new(move || {
             let this = this.clone();
             async move {
-                let (scene, told) = (this.scene.clone(), this.told.take());
-                if let Some(told) = told {
-                    let work = async { futures::join!(this.work(told), probe(&scene)) };
-                    scene.watched("producer", work).await;
+                if let Some(told) = this.told.take() {
+                    futures::join!(this.work(told), probe(&this.scene));
                 }
             }
             .boxed_local()

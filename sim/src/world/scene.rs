@@ -119,7 +119,7 @@ impl Scene {
         crowded
     }
 
-    /// Runs a task of the simulated world: should it panic, the run has failed.
+    /// Runs something of a user's: should it panic, the run has failed.
     pub(crate) fn watched<T, F>(&self, whose: &str, task: F) -> impl Future<Output = Option<T>> + use<T, F>
     where
         F: Future<Output = T>,

@@ -1,11 +1,18 @@
 //! One stream of chance for each concern: what one draws does not change what another one does.
 
+// Above all indices of consumers, which are parts, too.
+
 /// For [`of`]: the client's own dice.
-pub(crate) const CLIENT: u64 = 1;
+pub(crate) const CLIENT: u64 = 1 << 32;
 /// For [`of`]: how long an application works, and how that ends.
-pub(crate) const APPLICATION: u64 = 2;
+pub(crate) const APPLICATION: u64 = 2 << 32;
 /// For [`of`]: whether a producer repeats itself.
-pub(crate) const PRODUCER: u64 = 3;
+pub(crate) const PRODUCER: u64 = 3 << 32;
+
+/// For [`of`]: how long bytes take.
+pub(crate) const NETWORK: u64 = 4 << 32;
+/// For [`of`]: Redis's own samples and identities.
+pub(crate) const REDIS: u64 = 5 << 32;
 
 /// The seed of a part, named by numbers, of a run with this seed. (SplitMix64, once for each number.)
 pub(crate) fn of(seed: u64, part: &[u64]) -> u64 {
