@@ -230,3 +230,93 @@ impl AsyncWrite for Bytes {
         Pin::new(&mut self.get_mut().inner).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, rc::Rc};
+
+    use streamkeeper::Time;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::stage::{REDIS, Stage, events::Events};
+
+    /// A server that answers each byte with itself, and a host that sends ten, 100 ms apart. What the host had heard of
+    /// when, and the record.
+    fn ten_bytes(armed: Option<Point>) -> (Vec<Time>, Vec<(Time, What)>) {
+        let mut stage = Events::new(1, (100, 100)).unwrap();
+        stage.server(
+            REDIS,
+            Rc::new(|_, mut bytes| {
+                Box::pin(async move {
+                    let mut byte = [0];
+                    while let Ok(1) = bytes.read(&mut byte).await {
+                        let _ = bytes.write_all(&byte).await;
+                    }
+                })
+            }),
+        );
+        let (scene, heard) = (Scene::new(stage.clock()), Rc::new(RefCell::new(Vec::new())));
+        let road: Rc<RefCell<Option<Arc<dyn Connect>>>> = Rc::default();
+        let (taken, clock, hearing) = (road.clone(), stage.clock(), heard.clone());
+        stage.host(
+            1,
+            Rc::new(move || {
+                let (road, clock, heard) = (taken.take(), clock.clone(), hearing.clone());
+                Box::pin(async move {
+                    let mut bytes = road.unwrap().open(Link::Commands).await.unwrap();
+                    for number in 0..10 {
+                        bytes.write_all(&[number]).await.unwrap();
+                        assert_eq!(bytes.read_u8().await.unwrap(), number);
+                        heard.borrow_mut().push(clock.now());
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                })
+            }),
+        );
+        let inner = stage.connect(1, 0);
+        let checkpoints = Checkpoints::new(scene.clone(), stage.freezer(1), inner.clone());
+        road.replace(Some(Arc::new(Watched { inner, checkpoints: checkpoints.clone() })));
+        checkpoints.begin(Who { consumer: 0, life: 0 });
+        stage.start(1);
+        stage.run_until(Time::from_millis(250));
+        if let Some(point) = armed {
+            let struck = What::Struck { action: "pause".to_owned(), kind: "pause", consumer: Some(0), ms: None };
+            let over = What::Over { kind: "pause", consumer: Some(0) };
+            checkpoints.arm(Armed { point, span: Duration::from_secs(5), struck, over });
+        }
+        stage.run_until(Time::from_millis(10_000));
+        let record = scene.record().since(0).into_iter().map(|fact| (fact.at, fact.what)).collect();
+        assert_eq!(stage.panics(), Vec::<String>::new());
+        (heard.take(), record)
+    }
+
+    #[test]
+    fn an_answer_that_has_arrived_is_looked_at_after_the_pause() {
+        for point in [Point::Answer, Point::Call] {
+            let (heard, record) = ten_bytes(Some(point));
+            assert_eq!(heard.len(), 10);
+            let longest = heard.windows(2).map(|two| two[1].since(two[0])).max().unwrap();
+            assert!(longest >= Duration::from_secs(5), "{point:?}: {longest:?}");
+            let words: Vec<String> = record
+                .iter()
+                .map(|(at, what)| crate::facts::Fact { at: *at, what: what.clone() }.to_string())
+                .collect();
+            assert_eq!(record.len(), 4, "{words:#?}");
+            assert!(matches!(record[1].1, What::Paused { ms: 5_000, .. }), "{words:#?}");
+            assert!(matches!(record[2].1, What::Resumed { .. }), "{words:#?}");
+            let span = record[2].0.since(record[1].0);
+            assert!(span >= Duration::from_secs(5) && span < Duration::from_millis(5_010), "{words:#?}");
+        }
+    }
+
+    #[test]
+    fn nothing_stands_still_unasked() {
+        let (heard, record) = ten_bytes(None);
+        let longest = heard.windows(2).map(|two| two[1].since(two[0])).max().unwrap();
+        assert!(longest < Duration::from_millis(150), "{longest:?}");
+        assert_eq!(record, []);
+        let (_, elsewhere) = ten_bytes(Some(Point::Handler));
+        assert_eq!(elsewhere, [], "no handler begins here");
+    }
+}

@@ -10,7 +10,7 @@ use std::{
 use rand::{SeedableRng, rngs::SmallRng};
 use streamkeeper::{Client, Connect, ConsumerId, Error, Settings};
 use streamkeeper_core::keys::Keys;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::MissedTickBehavior};
 
 use super::{
     SERVICE,
@@ -209,6 +209,7 @@ impl Consumer {
             drop(done);
         }));
         let mut look = tokio::time::interval(FINISH);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let ended = loop {
             tokio::select! {
                 biased;
