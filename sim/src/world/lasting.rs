@@ -80,3 +80,92 @@ fn switch(stage: &mut dyn Stage, host: HostId, kind: Kind, before: (bool, bool),
         Kind::Stall => stage.stall(host, way, on),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use streamkeeper::{Clock, Connect, Time};
+
+    use super::*;
+    use crate::stage::{Accept, Boot, Freezer};
+
+    /// Only remembers how the ways of host 1 stand.
+    #[derive(Default)]
+    struct Ways {
+        partition: [bool; 2],
+        stall: [bool; 2],
+        slow: Duration,
+        switched: u32,
+    }
+
+    fn set(ways: &mut [bool; 2], way: Way, on: bool) {
+        *ways = [if way == Way::In { ways[0] } else { on }, if way == Way::Out { ways[1] } else { on }];
+    }
+
+    impl Stage for Ways {
+        fn partition(&mut self, _: HostId, way: Way, on: bool) {
+            set(&mut self.partition, way, on);
+            self.switched += 1;
+        }
+        fn stall(&mut self, _: HostId, way: Way, on: bool) {
+            set(&mut self.stall, way, on);
+            self.switched += 1;
+        }
+        fn slow(&mut self, _: HostId, by: Duration) {
+            self.slow = by;
+        }
+        fn now(&self) -> Time {
+            Time::ZERO
+        }
+        fn run_until(&mut self, _: Time) {}
+        fn host(&mut self, _: HostId, _: Boot) {}
+        fn server(&mut self, _: HostId, _: Accept) {}
+        fn start(&mut self, _: HostId) {}
+        fn crash(&mut self, _: HostId) {}
+        fn freeze(&mut self, _: HostId, _: Time) {}
+        fn freezer(&self, _: HostId) -> Freezer {
+            unreachable!()
+        }
+        fn reset(&mut self, _: HostId) {}
+        fn connect(&self, _: HostId, _: i32) -> Arc<dyn Connect> {
+            unreachable!()
+        }
+        fn clock(&self) -> Clock {
+            unreachable!()
+        }
+        fn panics(&mut self) -> Vec<String> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn a_way_opens_with_the_last_fault_that_closed_it() {
+        let (mut stage, mut lasting) = (Ways::default(), Lasting::default());
+        lasting.close(&mut stage, 1, Kind::Partition, Way::Out);
+        assert_eq!(stage.partition, [true, false]);
+        lasting.close(&mut stage, 1, Kind::Partition, Way::Both);
+        assert_eq!(stage.partition, [true, true]);
+        lasting.close(&mut stage, 1, Kind::Stall, Way::In);
+        assert_eq!((stage.partition, stage.stall), ([true, true], [false, true]));
+        lasting.open(&mut stage, 1, Kind::Partition, Way::Out);
+        assert_eq!(stage.partition, [true, true]);
+        lasting.open(&mut stage, 1, Kind::Partition, Way::Both);
+        assert_eq!((stage.partition, stage.stall), ([false, false], [false, true]));
+        lasting.open(&mut stage, 1, Kind::Stall, Way::In);
+        assert_eq!((stage.stall, stage.switched), ([false, false], 5));
+    }
+
+    #[test]
+    fn of_two_that_slow_down_the_slower_counts() {
+        let (mut stage, mut lasting) = (Ways::default(), Lasting::default());
+        let ms = Duration::from_millis;
+        lasting.slow(&mut stage, 1, ms(50));
+        lasting.slow(&mut stage, 1, ms(20));
+        assert_eq!(stage.slow, ms(50));
+        lasting.hasten(&mut stage, 1, ms(50));
+        assert_eq!(stage.slow, ms(20));
+        lasting.hasten(&mut stage, 1, ms(20));
+        assert_eq!(stage.slow, Duration::ZERO);
+    }
+}
