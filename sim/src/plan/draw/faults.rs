@@ -134,19 +134,25 @@ pub(super) fn draw(seed: u64, profile: Profile, plan: &Plan) -> Vec<Timed> {
         Profile::Storm => (300, true),
     };
     let heart = Heart::draw(&mut swarm, plan.heal_at);
-    let mut actions = Vec::new();
-    for feature in &FEATURES {
+    let chances = FEATURES.iter().map(|feature| {
         let mut dice = Dice::new(seed, feature.name);
-        if !dice.chance((feature.percent * percent / 100).min(90)) {
-            continue;
-        }
+        let on = dice.chance((feature.percent * percent / 100).min(90));
+        (feature, dice, on)
+    });
+    let (mut on, off): (Vec<_>, Vec<_>) = chances.partition(|(_, _, on)| *on);
+    if on.is_empty() {
+        // One at least: it has the whole run for itself.
+        let only = swarm.between(0, off.len() as u64 - 1) as usize;
+        on.extend(off.into_iter().nth(only));
+    }
+    let mut actions = Vec::new();
+    for (feature, mut dice, _) in on {
         let most = if many { feature.most } else { (feature.most / 3).max(1) };
         for _ in 0..dice.scaled(1, most) {
             let at = heart.time(&mut dice);
             let strike = (feature.strike)(&mut dice, &fleet);
-            actions.extend(
-                strike.into_iter().map(|(after, action)| Timed { at: at + Duration::from_millis(after), action }),
-            );
+            let timed = strike.into_iter().map(|(after_ms, action)| (at + Duration::from_millis(after_ms), action));
+            actions.extend(timed.map(|(at, action)| Timed { at, action }));
         }
     }
     actions.retain(|timed| timed.at < plan.heal_at);

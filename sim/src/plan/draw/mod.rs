@@ -152,6 +152,9 @@ mod tests {
             assert!(seeds >= 5, "{kind}: {seeds}");
             assert!(seeds < 400 || kind == "announce" || kind == "start", "{kind}: {seeds}");
         }
+        let faultless = (0..500).map(|seed| Plan::draw(seed, Profile::Swarm));
+        let faultless = faultless.filter(|plan| !plan.actions.iter().any(|timed| timed.action.is_fault())).count();
+        assert!(faultless < 50, "{faultless}");
         let faults = |profile| kinds(profile).iter().map(BTreeSet::len).sum::<usize>();
         assert!(faults(Profile::Calm) * 2 < faults(Profile::Swarm));
         assert!(faults(Profile::Swarm) * 3 < faults(Profile::Storm) * 2);
