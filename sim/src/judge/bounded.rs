@@ -112,7 +112,8 @@ impl Judge for Bounded {
                 }
             }
             What::Added { who, owned, .. } => {
-                let capacity = self.conditions.setup(who.consumer).map_or(usize::MAX, |setup| setup.capacity);
+                let setup = self.conditions.setup(who.consumer).filter(|setup| !setup.go);
+                let capacity = setup.map_or(usize::MAX, |setup| setup.capacity);
                 let open = self.owned.entry(*who).or_default();
                 open.insert((owned.entry.clone(), owned.token));
                 if open.len() > capacity {

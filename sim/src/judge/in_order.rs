@@ -72,6 +72,19 @@ impl InOrder {
     }
 }
 
+/// Whose application hears of this, or asks for it.
+fn about(what: &What) -> Option<Who> {
+    match what {
+        What::Added { who, .. } | What::Ended { who, .. } | What::Rejected { who, .. } | What::Asked { who, .. } => {
+            Some(*who)
+        }
+        What::Ready { who } | What::Stopped { who } | What::Terminated { who, .. } | What::Crashed { who } => {
+            Some(*who)
+        }
+        _ => None,
+    }
+}
+
 impl Judge for InOrder {
     fn hear(&mut self, fact: &Fact, verdicts: &mut Vec<Violation>) {
         if fact.at >= self.next_look {
@@ -79,12 +92,13 @@ impl Judge for InOrder {
             self.next_look = fact.at + LOOK;
         }
         self.conditions.hear(fact);
+        // A Go peer promises nothing.
+        if about(&fact.what).is_some_and(|who| self.conditions.setup(who.consumer).is_some_and(|setup| setup.go)) {
+            return;
+        }
         let mut broken = |how| verdicts.push(Violation { promise: "in-order", kind: Kind::Safety, at: fact.at, how });
-        let who = match &fact.what {
-            What::Added { who, .. } | What::Ended { who, .. } | What::Rejected { who, .. } | What::Ready { who } => {
-                *who
-            }
-            What::Stopped { who } | What::Terminated { who, .. } => *who,
+        let Some(who) = about(&fact.what) else { return };
+        match &fact.what {
             What::Crashed { who } => {
                 self.open.retain(|(open, _), _| open != who);
                 self.asked.retain(|(asked, _), _| asked != who);
@@ -98,8 +112,8 @@ impl Judge for InOrder {
                 }
                 return;
             }
-            _ => return,
-        };
+            _ => {}
+        }
         if self.over.contains(&who) {
             return broken(format!("after its end {who} hears {:?}", fact.what));
         }

@@ -52,6 +52,8 @@ pub(super) struct Kept {
     /// Since when each consumer has had room for all that wait.
     room: BTreeMap<usize, Time>,
     allowance: Duration,
+    /// Go peers take part.
+    with_go: bool,
     /// From when on the applications finish everything that they own, if they do.
     finish: Option<Time>,
     /// The most that a crash or a failover forgets.
@@ -87,6 +89,7 @@ impl Kept {
             owned: BTreeMap::new(),
             room: BTreeMap::new(),
             allowance: HALF_A_SECOND + Duration::from_millis(slower_ms) + trips,
+            with_go: plan.consumers.iter().any(|consumer| consumer.go),
             finish: plan.finish.then(|| Time::ZERO + plan.heal_at + plan.calm / 2),
             forgets: Duration::from_millis(forgets_ms),
             suspect: limits.min().map(|limit| limit.div_ceil(2).max(1)),
@@ -131,7 +134,9 @@ impl Kept {
         if takers >= now {
             return;
         }
-        let overdue = |stream: &Stream| !stream.reported && !stream.is_go() && self.due(stream, takers) < now;
+        // Nobody knows what a Go peer has done with an announcement that was never one of ours.
+        let ours = |stream: &Stream| if self.with_go { stream.is_ours() } else { !stream.is_go() };
+        let overdue = |stream: &Stream| !stream.reported && ours(stream) && self.due(stream, takers) < now;
         let late: Vec<Arc<str>> =
             self.streams.iter().filter(|(_, stream)| overdue(stream)).map(|(name, _)| name.clone()).collect();
         for name in late {
@@ -234,6 +239,10 @@ impl Kept {
         }
     }
 
+    fn is_go(&self, who: Who) -> bool {
+        self.conditions.setup(who.consumer).is_some_and(|setup| setup.go)
+    }
+
     /// Whether an announcement that its producer has just heard of may be gone already.
     fn is_swept(&self, at: Time, entry: &Arc<str>) -> bool {
         self.over.contains(entry) || self.swept.is_some_and(|swept| at.since(swept) < ANSWER)
@@ -272,6 +281,13 @@ impl Judge for Kept {
             What::Asked { owned, end, .. } => {
                 if let Some(owner) = self.of_entry(&owned.entry).and_then(|stream| stream.owner_with(owned.token)) {
                     owner.asked = Some(end);
+                }
+            }
+            // Redis's own word on what a Go peer does is not heard.
+            What::Added { who, owned, .. } if self.is_go(*who) => self.granted(at, &"go".into(), owned),
+            What::Ended { who, owned, how, .. } if self.is_go(*who) => {
+                if *how == "done" {
+                    self.gone(at, &owned.entry);
                 }
             }
             What::Ended { who, owned, .. } => {

@@ -53,7 +53,12 @@ impl Stream {
 
     /// Whoever owned it last is a Go peer.
     pub(super) fn is_go(&self) -> bool {
-        self.owner.as_ref().is_some_and(|owner| !owner.value.contains('#'))
+        self.owner.is_some() && !self.is_ours()
+    }
+
+    /// Whoever owned it last is one of ours.
+    pub(super) fn is_ours(&self) -> bool {
+        self.owner.as_ref().is_some_and(|owner| owner.value.contains('#'))
     }
 
     /// The latest owner, if this is its token.
