@@ -3,7 +3,7 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
-    future::{Future, pending, poll_fn},
+    future::{Future, poll_fn},
     pin::Pin,
     rc::Rc,
     sync::{
@@ -59,15 +59,15 @@ impl Ice {
         Stilled { ice: self.clone(), task }
     }
 
-    fn is_frozen(&self) -> bool {
+    pub(super) fn is_frozen(&self) -> bool {
         self.0.until_us.load(Ordering::Relaxed) != 0
     }
 
-    fn until(&self) -> Time {
+    pub(super) fn until(&self) -> Time {
         Time::from_micros(self.0.until_us.load(Ordering::Relaxed))
     }
 
-    fn thaw(&self) {
+    pub(super) fn thaw(&self) {
         self.0.until_us.store(0, Ordering::Relaxed);
         let tasks = std::mem::take(&mut self.waiting().tasks);
         tasks.into_iter().for_each(Waker::wake);
@@ -117,7 +117,7 @@ impl Ices {
 /// Where a host's software hangs: nothing of it is left once the slot is emptied.
 #[derive(Clone)]
 pub(super) struct Slot {
-    software: Rc<RefCell<Option<LocalBoxFuture<'static, ()>>>>,
+    software: Rc<RefCell<Option<LocalSet>>>,
     ice: Ice,
 }
 
@@ -133,11 +133,9 @@ impl Slot {
     /// Puts software into the slot. Everything that it spawns with `spawn_local` belongs to it.
     pub(super) fn fill(&self, software: LocalBoxFuture<'static, ()>) {
         self.ice.thaw();
-        let (tasks, stilled) = (LocalSet::new(), self.ice.stills(software));
-        *self.software.borrow_mut() = Some(Box::pin(async move {
-            // What was spawned goes on when the first task has ended.
-            tasks.run_until(async { (stilled.await, pending::<()>().await) }).await;
-        }));
+        let tasks = LocalSet::new();
+        tasks.spawn_local(self.ice.stills(software));
+        *self.software.borrow_mut() = Some(tasks);
         self.ice.wake_root();
     }
 
@@ -145,6 +143,16 @@ impl Slot {
     pub(super) fn empty(&self) {
         let software = self.software.borrow_mut().take();
         drop(software);
+    }
+
+    /// Lets the software do what it has to do, unless it stands still.
+    pub(super) fn poll(&self, context: &mut Context<'_>) {
+        if self.ice.is_frozen() {
+            return;
+        }
+        if let Some(software) = &mut *self.software.borrow_mut() {
+            let _ = Pin::new(software).poll(context);
+        }
     }
 
     /// Runs whatever is in the slot, for ever, by this clock of true time.
@@ -160,10 +168,7 @@ impl Slot {
                 }
                 self.ice.thaw();
             }
-            // Taken out while it runs: it may crash its own host.
-            let Some(mut software) = self.software.borrow_mut().take() else { return Poll::Pending };
-            let _ = software.as_mut().poll(context);
-            self.software.borrow_mut().get_or_insert(software);
+            self.poll(context);
             Poll::<()>::Pending
         })
         .await;

@@ -24,6 +24,9 @@ pub type HostId = usize;
 /// Redis's host.
 pub const REDIS: HostId = 0;
 
+/// How long TCP waits before it knocks again where nobody has answered, for the first time.
+const KNOCK_AGAIN: Duration = Duration::from_secs(1);
+
 /// What a host runs: called at each start.
 pub type Boot = Rc<dyn Fn() -> LocalBoxFuture<'static, ()>>;
 

@@ -9,67 +9,36 @@ use std::{
 };
 
 use streamkeeper::{Clock, Time};
-use tokio::{runtime::Handle, time::Instant};
+use tokio::runtime::Handle;
 
-/// True simulated time: inside a runtime it is that one's, outside it is what it was when the runtime was left.
+/// True simulated time. Its clones agree.
 #[derive(Clone)]
-pub(super) struct TrueTime(Arc<Origin>);
-
-struct Origin {
-    source: Source,
-    left_at_us: AtomicU64,
-}
-
-enum Source {
-    Tokio { began: Instant },
-    Turmoil,
+pub(super) struct TrueTime {
+    told_us: Arc<AtomicU64>,
+    asks_turmoil: bool,
 }
 
 impl TrueTime {
-    /// Begins now. To be called within the runtime.
-    pub(super) fn begin() -> TrueTime {
-        TrueTime::with(Source::Tokio { began: Instant::now() })
+    /// What it is told to be.
+    pub(super) fn told() -> TrueTime {
+        TrueTime { told_us: Arc::default(), asks_turmoil: false }
     }
 
-    /// That of turmoil, which begins with it.
+    /// Inside of turmoil's hosts, their time; outside, what it is told to be.
     pub(super) fn of_turmoil() -> TrueTime {
-        TrueTime::with(Source::Turmoil)
-    }
-
-    fn with(source: Source) -> TrueTime {
-        TrueTime(Arc::new(Origin { source, left_at_us: AtomicU64::new(0) }))
+        TrueTime { told_us: Arc::default(), asks_turmoil: true }
     }
 
     pub(super) fn now(&self) -> Time {
-        self.passed().map_or_else(|| Time::from_micros(self.0.left_at_us.load(Ordering::Relaxed)), since_zero)
-    }
-
-    /// Since the beginning, inside a runtime.
-    fn passed(&self) -> Option<Duration> {
-        Handle::try_current().ok()?;
-        match self.0.source {
-            Source::Tokio { began } => Some(Instant::now().duration_since(began)),
-            Source::Turmoil => ::turmoil::sim_elapsed(),
+        match self.asks_turmoil.then(in_turmoil).flatten() {
+            Some(passed) => since_zero(passed),
+            None => Time::from_micros(self.told_us.load(Ordering::Relaxed)),
         }
     }
 
-    /// The instant of tokio's clock.
-    pub(super) fn instant(&self, at: Time) -> Instant {
-        match self.0.source {
-            Source::Tokio { began } => began + at.since(Time::ZERO),
-            Source::Turmoil => Instant::now() + at.since(self.now()),
-        }
-    }
-
-    /// What it is outside of all runtimes.
+    /// So much has passed since the beginning.
     pub(super) fn is(&self, passed: Duration) {
-        self.0.left_at_us.store(since_zero(passed).as_micros(), Ordering::Relaxed);
-    }
-
-    /// The runtime is left now. To be called within it.
-    pub(super) fn leave(&self) {
-        let now = self.now();
-        self.0.left_at_us.store(now.as_micros(), Ordering::Relaxed);
+        self.told_us.store(since_zero(passed).as_micros(), Ordering::Relaxed);
     }
 
     /// A clock that runs fast by so many parts in a million.
@@ -77,6 +46,12 @@ impl TrueTime {
         let this = self.clone();
         Clock::custom(move || drifted(this.now(), drift_ppm))
     }
+}
+
+/// turmoil's own word holds only within its runtimes: while a host is being killed it is the wall clock's.
+fn in_turmoil() -> Option<Duration> {
+    Handle::try_current().ok()?;
+    ::turmoil::sim_elapsed()
 }
 
 fn since_zero(passed: Duration) -> Time {

@@ -2,162 +2,142 @@
 
 use std::{
     collections::VecDeque,
-    io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    task::{Context, Waker},
 };
 
 use bytes::{Buf, Bytes};
-use tokio::{io::ReadBuf, time::Instant};
+use streamkeeper::Time;
+use tokio::io::ReadBuf;
 
 /// How many bytes may be under way or unread before the writer has to wait: a socket's buffers.
 const BUFFER: usize = 256 * 1024;
 
-/// One direction. Its clones are one.
-#[derive(Clone, Default)]
-pub(super) struct Pipe(Arc<Mutex<State>>);
-
+/// One direction.
 #[derive(Default)]
-struct State {
+pub(super) struct Pipe {
     segments: VecDeque<Segment>,
+    /// Under way or unread, or vanished: nobody acknowledges those.
     bytes: usize,
     /// Order is kept: nothing arrives before what was sent earlier.
-    latest: Option<Instant>,
-    stalled: bool,
+    latest: Time,
+    /// The queue of events knows when the next segment arrives.
+    pub(super) awaited: bool,
     /// A firewall forgot the connection: what is sent vanishes.
-    dead: bool,
-    broken: bool,
+    pub(super) dead: bool,
+    /// The writer has closed.
+    pub(super) shut: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
 
 struct Segment {
-    due: Instant,
-    /// `None`: the writer has closed.
-    bytes: Option<Bytes>,
+    due: Time,
+    load: Load,
 }
 
-/// What a reader finds.
-pub(super) enum Found {
-    /// Something, or the end.
-    Read(io::Result<()>),
-    /// Something that arrives then.
-    Later(Instant),
-    /// Nothing: the reader will be woken.
-    Nothing,
+/// What a segment carries.
+pub(super) enum Load {
+    /// Bytes.
+    Bytes(Bytes),
+    /// The writer has closed.
+    Fin,
+    /// The writer is gone, and does not want what it is sent.
+    Rst,
 }
 
 impl Pipe {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How many bytes a writer may write.
+    pub(super) fn room(&self) -> usize {
+        BUFFER.saturating_sub(self.bytes)
     }
 
-    pub(super) fn send(&self, bytes: Bytes, due: Instant, context: &Context<'_>) -> Poll<io::Result<usize>> {
-        let mut state = self.lock();
-        if state.broken {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+    /// Sends something that takes until `due`, at least. When it arrives, if nobody waits for anything earlier.
+    pub(super) fn send(&mut self, load: Load, due: Time) -> Option<Time> {
+        if let Load::Bytes(bytes) = &load {
+            self.bytes += bytes.len();
         }
-        if state.bytes >= BUFFER {
-            state.writer = Some(context.waker().clone());
-            return Poll::Pending;
+        if self.dead {
+            return None;
         }
-        let length = bytes.len();
-        state.bytes += length;
-        // What vanishes fills the socket's buffer, too: nobody acknowledges it.
-        if !state.dead {
-            state.push(Some(bytes), due);
-        }
-        Poll::Ready(Ok(length))
+        self.latest = self.latest.max(due);
+        self.segments.push_back(Segment { due: self.latest, load });
+        (!std::mem::replace(&mut self.awaited, true)).then_some(self.latest)
     }
 
-    pub(super) fn close(&self, due: Instant) {
-        let mut state = self.lock();
-        if !state.dead && !state.broken {
-            state.push(None, due);
-        }
-    }
-
-    pub(super) fn read(&self, into: &mut ReadBuf<'_>, now: Instant, context: &Context<'_>) -> Found {
-        let mut state = self.lock();
-        if state.broken {
-            return Found::Read(Err(io::ErrorKind::ConnectionReset.into()));
-        }
-        state.reader = Some(context.waker().clone());
-        let stalled = state.stalled;
-        match state.segments.front() {
-            Some(segment) if stalled || segment.due > now => match stalled {
-                true => return Found::Nothing,
-                false => return Found::Later(segment.due),
-            },
-            Some(_) => {}
-            None => return Found::Nothing,
-        }
+    /// Takes bytes that have arrived. Whether there was anything, be it the end.
+    pub(super) fn read(&mut self, into: &mut ReadBuf<'_>, now: Time) -> bool {
         let before = into.remaining();
-        while let Some(segment) = state.segments.front_mut().filter(|segment| segment.due <= now) {
-            let Some(bytes) = &mut segment.bytes else { break };
+        let mut ended = false;
+        while let Some(segment) = self.segments.front_mut().filter(|segment| segment.due <= now) {
+            let Load::Bytes(bytes) = &mut segment.load else {
+                ended = true;
+                break;
+            };
             let length = bytes.len().min(into.remaining());
             into.put_slice(&bytes[..length]);
             bytes.advance(length);
             if !bytes.is_empty() {
                 break;
             }
-            state.segments.pop_front();
+            self.segments.pop_front();
         }
         let read = before - into.remaining();
-        state.bytes -= read;
-        let writer = if read > 0 { state.writer.take() } else { None };
-        drop(state);
-        wake(writer);
-        Found::Read(Ok(()))
+        self.bytes -= read;
+        if read > 0 {
+            wake(&mut self.writer);
+        }
+        read > 0 || ended
     }
 
-    pub(super) fn stall(&self, on: bool) {
-        let mut state = self.lock();
-        state.stalled = on;
-        let reader = state.reader.take();
-        drop(state);
-        wake(reader);
+    /// Nobody reads any more: takes what has arrived. Whether there were bytes.
+    pub(super) fn discard(&mut self, now: Time) -> bool {
+        let arrived = self.segments.partition_point(|segment| segment.due <= now);
+        self.segments.drain(..arrived).filter(|segment| matches!(segment.load, Load::Bytes(_))).count() > 0
+    }
+
+    /// The writer has refused whatever it was sent.
+    pub(super) fn was_refused(&self, now: Time) -> bool {
+        let arrived = self.segments.iter().take_while(|segment| segment.due <= now);
+        arrived.into_iter().any(|segment| matches!(segment.load, Load::Rst))
+    }
+
+    /// When the next segment arrives that has not.
+    pub(super) fn next_after(&self, now: Time) -> Option<Time> {
+        let arrived = self.segments.partition_point(|segment| segment.due <= now);
+        self.segments.get(arrived).map(|segment| segment.due)
     }
 
     /// What is under way vanishes, and whatever will be sent.
-    pub(super) fn kill(&self) {
-        let mut state = self.lock();
-        state.dead = true;
-        state.segments.clear();
+    pub(super) fn kill(&mut self) {
+        self.dead = true;
+        self.segments.clear();
     }
 
-    pub(super) fn is_dead(&self) -> bool {
-        self.lock().dead
+    pub(super) fn reader_waits(&mut self, context: &Context<'_>) {
+        keep(&mut self.reader, context);
     }
 
-    pub(super) fn break_off(&self) {
-        let mut state = self.lock();
-        state.broken = true;
-        let (reader, writer) = (state.reader.take(), state.writer.take());
-        drop(state);
-        wake(reader);
-        wake(writer);
+    pub(super) fn writer_waits(&mut self, context: &Context<'_>) {
+        keep(&mut self.writer, context);
     }
 
-    /// Nobody but this handle knows of it.
-    pub(super) fn is_forgotten(&self) -> bool {
-        Arc::strong_count(&self.0) == 1
+    pub(super) fn wake_reader(&mut self) {
+        wake(&mut self.reader);
+    }
+
+    pub(super) fn wake_writer(&mut self) {
+        wake(&mut self.writer);
     }
 }
 
-impl State {
-    fn push(&mut self, bytes: Option<Bytes>, due: Instant) {
-        let due = self.latest.map_or(due, |latest| latest.max(due));
-        self.latest = Some(due);
-        self.segments.push_back(Segment { due, bytes });
-        if let Some(reader) = self.reader.take() {
-            reader.wake();
-        }
+fn keep(waker: &mut Option<Waker>, context: &Context<'_>) {
+    if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+        *waker = Some(context.waker().clone());
     }
 }
 
-fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
+fn wake(waker: &mut Option<Waker>) {
+    if let Some(waker) = waker.take() {
         waker.wake();
     }
 }

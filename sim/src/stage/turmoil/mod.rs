@@ -29,7 +29,7 @@ use tokio::{
 use wires::Wires;
 
 use super::{
-    Accept, Boot, Freezer, HostId, REDIS, Stage,
+    Accept, Boot, Freezer, HostId, KNOCK_AGAIN, REDIS, Stage,
     freeze::{Ices, Slot},
     panics::Panics,
     road::{Dial, Road},
@@ -41,8 +41,6 @@ use crate::plan::Way;
 const TICK: Duration = Duration::from_millis(5);
 /// So many segments may be under way on one connection; what limits them in bytes are the wires.
 const SEGMENTS: usize = 65_536;
-/// How long TCP waits before it knocks again.
-const KNOCK_AGAIN: Duration = Duration::from_millis(200);
 /// Where the server listens.
 const PORT: u16 = 6_379;
 
