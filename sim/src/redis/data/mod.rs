@@ -8,11 +8,15 @@ mod keys;
 mod lists;
 mod number;
 mod pattern;
+#[cfg(test)]
+mod recorded;
 mod scan;
 mod sets;
 mod spec;
 mod stream;
 mod strings;
+#[cfg(test)]
+mod tests;
 mod ttl;
 mod value;
 mod zsets;
@@ -107,9 +111,22 @@ pub fn execute(db: &mut Db, cx: &mut Context, args: &[Bytes]) -> Option<Done> {
     Some(spec.run(db, cx, args))
 }
 
-/// Executes a blocked command again (`Done::Block::again`), after one of its keys was written to, deleted or replaced:
-/// `Done::Block` if it is to stay blocked, or what it is answered, which is an error if its stream or its group is gone.
-pub fn wake(db: &mut Db, cx: &mut Context, again: &[Bytes]) -> Done {
+/// Executes a blocked command again (`Done::Block::again`), after an event of one of its keys that wakes
+/// (`KeyEvent::wakes`), or after everything was removed: `Done::Block` if it is to stay blocked, or what it is answered,
+/// which is an error if its stream or its group is gone. As in Redis 7.0, it is answered from
+/// this key alone.
+pub fn wake(db: &mut Db, cx: &mut Context, again: &[Bytes], key: &Bytes) -> Done {
     let call = &mut Call { db, cx, args: again, write: true };
-    stream::wake(call).unwrap_or_else(Done::Reply)
+    stream::wake(call, key).unwrap_or_else(Done::Reply)
+}
+
+impl KeyEvent {
+    /// Whether those look who are blocked on the key: when it was added to, came into being, was replaced or removed, or
+    /// lost a group. No id that is set wakes anybody.
+    pub fn wakes(&self) -> bool {
+        match self.class {
+            't' => matches!(self.name, "xadd" | "xgroup-destroy"),
+            _ => !matches!(self.name, "expire" | "persist"),
+        }
+    }
 }

@@ -286,3 +286,13 @@ static TABLE: &[Spec] = &[
     row("zscan", -3, READ, ONE, &["read", "sortedset", "slow"], Answer(scan::zscan)),
     row("zscore", 3, READ, ONE, &["read", "sortedset", "fast"], Answer(zsets::zscore)),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::TABLE;
+
+    #[test]
+    fn the_table_can_be_searched_by_halves() {
+        assert!(TABLE.is_sorted_by_key(|spec| spec.name));
+    }
+}

@@ -230,7 +230,7 @@ fn set_with_ttl(call: &mut Call, unit: Unit, name: &str) -> Answer {
 }
 
 fn set_all(call: &mut Call, name: &str) -> Result<(), Reply> {
-    if call.args.len() % 2 == 0 {
+    if call.args.len().is_multiple_of(2) {
         return Err(wrong_arity(name));
     }
     for pair in call.args[1..].chunks_exact(2) {

@@ -64,34 +64,29 @@ pub(crate) fn xreadgroup(call: &mut Call) -> Result<Done, Reply> {
     Ok(reading.finish(call, found))
 }
 
-/// A blocked one again, one of whose keys was written to, deleted or replaced: only one stream is answered.
-pub(crate) fn wake(call: &mut Call) -> Result<Done, Reply> {
+/// A blocked one again, because of one of its keys, from which alone it is answered.
+pub(crate) fn wake(call: &mut Call, key: &Bytes) -> Result<Done, Reply> {
     let reading = Reading::parse(call, call.is_word(0, "xreadgroup"))?;
-    for (key, id) in reading.keys.iter().zip(reading.ids) {
-        let entries = if reading.is_group {
-            let Ok(Some(stream)) = call.read::<Stream>(key) else {
-                return Err(Reply::error("UNBLOCKED the stream key no longer exists"));
-            };
-            let Some(group) = stream.groups.get(&reading.group) else {
-                return Err(Reply::error("NOGROUP the consumer group this client was blocked on no longer exists"));
-            };
-            if stream.last_id <= group.last_id {
-                continue;
-            }
-            reading.deliver(call, key, Wanted::New)?
-        } else {
-            let after = Id::strict(id, 0)?;
-            // As it is there, by its last id: even if that entry was deleted at once, and nothing is left to answer.
-            match call.read::<Stream>(key) {
-                Ok(Some(stream)) if stream.last_id > after => Some(stream.entries_after(after, reading.most)),
-                _ => None,
-            }
+    let at = reading.keys.iter().position(|other| other == key);
+    let Some(id) = at.map(|at| &reading.ids[at]) else { return Ok(reading.finish(call, Vec::new())) };
+    // By the last id of the stream: even if that entry was deleted at once, and nothing is left to answer.
+    let entries = if reading.is_group {
+        let Ok(Some(stream)) = call.read::<Stream>(key) else {
+            return Err(Reply::error("UNBLOCKED the stream key no longer exists"));
         };
-        if let Some(entries) = entries {
-            return Ok(Done::Reply(Reply::MapOfPairs(vec![(Reply::Bulk(key.clone()), entries)])));
+        let Some(group) = stream.groups.get(&reading.group) else {
+            return Err(Reply::error("NOGROUP the consumer group this client was blocked on no longer exists"));
+        };
+        if stream.last_id > group.last_id { reading.deliver(call, key, Wanted::New)? } else { None }
+    } else {
+        let after = Id::strict(id, 0)?;
+        match call.read::<Stream>(key) {
+            Ok(Some(stream)) if stream.last_id > after => Some(stream.entries_after(after, reading.most)),
+            _ => None,
         }
-    }
-    Ok(reading.finish(call, Vec::new()))
+    };
+    let found = entries.map(|entries| (Reply::Bulk(key.clone()), entries));
+    Ok(reading.finish(call, found.into_iter().collect()))
 }
 
 #[derive(Clone, Copy)]
