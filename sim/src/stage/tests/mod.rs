@@ -1,12 +1,15 @@
 //! The same behaviour on every stage.
 
+mod sockets;
+mod twice;
+
 use std::{
     rc::Rc,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use streamkeeper::{ByteStream, Link, Time};
+use streamkeeper::{ByteStream, Connect, Link, Time};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::{sleep, timeout},
@@ -29,6 +32,11 @@ fn stages() -> Vec<(&'static str, Box<dyn Stage>)> {
 /// A server that answers every byte, and a host that sends one every 100 ms on one connection at a time, waits for the
 /// answer for 300 ms at most, and then begins anew.
 fn set_up(stage: &mut dyn Stage) -> Log {
+    set_up_several(stage, 1)
+}
+
+/// The same with several hosts. The first one's words stand as they are, the others' with their numbers.
+fn set_up_several(stage: &mut dyn Stage, hosts: HostId) -> Log {
     let log = Log::default();
     stage.server(
         REDIS,
@@ -39,35 +47,35 @@ fn set_up(stage: &mut dyn Stage) -> Log {
             })
         }),
     );
-    let (connect, clock, seen) = (stage.connect(HOST, 0), stage.clock(), log.clone());
-    stage.host(
-        HOST,
-        Rc::new(move || {
-            let (connect, clock, seen) = (connect.clone(), clock.clone(), seen.clone());
-            Box::pin(async move {
-                let say = |what: String| seen.lock().unwrap().push((clock.now().as_micros() / 1_000, what));
-                loop {
-                    let Ok(Ok(mut stream)) = timeout(Duration::from_millis(300), connect.open(Link::Commands)).await
-                    else {
-                        say("no connection".to_owned());
-                        sleep(Duration::from_millis(100)).await;
-                        continue;
-                    };
-                    say("connected".to_owned());
-                    loop {
-                        match timeout(Duration::from_millis(300), ask(&mut *stream)).await {
-                            Ok(Ok(())) => say("answer".to_owned()),
-                            Ok(Err(_)) => break say("broken".to_owned()),
-                            Err(_) => break say("silence".to_owned()),
-                        }
-                        sleep(Duration::from_millis(100)).await;
-                    }
-                }
-            })
-        }),
-    );
-    stage.start(HOST);
+    for host in 1..=hosts {
+        let name = if host == HOST { String::new() } else { format!("{host}: ") };
+        let (connect, clock, seen) = (stage.connect(host, 0), stage.clock(), log.clone());
+        let say: Rc<dyn Fn(&str)> = Rc::new(move |what| {
+            seen.lock().unwrap().push((clock.now().as_micros() / 1_000, format!("{name}{what}")));
+        });
+        stage.host(host, Rc::new(move || Box::pin(ask_for_ever(connect.clone(), say.clone()))));
+        stage.start(host);
+    }
     log
+}
+
+async fn ask_for_ever(connect: Arc<dyn Connect>, say: Rc<dyn Fn(&str)>) {
+    loop {
+        let Ok(Ok(mut stream)) = timeout(Duration::from_millis(300), connect.open(Link::Commands)).await else {
+            say("no connection");
+            sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        say("connected");
+        loop {
+            match timeout(Duration::from_millis(300), ask(&mut *stream)).await {
+                Ok(Ok(())) => say("answer"),
+                Ok(Err(_)) => break say("broken"),
+                Err(_) => break say("silence"),
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
 }
 
 async fn ask(stream: &mut dyn ByteStream) -> std::io::Result<()> {
@@ -229,23 +237,6 @@ fn clocks_of_hosts_drift() {
         assert_eq!((fast.now(), slow.now()), (Time::from_millis(10_200), Time::from_millis(9_800)), "{name}");
         assert_eq!(stage.clock().now(), Time::from_millis(10_000), "{name}");
     }
-}
-
-#[test]
-fn the_same_seed_is_the_same_run() {
-    let trace = || {
-        let mut traces = Vec::new();
-        for (_, mut stage) in stages() {
-            let log = set_up(&mut *stage);
-            run(&mut *stage, 1_500);
-            stage.reset(HOST);
-            stage.slow(HOST, Duration::from_millis(7));
-            run(&mut *stage, 3_000);
-            traces.push(log.lock().unwrap().clone());
-        }
-        traces
-    };
-    assert_eq!(trace(), trace());
 }
 
 #[test]
