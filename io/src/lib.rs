@@ -90,7 +90,7 @@ mod start;
 
 pub use announce::Announce;
 pub use builder::Builder;
-pub use calls::{Dead, Orphan, Owner, Status};
+pub use calls::{Dead, Orphan, Owner, Status, scripts};
 pub use client::Client;
 pub use client::Client as Streamkeeper;
 pub use clock::Clock;

@@ -15,7 +15,7 @@ use super::{
     value::{bytes, list, odd, utf8},
 };
 
-static ACQUIRE: Lazy = script!(prelude + "acquire.lua");
+pub(super) static ACQUIRE: Lazy = script!(prelude + "acquire.lua");
 
 impl Calls {
     pub(super) async fn acquire(

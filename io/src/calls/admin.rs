@@ -17,8 +17,8 @@ use super::{
     value::{delivery, entry_id, list, odd},
 };
 
-static ANNOUNCE: Lazy = script!("announce.lua");
-static RETRY: Lazy = script!("retry.lua");
+pub(super) static ANNOUNCE: Lazy = script!("announce.lua");
+pub(super) static RETRY: Lazy = script!("retry.lua");
 
 /// How many commands are sent before their answers are awaited, and how many ids one script call takes.
 const BATCH: usize = 500;

@@ -15,7 +15,7 @@ use super::{
     value::{list, number, text},
 };
 
-static EPOCH: Lazy = script!(prelude + "epoch.lua");
+pub(super) static EPOCH: Lazy = script!(prelude + "epoch.lua");
 
 impl Calls {
     pub(super) async fn epoch(

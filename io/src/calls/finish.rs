@@ -16,8 +16,8 @@ use super::{
     value::{list, odd, text},
 };
 
-static DONE: Lazy = script!(prelude + "done.lua");
-static RELEASE: Lazy = script!(prelude + "release.lua");
+pub(super) static DONE: Lazy = script!(prelude + "done.lua");
+pub(super) static RELEASE: Lazy = script!(prelude + "release.lua");
 
 /// How many entries the doorbell names at once.
 const RING: usize = 500;

@@ -16,8 +16,8 @@ use super::{
     value::{delivery, entry_id, list, number, odd},
 };
 
-static SHARE: Lazy = script!("share.lua");
-static LOOK: Lazy = script!("look.lua");
+pub(super) static SHARE: Lazy = script!("share.lua");
+pub(super) static LOOK: Lazy = script!("look.lua");
 
 impl Calls {
     /// Waits for new announcements. The connection's own timeout must be longer than `block`.

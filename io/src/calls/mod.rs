@@ -36,6 +36,29 @@ pub(crate) use admin::ToAnnounce;
 pub use status::{Orphan, Owner, Status};
 pub(crate) use troubles::trouble;
 
+/// The Lua scripts that the library runs on Redis: the name of each, and its whole text.
+///
+/// Redis learns them when they are first used. They may be sent beforehand (`SCRIPT LOAD`), so that no call is ever
+/// sent twice.
+pub fn scripts() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let scripts: [(_, &'static script::Lazy); 13] = [
+        ("acquire", &acquire::ACQUIRE),
+        ("announce", &admin::ANNOUNCE),
+        ("bury", &reap::BURY),
+        ("clean", &reap::CLEAN),
+        ("done", &finish::DONE),
+        ("epoch", &epoch::EPOCH),
+        ("forget", &reap::FORGET),
+        ("look", &look::LOOK),
+        ("reap", &reap::REAP),
+        ("release", &finish::RELEASE),
+        ("renew", &renew::RENEW),
+        ("retry", &admin::RETRY),
+        ("share", &look::SHARE),
+    ];
+    scripts.into_iter().map(|(name, script)| (name, script.body()))
+}
+
 /// Everything that stays the same from call to call. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Calls(Arc<Names>);

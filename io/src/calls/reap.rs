@@ -16,10 +16,10 @@ use super::{
     value::{entry_id, list, number, odd, text, utf8},
 };
 
-static REAP: Lazy = script!("reap.lua");
-static BURY: Lazy = script!(prelude + "bury.lua");
-static FORGET: Lazy = script!("forget.lua");
-static CLEAN: Lazy = script!("clean.lua");
+pub(super) static REAP: Lazy = script!("reap.lua");
+pub(super) static BURY: Lazy = script!(prelude + "bury.lua");
+pub(super) static FORGET: Lazy = script!("forget.lua");
+pub(super) static CLEAN: Lazy = script!("clean.lua");
 
 impl Calls {
     pub(super) async fn reap(

@@ -12,7 +12,7 @@ use super::{
     value::{list, odd, text},
 };
 
-static RENEW: Lazy = script!(prelude + "renew.lua");
+pub(super) static RENEW: Lazy = script!(prelude + "renew.lua");
 
 impl Calls {
     pub(super) async fn renew(

@@ -31,6 +31,11 @@ impl Script {
         Script { body, hash: redis::Script::new(body).get_hash().to_owned() }
     }
 
+    /// The whole text, as it is sent.
+    pub(super) fn body(&self) -> &'static str {
+        self.body
+    }
+
     /// The beginning of an invocation with that many keys. Keys and arguments follow.
     pub(super) fn invoke(&self, keys: usize, arguments: usize, bytes: usize) -> Cmd {
         let mut cmd = Cmd::with_capacity(3 + keys + arguments, 64 + bytes);

@@ -6,6 +6,7 @@ mod exit;
 mod failure;
 mod kept;
 mod quiet;
+mod redis;
 mod replay;
 mod report;
 mod run;
@@ -46,6 +47,7 @@ enum Command {
     Cover(cover::Args),
     Scenario(scenario::Args),
     Report(report::Args),
+    Redis(redis::Args),
     #[command(hide = true)]
     Traces(twice::TracesArgs),
 }
@@ -75,6 +77,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Cover(args) => args.run(run),
         Command::Scenario(args) => args.run(run),
         Command::Report(args) => args.run(run),
+        Command::Redis(args) => args.run(),
         Command::Traces(args) => args.run(run),
     };
     match done {

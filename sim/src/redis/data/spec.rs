@@ -111,7 +111,7 @@ impl Spec {
     }
 
     /// Executes it, with arguments that fit.
-    pub(super) fn run(&self, db: &mut Db, cx: &mut Context, args: &[Bytes]) -> Done {
+    pub(crate) fn run(&self, db: &mut Db, cx: &mut Context, args: &[Bytes]) -> Done {
         let call = &mut Call { db, cx, args, write: self.write };
         let done = match self.run {
             Answer(run) => run(call).map(Done::Reply),

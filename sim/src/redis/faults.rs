@@ -1,0 +1,394 @@
+//! What befalls the server: the faults of a plan, and the hours after them.
+
+use std::{collections::VecDeque, time::Duration};
+
+use bytes::Bytes;
+use streamkeeper::Time;
+
+use crate::plan::{Persistence, RedisFault, Refusal};
+
+use super::{
+    Redis, commands::Command, config::Config, connection::ConnId, data::Db, history::History, node::Node,
+    pubsub::Subscribers, reply::Reply,
+};
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Faults {
+    /// It does not run.
+    down: Option<Down>,
+    stalled_until: Option<Time>,
+    /// What arrived while it stood still; nothing: the connection was closed.
+    unread: VecDeque<(ConnId, Option<Bytes>)>,
+    refusals: Vec<(Refusal, Time)>,
+    messages: Vec<(Messages, Time)>,
+    /// Messages that are not sent yet.
+    late: VecDeque<(Time, ConnId, Reply)>,
+    /// Keys of a wrong type, and when they are deleted again.
+    planted: Vec<(Bytes, Time)>,
+}
+
+/// A server that does not run, and how it comes back.
+#[derive(Clone, Debug)]
+struct Down {
+    until: Time,
+    dbs: Vec<Db>,
+    node: Node,
+    /// It is the same process that was started again.
+    restarted: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Messages {
+    Drop,
+    Delay(Duration),
+    Double,
+}
+
+impl Faults {
+    fn refuses(&self, with: Refusal) -> bool {
+        self.refusals.iter().any(|(refusal, _)| *refusal == with)
+    }
+
+    pub(crate) fn is_loading(&self) -> bool {
+        self.refuses(Refusal::Loading)
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        self.refuses(Refusal::Busy)
+    }
+
+    pub(crate) fn is_out_of_memory(&self) -> bool {
+        self.refuses(Refusal::Oom)
+    }
+
+    pub(crate) fn cannot_save(&self) -> bool {
+        self.refuses(Refusal::Misconf)
+    }
+
+    /// A replica that has lost its primary.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.refuses(Refusal::MasterDown)
+    }
+
+    /// Whether the users have lost the right to this.
+    pub(crate) fn denies(&self, name: &str) -> bool {
+        let group = name.split('|').next().unwrap_or(name);
+        self.refuses(Refusal::NoPerm) && ["config", "info", "publish", "psubscribe"].contains(&group)
+    }
+
+    /// When the next of them ends.
+    pub(crate) fn wake_at(&self) -> Option<Time> {
+        let down = self.down.iter().map(|down| down.until);
+        let refusals = self.refusals.iter().map(|(_, until)| *until);
+        let messages = self.messages.iter().map(|(_, until)| *until);
+        let late = self.late.front().map(|(at, ..)| *at);
+        let planted = self.planted.iter().map(|(_, until)| *until);
+        down.chain(self.stalled_until).chain(refusals).chain(messages).chain(late).chain(planted).min()
+    }
+}
+
+impl Redis {
+    /// Something befalls the server. It ends by itself.
+    pub fn inject(&mut self, fault: &RedisFault, now: Time) {
+        self.advance(now);
+        self.set_clock();
+        let until = |ms: u64| now + Duration::from_millis(ms);
+        match *fault {
+            RedisFault::Crash { ms } => {
+                let dbs = self.remembered();
+                let node = Node::new(&mut self.rng, 0);
+                self.go_down(Down { until: until(ms), dbs, node, restarted: true });
+            }
+            RedisFault::Restart { ms } => {
+                let node = Node::new(&mut self.rng, 0);
+                self.go_down(Down { until: until(ms), dbs: self.dbs.clone(), node, restarted: true });
+            }
+            RedisFault::Failover { ms } => {
+                let dbs = self.history.as_of(now - Duration::from_millis(self.settings.replica_lag_ms));
+                let mut node = Node::new(&mut self.rng, self.node.started_ms);
+                node.earlier = Some((self.node.replid.clone(), 1));
+                self.go_down(Down { until: until(ms), dbs, node, restarted: false });
+            }
+            RedisFault::ClockStep { by_ms } => {
+                self.stepped_us = self.stepped_us.saturating_add(by_ms.saturating_mul(1000));
+            }
+            RedisFault::Stall { ms } => self.faults.stalled_until = self.faults.stalled_until.max(Some(until(ms))),
+            RedisFault::DropMessages { ms } => self.faults.messages.push((Messages::Drop, until(ms))),
+            RedisFault::DoubleMessages { ms } => self.faults.messages.push((Messages::Double, until(ms))),
+            RedisFault::DelayMessages { by_ms, ms } => {
+                self.faults.messages.push((Messages::Delay(Duration::from_millis(by_ms)), until(ms)));
+            }
+            RedisFault::ClearFlags => self.config.put("notify-keyspace-events", String::new()),
+            RedisFault::Refuse { with, ms } => {
+                self.faults.refusals.push((with, until(ms)));
+                if self.is_replica() {
+                    self.send_waiting_away();
+                }
+            }
+            RedisFault::Disconnect => self.disconnect_all(),
+            RedisFault::ForgetScripts => self.scripts.clear(),
+            RedisFault::FlushAll => drop(self.command(["FLUSHALL"])),
+            _ => self.befall_keys(fault, now),
+        }
+        if !self.is_down() && !self.is_stalled() {
+            self.settle();
+        }
+    }
+
+    /// So many commands of this connection are answered yet. The next one is executed, but its answer is lost with the
+    /// connection.
+    pub fn lose_answer(&mut self, conn: ConnId, after: u32) {
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            connection.answers_left = Some(after);
+        }
+    }
+
+    /// Faults of the data: of the load balancer stream, its group, and the leases.
+    fn befall_keys(&mut self, fault: &RedisFault, now: Time) {
+        let lbs: Vec<Bytes> = self.dbs[0].keys().filter(|key| key.ends_with(b"-input")).cloned().collect();
+        let group = |lbs: &Bytes| Bytes::from([&lbs[..lbs.len() - 6], b"-group"].concat());
+        let text = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+        for lbs in lbs {
+            let command = match fault {
+                RedisFault::DestroyGroup => vec![text("XGROUP"), text("DESTROY"), lbs.clone(), group(&lbs)],
+                RedisFault::DeleteLbs => vec![text("DEL"), lbs],
+                RedisFault::Trim { left } => vec![text("XTRIM"), lbs, text("MAXLEN"), left.to_string().into()],
+                RedisFault::Redeliver => vec![text("XGROUP"), text("SETID"), lbs.clone(), group(&lbs), text("0")],
+                RedisFault::DeleteConsumer { consumer } => {
+                    let Some(name) = self.consumer(&lbs, &group(&lbs), *consumer) else { continue };
+                    vec![text("XGROUP"), text("DELCONSUMER"), lbs.clone(), group(&lbs), name]
+                }
+                _ => continue,
+            };
+            self.command(command);
+        }
+        match *fault {
+            RedisFault::Evict { nth } => {
+                if let Some(lease) = self.lease(nth) {
+                    self.dbs[0].evict(&mut self.cx, &lease);
+                    self.publish_events(0);
+                }
+            }
+            RedisFault::WrongType { nth, ms } => {
+                if let Some(lease) = self.lease(nth) {
+                    self.command([text("DEL"), lease.clone()]);
+                    self.command([text("RPUSH"), lease.clone(), text("something else")]);
+                    self.faults.planted.push((lease, now + Duration::from_millis(ms)));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn lease(&self, nth: u64) -> Option<Bytes> {
+        let separator = b"<MUTEX_KEY_SEP>";
+        let is_lease = |key: &&Bytes| key.windows(separator.len()).any(|part| part == separator);
+        let count = self.dbs[0].keys().filter(is_lease).count();
+        let nth = nth.checked_rem(count as u64)?;
+        self.dbs[0].keys().filter(is_lease).nth(usize::try_from(nth).ok()?).cloned()
+    }
+
+    /// A consumer of the group, by its place in the order of names.
+    fn consumer(&mut self, lbs: &Bytes, group: &Bytes, nth: usize) -> Option<Bytes> {
+        let args = [Bytes::from_static(b"XINFO"), Bytes::from_static(b"CONSUMERS"), lbs.clone(), group.clone()];
+        let Reply::Array(consumers) = self.command(args) else { return None };
+        let name = |consumer: &Reply| match consumer {
+            Reply::Map(pairs) => match pairs.first() {
+                Some((_, Reply::Bulk(name))) => Some(name.clone()),
+                _ => None,
+            },
+            _ => None,
+        };
+        let mut names: Vec<Bytes> = consumers.iter().filter_map(name).collect();
+        names.sort();
+        names.get(nth.checked_rem(names.len())?).cloned()
+    }
+
+    /// What a crash leaves.
+    fn remembered(&self) -> Vec<Db> {
+        let now = self.now.as_micros();
+        let latest = |period_us: u64| Time::from_micros(now - now % period_us.max(1));
+        match self.settings.persistence {
+            Persistence::None => self.empty(),
+            Persistence::Rdb { every_ms } if now < every_ms.saturating_mul(1000) => self.empty(),
+            Persistence::Rdb { every_ms } => self.history.as_of(latest(every_ms.saturating_mul(1000))),
+            Persistence::Aof => self.history.as_of(latest(1_000_000)),
+            Persistence::AofAlways => self.dbs.clone(),
+        }
+    }
+
+    fn empty(&self) -> Vec<Db> {
+        self.dbs.iter().map(|_| Db::new(self.seed)).collect()
+    }
+
+    /// SHUTDOWN: nobody starts it again.
+    pub(crate) fn shut_down(&mut self) {
+        let node = self.node.clone();
+        self.go_down(Down { until: Time::from_micros(u64::MAX), dbs: self.dbs.clone(), node, restarted: true });
+    }
+
+    fn go_down(&mut self, down: Down) {
+        self.disconnect_all();
+        self.faults.unread.clear();
+        self.faults.late.clear();
+        self.faults.stalled_until = None;
+        self.faults.down = Some(down);
+    }
+
+    fn come_up(&mut self, down: Down) {
+        self.dbs = down.dbs;
+        self.node = down.node;
+        self.config = Config::new(&self.settings);
+        self.scripts.clear();
+        self.set_clock();
+        if down.restarted {
+            self.node.started_ms = self.cx.now_ms;
+            if matches!(self.settings.persistence, Persistence::Rdb { .. }) {
+                for db in &mut self.dbs {
+                    db.drop_lapsed(self.cx.now_ms);
+                }
+            }
+        }
+        self.history = History::new(self.dbs.clone(), self.now);
+    }
+
+    fn disconnect_all(&mut self) {
+        for conn in self.conns().collect::<Vec<_>>() {
+            self.kill_now(conn);
+        }
+        self.subscribers = Subscribers::default();
+        self.answered.clear();
+    }
+
+    /// Time passes; what was to end by now ends.
+    pub(crate) fn advance(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        let now = self.now;
+        if self.faults.wake_at().is_none_or(|at| at > now) {
+            return;
+        }
+        if let Some(down) = self.faults.down.take_if(|down| down.until <= now) {
+            self.come_up(down);
+        }
+        let was_replica = self.is_replica();
+        self.faults.refusals.retain(|(_, until)| *until > now);
+        self.faults.messages.retain(|(_, until)| *until > now);
+        if was_replica && !self.is_replica() {
+            // Promoted again: it begins a history of its own, as after REPLICAOF NO ONE.
+            let id = Node::new(&mut self.rng, 0).replid;
+            self.node.earlier = Some((std::mem::replace(&mut self.node.replid, id), 1));
+        }
+        while let Some((_, conn, push)) = self.faults.late.pop_front_if(|(at, ..)| *at <= now) {
+            self.answer(conn, &push);
+        }
+        for (key, _) in self.faults.planted.extract_if(.., |(_, until)| *until <= now).collect::<Vec<_>>() {
+            if self.command([Bytes::from_static(b"TYPE"), key.clone()]) == Reply::status("list") {
+                self.command([Bytes::from_static(b"DEL"), key]);
+            }
+        }
+        if self.faults.stalled_until.take_if(|until| *until <= now).is_some() {
+            for (conn, bytes) in std::mem::take(&mut self.faults.unread) {
+                match bytes {
+                    Some(bytes) => self.read(conn, &bytes),
+                    None => self.drop_connection(conn),
+                }
+            }
+        }
+        self.settle();
+    }
+
+    pub(crate) fn is_down(&self) -> bool {
+        self.faults.down.is_some()
+    }
+
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.faults.stalled_until.is_some()
+    }
+
+    /// Whether what comes from a connection has to wait; it is kept.
+    pub(crate) fn stalls(&mut self, conn: ConnId, bytes: Option<&[u8]>) -> bool {
+        if self.is_stalled() {
+            self.faults.unread.push_back((conn, bytes.map(Bytes::copy_from_slice)));
+        }
+        self.is_stalled() || self.is_down()
+    }
+
+    pub(crate) fn is_replica(&self) -> bool {
+        self.faults.refuses(Refusal::ReadOnly) || self.faults.is_cut_off()
+    }
+
+    /// Whether lapsed keys are looked for.
+    pub(crate) fn expires(&self) -> bool {
+        !self.is_replica() && !self.faults.is_loading() && !self.faults.is_busy()
+    }
+
+    pub(crate) fn refuses_connections(&self) -> bool {
+        self.faults.refuses(Refusal::MaxClients) || self.conns().count() >= self.config.maxclients
+    }
+
+    pub(crate) fn lacks_replicas(&self) -> bool {
+        self.faults.refuses(Refusal::NoReplicas) || self.config.min_replicas > 0
+    }
+
+    /// A cluster that is not whole refuses what has keys.
+    pub(crate) fn cluster_is_up(&self, command: Command, args: &[Bytes]) -> Result<(), String> {
+        let error = if self.faults.refuses(Refusal::ClusterDown) {
+            "CLUSTERDOWN The cluster is down"
+        } else if self.faults.refuses(Refusal::TryAgain) {
+            "TRYAGAIN Multiple keys request during rehashing of slot"
+        } else {
+            return Ok(());
+        };
+        if command.keys(args).is_empty() { Ok(()) } else { Err(error.to_owned()) }
+    }
+
+    /// Whether the answer to this command is lost.
+    pub(crate) fn loses_answer(&mut self, conn: ConnId) -> bool {
+        let left = &mut self.connection(conn).answers_left;
+        let lost = *left == Some(0);
+        *left = left.map(|left| left.saturating_sub(1));
+        lost
+    }
+
+    /// Sends a message, if the faults let it.
+    pub(crate) fn push(&mut self, conn: ConnId, push: Reply) {
+        let has = |kind: Messages| self.faults.messages.iter().any(|(messages, _)| *messages == kind);
+        let delay = self.faults.messages.iter().find_map(|(messages, _)| match messages {
+            Messages::Delay(by) => Some(*by),
+            _ => None,
+        });
+        if has(Messages::Drop) {
+            return;
+        }
+        for _ in 0..if has(Messages::Double) { 2 } else { 1 } {
+            match delay {
+                Some(by) => self.faults.late.push_back((self.now + by, conn, push.clone())),
+                None => self.answer(conn, &push),
+            }
+        }
+    }
+
+    pub(crate) fn has_aof(&self) -> bool {
+        matches!(self.settings.persistence, Persistence::Aof | Persistence::AofAlways)
+    }
+
+    /// The wall clock at the latest snapshot, or at the start.
+    pub(crate) fn last_save_ms(&self) -> u64 {
+        match self.settings.persistence {
+            Persistence::Rdb { every_ms } if every_ms > 0 => {
+                let passed = self.now.as_micros() / 1000 / every_ms * every_ms;
+                (self.wall_us() / 1000).saturating_sub(self.now.as_micros() / 1000 - passed)
+            }
+            _ => self.node.started_ms,
+        }
+    }
+
+    /// From when on the past may be asked for.
+    pub(crate) fn needed_since(&self) -> Time {
+        let snapshot_ms = match self.settings.persistence {
+            Persistence::Rdb { every_ms } => every_ms,
+            _ => 1000,
+        };
+        self.now - Duration::from_millis(snapshot_ms.max(self.settings.replica_lag_ms))
+    }
+}

@@ -1,0 +1,147 @@
+//! A simulated Redis on real or simulated byte streams: whoever has a stream and a clock can serve it.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+};
+
+use bytes::{Bytes, BytesMut};
+use streamkeeper::{ByteStream, Time};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
+    sync::{Notify, mpsc},
+};
+
+use super::{ConnId, Executed, Output, Redis};
+
+type Stream = Box<dyn ByteStream>;
+
+/// A server, shared by the tasks that serve it. Cheap to clone; its clones are one server.
+#[derive(Clone)]
+pub struct Server(Rc<Shared>);
+
+struct Shared {
+    redis: RefCell<Redis>,
+    now: Box<dyn Fn() -> Time>,
+    heard: Box<dyn Fn(Executed)>,
+    /// Where the answers go.
+    writers: RefCell<BTreeMap<ConnId, mpsc::UnboundedSender<Bytes>>>,
+    /// For when the ticker sleeps.
+    armed: Cell<Option<Time>>,
+    earlier: Notify,
+}
+
+impl Server {
+    /// Serves this server by this clock; `heard` is told of every script that runs, if the server is observed.
+    pub fn new(redis: Redis, now: impl Fn() -> Time + 'static, heard: impl Fn(Executed) + 'static) -> Server {
+        Server(Rc::new(Shared {
+            redis: RefCell::new(redis),
+            now: Box::new(now),
+            heard: Box::new(heard),
+            writers: RefCell::default(),
+            armed: Cell::new(None),
+            earlier: Notify::new(),
+        }))
+    }
+
+    /// Serves one connection until one side closes it. `opened` is told its number.
+    pub async fn serve(&self, stream: Stream, opened: impl FnOnce(ConnId)) {
+        let (sender, answers) = mpsc::unbounded_channel();
+        let conn = self.with(|redis, now| {
+            let conn = redis.accept(now);
+            self.0.writers.borrow_mut().insert(conn, sender);
+            conn
+        });
+        opened(conn);
+        let _guard = HangUp { server: self, conn };
+        let (reader, writer) = tokio::io::split(stream);
+        tokio::select! {
+            biased;
+            () = write(writer, answers) => {}
+            () = self.read(conn, reader) => {}
+        }
+    }
+
+    /// Lets the server's own time pass: expiry, timeouts, the ends of faults. Never returns.
+    pub async fn tick(&self) {
+        loop {
+            let at = self.0.redis.borrow().wake_at();
+            self.0.armed.set(at);
+            let sleep = async {
+                match at {
+                    Some(at) => tokio::time::sleep(at.since((self.0.now)())).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.0.earlier.notified() => continue,
+                () = sleep => {}
+            }
+            self.with(Redis::tick);
+        }
+    }
+
+    /// Does something with the server, now, and sends what comes out.
+    pub fn with<R>(&self, act: impl FnOnce(&mut Redis, Time) -> R) -> R {
+        let result = act(&mut self.0.redis.borrow_mut(), (self.0.now)());
+        self.deliver();
+        result
+    }
+
+    async fn read(&self, conn: ConnId, mut reader: ReadHalf<Stream>) {
+        let mut bytes = BytesMut::with_capacity(16 * 1024);
+        while matches!(reader.read_buf(&mut bytes).await, Ok(1..)) {
+            self.with(|redis, now| redis.receive(conn, &bytes, now));
+            bytes.clear();
+        }
+    }
+
+    fn deliver(&self) {
+        loop {
+            // Not held while somebody is told: who hears of a script may look at the server.
+            let output = self.0.redis.borrow_mut().poll();
+            match output {
+                Some(Output::Send(conn, bytes)) => {
+                    if let Some(writer) = self.0.writers.borrow().get(&conn) {
+                        let _ = writer.send(bytes); // nobody reads what goes to a connection that is gone
+                    }
+                }
+                Some(Output::Close(conn)) => drop(self.0.writers.borrow_mut().remove(&conn)),
+                Some(Output::Executed(executed)) => (self.0.heard)(executed),
+                None => break,
+            }
+        }
+        let at = self.0.redis.borrow().wake_at();
+        if at.is_some_and(|at| self.0.armed.get().is_none_or(|armed| at < armed)) {
+            self.0.armed.set(at);
+            self.0.earlier.notify_one();
+        }
+    }
+}
+
+/// Sends answers until the server closes the connection.
+async fn write(mut writer: WriteHalf<Stream>, mut answers: mpsc::UnboundedReceiver<Bytes>) {
+    while let Some(bytes) = answers.recv().await {
+        if writer.write_all(&bytes).await.is_err() {
+            return;
+        }
+    }
+    let _ = writer.shutdown().await; // it is gone in any case
+}
+
+/// Tells the server that a connection is gone, however that came.
+struct HangUp<'a> {
+    server: &'a Server,
+    conn: ConnId,
+}
+
+impl Drop for HangUp<'_> {
+    fn drop(&mut self) {
+        let known = self.server.0.writers.borrow_mut().remove(&self.conn).is_some();
+        if known {
+            self.server.with(|redis, now| redis.hang_up(self.conn, now));
+        }
+    }
+}
