@@ -40,11 +40,6 @@ impl History {
         History { copies: [Copy { at: now, written: 0, dbs }].into(), writes: VecDeque::new(), written: 0 }
     }
 
-    /// How much was ever written.
-    pub(crate) fn written(&self) -> u64 {
-        self.written
-    }
-
     pub(crate) fn write(&mut self, at: Time, wall_us: u64, db: usize, args: impl FnOnce() -> Vec<Bytes>) {
         self.written += 1;
         self.writes.push_back(Write { at, wall_us, db, args: args() });
