@@ -8,7 +8,7 @@ use super::{
     Redis,
     commands::{self, Call, Command},
     connection::ConnId,
-    pubsub::matches,
+    data::pattern::matches,
     reply::Reply,
 };
 

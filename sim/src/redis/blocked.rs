@@ -6,9 +6,8 @@ use super::{
     Redis,
     commands::Call,
     connection::ConnId,
-    data::{self, Done},
+    data::{self, Done, number::integer},
     reply::Reply,
-    resp::integer,
     session::NOT_AN_INTEGER,
 };
 
@@ -66,31 +65,27 @@ impl Redis {
         while self.everything_changed || !self.changed.is_empty() {
             let everything = std::mem::take(&mut self.everything_changed);
             let changed = std::mem::take(&mut self.changed);
-            let concerns = |waiting: &Waiting| match waiting {
-                Waiting::ForStreams { db, keys, .. } => {
-                    everything || changed.iter().any(|(in_db, key)| in_db == db && keys.contains(key))
-                }
-                Waiting::ForReplicas { .. } => false,
-            };
             for conn in self.waiting.clone() {
                 let waiting = self.connections.get(&conn).and_then(|connection| connection.waiting.clone());
-                if let Some(waiting) = waiting.filter(concerns)
-                    && let Some(reply) = self.try_again(&waiting)
-                {
-                    self.unblock(conn, &reply);
+                let Some(Waiting::ForStreams { db, keys, again, .. }) = waiting else { continue };
+                let concerns = |key: &&Bytes| everything || changed.iter().any(|at| at.0 == db && at.1 == **key);
+                for key in keys.iter().filter(concerns) {
+                    if let Some(reply) = self.try_again(db, &again, key) {
+                        self.unblock(conn, &reply);
+                        break;
+                    }
                 }
             }
         }
     }
 
-    /// What somebody who waits is to be answered, if anything.
-    fn try_again(&mut self, waiting: &Waiting) -> Option<Reply> {
-        let Waiting::ForStreams { db, again, .. } = waiting else { return None };
+    /// What somebody who waits is to be answered since this key has changed, if anything.
+    fn try_again(&mut self, db: usize, again: &[Bytes], key: &Bytes) -> Option<Reply> {
         let dirty = self.cx.dirty;
-        let done = data::wake(&mut self.dbs[*db], &mut self.cx, again);
-        self.publish_events(*db);
+        let done = data::wake(&mut self.dbs[db], &mut self.cx, again, key);
+        self.publish_events(db);
         if self.cx.dirty != dirty {
-            self.history.write(self.now, self.cx.now_us, *db, || again.clone());
+            self.history.write(self.now, self.cx.now_us, db, || again.to_vec());
         }
         match done {
             Done::Block { .. } => None,

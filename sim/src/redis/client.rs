@@ -7,8 +7,8 @@ use super::{
     blocked::Waiting,
     commands::Call,
     connection::{ConnId, OPERATOR},
+    data::number::integer,
     reply::Reply,
-    resp::integer,
     session::{NOT_AN_INTEGER, SYNTAX},
 };
 

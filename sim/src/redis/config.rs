@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::plan::RedisPlan;
 
-use super::{Redis, commands::Call, pubsub::matches, reply::Reply};
+use super::{Redis, commands::Call, data::pattern::matches, reply::Reply};
 
 /// Notifications are published on `__keyspace@…`.
 pub(crate) const KEYSPACE: u32 = 1 << 11;

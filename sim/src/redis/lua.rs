@@ -13,7 +13,7 @@ use mlua::{Error, Function, Lua, LuaOptions, MultiValue, StdLib, Table, Value};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use sha1::{Digest, Sha1};
 
-use super::{reply::Reply, resp::significant};
+use super::{data::number::general, reply::Reply};
 
 /// Executes a command for a script.
 pub(crate) type Caller<'a> = dyn FnMut(Vec<Bytes>) -> Reply + 'a;
@@ -183,7 +183,7 @@ impl Engine {
                 self.list(lua, pairs.into_iter().map(|(key, value)| Reply::Array(vec![key, value])).collect())
             }
             Reply::Double(number) if resp3 => under("double", Value::Number(number)),
-            Reply::Double(number) => text(significant(number, 17).as_bytes()),
+            Reply::Double(number) => text(general(number).as_bytes()),
             Reply::Verbatim(bytes) if resp3 => {
                 let parts = lua.create_table()?;
                 parts.raw_set("format", "txt")?;
@@ -331,7 +331,7 @@ fn arguments(values: MultiValue) -> Result<Vec<Bytes>, String> {
         Value::Number(number) if number.fract() == 0.0 && number.abs() < 1e15 => {
             Some((number as i64).to_string().into())
         }
-        Value::Number(number) => Some(significant(number, 17).into()),
+        Value::Number(number) => Some(general(number).into()),
         _ => None,
     };
     let args: Option<Vec<Bytes>> = values.into_iter().map(argument).collect();

@@ -9,6 +9,7 @@ use super::{
     commands::Call,
     config::{KEYEVENT, KEYSPACE},
     connection::ConnId,
+    data::pattern::matches,
     reply::Reply,
 };
 
@@ -152,7 +153,7 @@ impl Redis {
                     self.publish_message(&channel.into(), &event.key);
                 }
             }
-            if !self.waiting.is_empty() {
+            if !self.waiting.is_empty() && event.wakes() {
                 self.changed.push((db, event.key));
             }
         }
@@ -178,96 +179,5 @@ impl Redis {
             self.push(conn, push);
         }
         count
-    }
-}
-
-/// Whether a text matches a pattern with `*`, `?`, `[a-z]`, `[^a]` and `\`.
-pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    // Behind the latest star, and the place in the text from which it is tried next: no other star need be tried again.
-    let mut star: Option<(usize, usize)> = None;
-    loop {
-        let used = match pattern.get(p) {
-            Some(b'*') => {
-                p += 1;
-                star = Some((p, t));
-                continue;
-            }
-            Some(_) if t < text.len() => one(&pattern[p..], text[t]),
-            None if t == text.len() => return true,
-            _ => None,
-        };
-        match (used, &mut star) {
-            (Some(used), _) => (p, t) = (p + used, t + 1),
-            (None, Some((behind, from))) if *from < text.len() => {
-                *from += 1;
-                (p, t) = (*behind, *from);
-            }
-            (None, _) => return false,
-        }
-    }
-}
-
-/// Whether a byte matches what the pattern begins with; how long that is.
-fn one(pattern: &[u8], byte: u8) -> Option<usize> {
-    match pattern {
-        [b'?', ..] => Some(1),
-        [b'[', class @ ..] => {
-            let (hit, used) = in_class(class, byte);
-            hit.then_some(1 + used)
-        }
-        [b'\\', escaped, ..] => (*escaped == byte).then_some(2),
-        [plain, ..] => (*plain == byte).then_some(1),
-        [] => None,
-    }
-}
-
-/// Whether a byte is in the class that begins here, and how long the class is.
-fn in_class(class: &[u8], byte: u8) -> (bool, usize) {
-    let not = class.first() == Some(&b'^');
-    let (mut at, mut hit) = (usize::from(not), false);
-    while at < class.len() && class[at] != b']' {
-        match &class[at..] {
-            [b'\\', escaped, ..] => {
-                hit |= *escaped == byte;
-                at += 2;
-            }
-            [from, b'-', to, ..] => {
-                hit |= (*from.min(to)..=*from.max(to)).contains(&byte);
-                at += 3;
-            }
-            [plain, ..] => {
-                hit |= *plain == byte;
-                at += 1;
-            }
-            [] => break,
-        }
-    }
-    (hit != not, (at + 1).min(class.len()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_match_as_in_redis() {
-        for (pattern, text, expected) in [
-            ("__keyspace@0__:*<SEP>*", "__keyspace@0__:a<SEP>1-1", true),
-            ("*<SEP>*", "a<SE>1-1", false),
-            ("h?llo", "hello", true),
-            ("h?llo", "hllo", false),
-            ("h[ae]llo", "hallo", true),
-            ("h[^e]llo", "hello", false),
-            ("h[a-c]llo", "hbllo", true),
-            ("h[c-a]llo", "hbllo", true),
-            ("a\\*b", "a*b", true),
-            ("a\\*b", "axb", false),
-            ("", "", true),
-            ("*", "", true),
-            ("a[", "ab", false),
-        ] {
-            assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
-        }
     }
 }

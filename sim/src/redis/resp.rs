@@ -1,10 +1,13 @@
 //! The protocol on the wire: requests in, as Redis reads them, and replies out, in both versions.
 
-use std::{fmt::Write as _, io::Write as _};
+use std::io::Write as _;
 
 use bytes::{Bytes, BytesMut};
 
-use super::reply::Reply;
+use super::{
+    data::number::{general, integer},
+    reply::Reply,
+};
 
 const LONGEST_LINE: usize = 64 * 1024;
 const LONGEST_BULK: i64 = 512 * 1024 * 1024;
@@ -126,17 +129,6 @@ impl Requests {
     }
 }
 
-/// A whole number as Redis accepts it: no spaces, no plus, no leading zeros.
-pub(crate) fn integer(text: &[u8]) -> Option<i64> {
-    let digits = text.strip_prefix(b"-").unwrap_or(text);
-    let plain = match digits {
-        [b'0'] => text.len() == 1,
-        [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
-        _ => false,
-    };
-    if plain { std::str::from_utf8(text).ok()?.parse().ok() } else { None }
-}
-
 /// The words of a line, with the quotes and escapes of a shell. `None`: a quote is not closed.
 fn words(line: &[u8]) -> Option<Vec<Bytes>> {
     let mut words = Vec::new();
@@ -225,8 +217,8 @@ pub(crate) fn encode(reply: &Reply, resp3: bool, out: &mut Vec<u8>) {
                 flat(out, std::slice::from_ref(pair), resp3);
             }
         }
-        Reply::Double(number) if resp3 => line(out, ',', double(*number).as_bytes()),
-        Reply::Double(number) => bulk(out, double(*number).as_bytes()),
+        Reply::Double(number) if resp3 => line(out, ',', general(*number).as_bytes()),
+        Reply::Double(number) => bulk(out, general(*number).as_bytes()),
         Reply::Verbatim(text) if resp3 => {
             head(out, '=', i64::try_from(text.len() + 4).unwrap_or(i64::MAX));
             out.extend_from_slice(b"txt:");
@@ -266,35 +258,6 @@ fn line(out: &mut Vec<u8>, kind: char, text: &[u8]) {
     out.push(kind as u8);
     out.extend(text.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }));
     out.extend_from_slice(b"\r\n");
-}
-
-/// A number as C's `%.17g` writes it.
-pub(crate) fn double(number: f64) -> String {
-    significant(number, 17)
-}
-
-/// A number as C's `%.<digits>g` writes it.
-pub(crate) fn significant(number: f64, digits: usize) -> String {
-    if number.is_nan() {
-        return "nan".to_owned();
-    }
-    if number.is_infinite() {
-        return if number > 0.0 { "inf" } else { "-inf" }.to_owned();
-    }
-    let scientific = format!("{number:.*e}", digits - 1);
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    let trim = |text: &str| match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text.to_owned(),
-    };
-    let places = i32::try_from(digits).unwrap_or(17) - 1 - exponent;
-    if exponent < -4 || places < 0 {
-        let mut text = trim(mantissa);
-        let _ = write!(text, "e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs());
-        return text;
-    }
-    trim(&format!("{number:.*}", usize::try_from(places).unwrap_or(0)))
 }
 
 #[cfg(test)]
@@ -372,22 +335,5 @@ mod tests {
                 assert_eq!(String::from_utf8_lossy(&out), expected, "{reply:?}");
             }
         }
-    }
-
-    #[test]
-    fn numbers_look_as_in_c() {
-        let cases = [
-            (0.0, "0"),
-            (1.5, "1.5"),
-            (1e20, "1e+20"),
-            (0.1, "0.10000000000000001"),
-            (-3.0, "-3"),
-            (1e-7, "9.9999999999999995e-08"),
-        ];
-        for (number, text) in cases {
-            assert_eq!(double(number), text);
-        }
-        assert_eq!(significant(123456789012345678.0, 17), "1.2345678901234568e+17");
-        assert_eq!(double(f64::INFINITY), "inf");
     }
 }

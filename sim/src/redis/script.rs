@@ -7,11 +7,10 @@ use super::{
     Executed, Output, Redis,
     commands::{self, By, Call, Command, Unknown},
     connection::ConnId,
-    data::Done,
+    data::{Done, number::integer},
     execute::OOM,
     lua,
     reply::Reply,
-    resp::integer,
     session::{NOT_AN_INTEGER, SYNTAX},
 };
 

@@ -6,8 +6,8 @@ use super::{
     Redis,
     commands::{self, Call},
     connection::{Connection, OPERATOR},
+    data::number::integer,
     reply::Reply,
-    resp::integer,
 };
 
 pub(crate) const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";

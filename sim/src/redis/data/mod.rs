@@ -6,8 +6,8 @@ mod db;
 mod hashes;
 mod keys;
 mod lists;
-mod number;
-mod pattern;
+pub(crate) mod number;
+pub(crate) mod pattern;
 #[cfg(test)]
 mod recorded;
 mod scan;
