@@ -1,0 +1,195 @@
+//! Runs a sequence on one server, and holds its replies against those in the file.
+
+use std::{collections::BTreeMap, collections::VecDeque, time::Duration};
+
+use streamkeeper_tests::flavor::repository;
+
+use crate::{
+    masks::Names,
+    sequence::{Part, Sequence, Step},
+    side::{Got, Side},
+    value::{self, Value},
+};
+
+/// How long an answer that has to come is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long one waits for what has been sent already: it only has to cross the loopback.
+const GLANCE: Duration = Duration::from_millis(5);
+
+/// What a client has asked and not been answered.
+#[derive(Default)]
+struct Client {
+    open: VecDeque<Vec<Vec<u8>>>,
+    /// The commands of a MULTI.
+    queued: Vec<Vec<Vec<u8>>>,
+}
+
+/// Runs the sequence; the answer to each part, as lines.
+pub(crate) fn run(sequence: &Sequence, side: &mut dyn Side) -> Vec<Vec<String>> {
+    let mut run = Run { side, names: Names::default(), clients: BTreeMap::new() };
+    sequence.parts.iter().map(|part| part.step.as_ref().map_or_else(Vec::new, |step| run.step(step))).collect()
+}
+
+/// The differences between what the file says and what the server said, for a person to read.
+pub(crate) fn differences(sequence: &Sequence, replies: &[Vec<String>], expected: fn(&Part) -> &[String]) -> String {
+    let mut out = String::new();
+    for (at, (part, reply)) in sequence.parts.iter().zip(replies).enumerate() {
+        let expected = expected(part);
+        if expected != reply {
+            let show = |lines: &[String]| lines.iter().map(|line| format!("      {line}\n")).collect::<String>();
+            out += &format!("\n  {}.txt, step {at}: {}\n", sequence.name, part.line);
+            out += &format!("    to be:\n{}    is:\n{}", show(expected), show(reply));
+        }
+    }
+    out
+}
+
+struct Run<'a> {
+    side: &'a mut dyn Side,
+    names: Names,
+    clients: BTreeMap<String, Client>,
+}
+
+impl Run<'_> {
+    fn step(&mut self, step: &Step) -> Vec<String> {
+        match step {
+            Step::Call { client, words, wait } => {
+                let words: Vec<Vec<u8>> = words.iter().map(|word| self.word(word)).collect();
+                self.know_scripts(&words);
+                let replies = replies_to(&words);
+                self.side.send(client, &value::command(&words));
+                self.clients.entry(client.clone()).or_default().open.push_back(words);
+                if *wait { self.answer(client, replies) } else { self.settle() }
+            }
+            Step::Raw { client, bytes } => {
+                self.side.send(client, bytes);
+                self.clients.entry(client.clone()).or_default().open.push_back(Vec::new());
+                self.receive(client, Some(1))
+            }
+            Step::Receive { client, count } => self.receive(client, *count),
+            Step::Wait(span) => {
+                self.side.wait(*span);
+                Vec::new()
+            }
+            Step::Restart => {
+                self.clients.clear();
+                self.side.restart();
+                Vec::new()
+            }
+            Step::HangUp { client } => {
+                self.clients.remove(client);
+                self.side.hang_up(client);
+                Vec::new()
+            }
+        }
+    }
+
+    fn settle(&mut self) -> Vec<String> {
+        self.side.settle();
+        Vec::new()
+    }
+
+    /// So many replies, in the order in which they come, with what is pushed before them.
+    fn answer(&mut self, client: &str, replies: usize) -> Vec<String> {
+        let (mut lines, mut seen) = (Vec::new(), 0);
+        while seen < replies {
+            let got = self.side.read(client, PATIENCE);
+            seen += usize::from(!matches!(&got, Got::Value(value) if value.is_push() && replies == 1));
+            let ended = matches!(got, Got::Closed | Got::Nothing);
+            lines.extend(self.lines(client, got));
+            if ended {
+                break;
+            }
+        }
+        lines
+    }
+
+    fn receive(&mut self, client: &str, count: Option<usize>) -> Vec<String> {
+        let mut lines = Vec::new();
+        if count.is_none() {
+            self.side.settle();
+        }
+        for _ in 0..count.unwrap_or(usize::MAX) {
+            let got = self.side.read(client, if count.is_none() { GLANCE } else { PATIENCE });
+            let ended = matches!(got, Got::Closed | Got::Nothing);
+            if got != Got::Nothing || lines.is_empty() || count.is_some() {
+                lines.extend(self.lines(client, got));
+            }
+            if ended {
+                break;
+            }
+        }
+        lines
+    }
+
+    fn lines(&mut self, client: &str, got: Got) -> Vec<String> {
+        match got {
+            Got::Nothing => vec!["(nothing)".to_owned()],
+            Got::Closed => vec!["(closed)".to_owned()],
+            Got::Value(value) if value.is_push() => self.names.mask(&[], value).lines(),
+            Got::Value(value) => {
+                let words = self.clients.get_mut(client).and_then(|client| client.open.pop_front()).unwrap_or_default();
+                self.reply(client, words, value).lines()
+            }
+        }
+    }
+
+    /// Masked as the command wants it; what EXEC answers, as the commands want it that were queued.
+    fn reply(&mut self, client: &str, words: Vec<Vec<u8>>, value: Value) -> Value {
+        let queued = &mut self.clients.entry(client.to_owned()).or_default().queued;
+        let is = |name: &str| words.first().is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes()));
+        if value == Value::Status(b"QUEUED".to_vec()) {
+            queued.push(words);
+            return value;
+        }
+        if is("EXEC") || is("DISCARD") {
+            let mut commands = std::mem::take(queued).into_iter();
+            let Value::Array(replies) = value else { return self.names.mask(&words, value) };
+            let mask = |reply| self.names.mask(&commands.next().unwrap_or_default(), reply);
+            return Value::Array(replies.into_iter().map(mask).collect());
+        }
+        self.names.mask(&words, value)
+    }
+
+    /// A word as it is sent.
+    fn word(&self, word: &[u8]) -> Vec<u8> {
+        match word {
+            [b'@', b'l', b'u', b'a', b'/', name @ ..] => script(name).into_bytes(),
+            [b'@', b's', b'h', b'a', b'/', name @ ..] => hash(&script(name)).into_bytes(),
+            _ => self.names.resolve(word),
+        }
+    }
+
+    /// The hash of a script that stands in the sequence is the same on every server.
+    fn know_scripts(&mut self, words: &[Vec<u8>]) {
+        let body = match words {
+            [command, body, ..] if command.eq_ignore_ascii_case(b"EVAL") => body,
+            [command, load, body] if command.eq_ignore_ascii_case(b"SCRIPT") && load.eq_ignore_ascii_case(b"LOAD") => body,
+            _ => return,
+        };
+        self.names.know_script(hash(&String::from_utf8_lossy(body)));
+    }
+}
+
+/// The commands that are answered once for each channel.
+fn replies_to(words: &[Vec<u8>]) -> usize {
+    let command = words.first().map(|word| word.to_ascii_uppercase()).unwrap_or_default();
+    let each = [&b"SUBSCRIBE"[..], b"PSUBSCRIBE", b"UNSUBSCRIBE", b"PUNSUBSCRIBE"].contains(&&*command);
+    if each { (words.len() - 1).max(1) } else { 1 }
+}
+
+/// A script of the shell, put together as the shell does it.
+fn script(name: &[u8]) -> String {
+    /// Those that stand for themselves.
+    const PLAIN: [&str; 7] = ["announce", "clean", "forget", "look", "reap", "retry", "share"];
+    let name = std::str::from_utf8(name).expect("the name of a script");
+    let read = |name: &str| {
+        let path = repository().join(format!("io/src/lua/{name}.lua"));
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    if PLAIN.contains(&name) { read(name) } else { read("prelude") + &read(name) }
+}
+
+fn hash(script: &str) -> String {
+    redis::Script::new(script).get_hash().to_owned()
+}
