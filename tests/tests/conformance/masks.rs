@@ -3,7 +3,7 @@
 //! * Times: a moment (13 digits: ms) is `<ms>`; a time to live is rounded up to 10 s, an idle time down to 10 s.
 //! * Ids made from the clock are numbered as they appear: `<id:1>`, `<id:2>` …; so are tokens, which are microseconds
 //!   (16 digits: `<us:1>`), and hashes that are not those of this sequence's own scripts (`<hash:1>`: a server's id).
-//! * Client ids, versions, addresses, amounts of memory and the inner structure of a stream are named, not compared.
+//! * Client ids, a server's name, version and modules, addresses, amounts of memory and the inner structure of a stream are named, not compared.
 //! * Replies that promise no order are sorted.
 //! * Of INFO and CLIENT LIST only what somebody reads is compared.
 
@@ -98,7 +98,7 @@ impl Names {
         while !rest.is_empty() {
             let end = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
             let (word, after) = rest.split_at(end);
-            let digits = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+            let digits = word.starts_with('1') && word.bytes().all(|byte| byte.is_ascii_digit());
             let sequence = after.strip_prefix('-').map(leading_digits).unwrap_or_default();
             if digits && word.len() == 13 && !sequence.is_empty() {
                 let length = end + 1 + sequence.len();
@@ -144,7 +144,10 @@ fn by_command(words: &[&str], reply: Value) -> Value {
         ["MEMORY", ..] => if_positive(reply, |_| "<bytes>".to_owned()),
         ["OBJECT", "IDLETIME", _] => if_positive(reply, |_| "<s>".to_owned()),
         ["ROLE"] => items(reply, &mut |at, item| if at == 1 { Value::Masked("<offset>".to_owned()) } else { item }),
-        ["HELLO", ..] => field(field(reply, "id", &|_| "<client>".to_owned()), "version", &|_| "<version>".to_owned()),
+        ["HELLO", ..] => {
+            let names = [("id", "<client>"), ("server", "<server>"), ("version", "<version>"), ("modules", "<modules>")];
+            names.into_iter().fold(reply, |reply, (name, mask)| field(reply, name, &|_| mask.to_owned()))
+        }
         ["CLIENT", "LIST" | "INFO", ..] => text(reply, clients),
         ["INFO", ..] => text(reply, info),
         ["XPENDING", _, _, _, ..] => items(reply, &mut |_, row| items(row, &mut |at, item| if at == 2 { idle(item) } else { item })),
@@ -234,12 +237,12 @@ fn text(reply: Value, rule: fn(&str) -> String) -> Value {
     }
 }
 
-/// The integer of this name in a map, which RESP2 writes as a list; and a version, which is a string.
+/// The value of this name in a map, which RESP2 writes as a list.
 fn field(reply: Value, name: &str, rule: &dyn Fn(i64) -> String) -> Value {
     let is = |key: &Value| matches!(key, Value::Bulk(text) if text == name.as_bytes());
     let masked = |value: Value| match value {
         Value::Int(number) => Value::Masked(rule(number)),
-        Value::Bulk(_) => Value::Masked(rule(0)),
+        Value::Bulk(_) | Value::Array(_) => Value::Masked(rule(0)),
         other => other,
     };
     match reply {
@@ -307,7 +310,7 @@ mod tests {
             ("MGET x y", "*2\r\n$1\r\nb\r\n$1\r\na\r\n", r#"["b", "a"]"#),
             ("HGETALL h", "*4\r\n$1\r\nb\r\n$1\r\n1\r\n$1\r\na\r\n$1\r\n2\r\n", r#"["a", "2", "b", "1"]"#),
             ("EVAL x 0", "*1\r\n$10\r\nheld 59993\r\n", r#"["held <ttl 60s>"]"#),
-            ("INFO", "$27\r\nrole:master\r\nused_cpu:12\r\n\r\n", r#""role:master""#),
+            ("INFO", "$26\r\nrole:master\r\nused_cpu:12\r\n\r\n", r#""role:master""#),
             ("XINFO CONSUMERS s g", "*1\r\n*4\r\n$4\r\nname\r\n$4\r\nidle\r\n$4\r\nidle\r\n:7\r\n", r#"[["name", "idle", "idle", <idle 0s>]]"#),
         ];
         for (command, reply, text) in cases {

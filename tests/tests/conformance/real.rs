@@ -38,7 +38,12 @@ impl Real {
         Self { control: server.connect(), server, clients: BTreeMap::new() }
     }
 
+    /// On the harness's own connection, which a sequence may have killed.
     fn run(&mut self, words: &[&str]) {
+        if run_on::<redis::Value>(&mut self.control, words).is_ok() {
+            return;
+        }
+        self.control = self.server.connect();
         run_on::<redis::Value>(&mut self.control, words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
     }
 }

@@ -56,10 +56,14 @@ impl Run<'_> {
             Step::Call { client, words, wait } => {
                 let words: Vec<Vec<u8>> = words.iter().map(|word| self.word(word)).collect();
                 self.know_scripts(&words);
-                let replies = replies_to(&words);
+                let subscriptions = subscriptions(&words);
                 self.side.send(client, &value::command(&words));
                 self.clients.entry(client.clone()).or_default().open.push_back(words);
-                if *wait { self.answer(client, replies) } else { self.settle() }
+                match subscriptions {
+                    _ if !wait => self.settle(),
+                    Some(count) => self.receive(client, Some(count)),
+                    None => self.answer(client),
+                }
             }
             Step::Raw { client, bytes } => {
                 self.side.send(client, bytes);
@@ -89,19 +93,17 @@ impl Run<'_> {
         Vec::new()
     }
 
-    /// So many replies, in the order in which they come, with what is pushed before them.
-    fn answer(&mut self, client: &str, replies: usize) -> Vec<String> {
-        let (mut lines, mut seen) = (Vec::new(), 0);
-        while seen < replies {
+    /// The reply, and what is pushed before it.
+    fn answer(&mut self, client: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
             let got = self.side.read(client, PATIENCE);
-            seen += usize::from(!matches!(&got, Got::Value(value) if value.is_push() && replies == 1));
-            let ended = matches!(got, Got::Closed | Got::Nothing);
+            let pushed = matches!(&got, Got::Value(value) if value.is_push());
             lines.extend(self.lines(client, got));
-            if ended {
-                break;
+            if !pushed {
+                return lines;
             }
         }
-        lines
     }
 
     fn receive(&mut self, client: &str, count: Option<usize>) -> Vec<String> {
@@ -171,11 +173,11 @@ impl Run<'_> {
     }
 }
 
-/// The commands that are answered once for each channel.
-fn replies_to(words: &[Vec<u8>]) -> usize {
-    let command = words.first().map(|word| word.to_ascii_uppercase()).unwrap_or_default();
+/// How many answers there are to a command that is answered once for each channel, and in RESP3 by pushes.
+fn subscriptions(words: &[Vec<u8>]) -> Option<usize> {
+    let command = words.first().map(|word| word.to_ascii_uppercase())?;
     let each = [&b"SUBSCRIBE"[..], b"PSUBSCRIBE", b"UNSUBSCRIBE", b"PUNSUBSCRIBE"].contains(&&*command);
-    if each { (words.len() - 1).max(1) } else { 1 }
+    each.then(|| (words.len() - 1).max(1))
 }
 
 /// A script of the shell, put together as the shell does it.

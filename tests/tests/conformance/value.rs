@@ -30,7 +30,7 @@ pub(crate) enum Value {
 use Value::{Array, Bool, Bulk, Double, Error, Int, Map, Masked, NilArray, NilBulk, Null, Push, Set, Status, Verbatim};
 
 /// The longest line of a rendered reply.
-const WIDTH: usize = 110;
+const WIDTH: usize = 140;
 
 impl Value {
     /// Reads one value off the front of the bytes; answers how many it took, or nothing if it is not all there yet.
@@ -233,8 +233,8 @@ mod tests {
 
     #[test]
     fn long_replies_are_broken_into_lines() {
-        let long = Array(vec![Int(1), Map(vec![(Int(2), Bulk(vec![b'x'; 120]))])]);
-        assert_eq!(long.lines()[..4], ["[", "  1", "  {", &format!("    2: \"{}\"", "x".repeat(120))]);
+        let long = Array(vec![Int(1), Map(vec![(Int(2), Bulk(vec![b'x'; 150]))])]);
+        assert_eq!(long.lines()[..4], ["[", "  1", "  {", &format!("    2: \"{}\"", "x".repeat(150))]);
         assert_eq!(long.lines()[4..], ["  }", "]"]);
     }
 }
