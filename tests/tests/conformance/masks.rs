@@ -3,11 +3,12 @@
 //! * Times: a moment (13 digits: ms) is `<ms>`; a time to live is rounded up to 10 s, an idle time down to 10 s.
 //! * Ids made from the clock are numbered as they appear: `<id:1>`, `<id:2>` …; so are tokens, which are microseconds
 //!   (16 digits: `<us:1>`), and hashes that are not those of this sequence's own scripts (`<hash:1>`: a server's id).
+//! * The shell's scripts change: their hashes are their names, and the lines in which they fail are not compared.
 //! * Client ids, a server's name, version and modules, addresses, amounts of memory and the inner structure of a stream are named, not compared.
 //! * Replies that promise no order are sorted.
 //! * Of INFO and CLIENT LIST only what somebody reads is compared.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::value::Value;
 
@@ -41,6 +42,8 @@ pub(crate) struct Names {
     hashes: Vec<String>,
     /// Hashes that are the same everywhere.
     scripts: BTreeSet<String>,
+    /// Hashes of the shell's scripts, which change with them.
+    files: BTreeMap<String, String>,
 }
 
 impl Names {
@@ -61,11 +64,18 @@ impl Names {
         self.scripts.insert(hash);
     }
 
+    /// This is the hash of that script of the shell.
+    pub(crate) fn know_file(&mut self, hash: String, name: &str) {
+        self.files.insert(hash, format!("<{name}.lua>"));
+    }
+
     /// The reply to this command with everything masked that may differ.
     pub(crate) fn mask(&mut self, command: &[Vec<u8>], reply: Value) -> Value {
         let words: Vec<String> =
             command.iter().map(|word| String::from_utf8_lossy(word).to_ascii_uppercase()).collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let of_file = words.get(1).is_some_and(|hash| self.files.contains_key(&hash.to_ascii_lowercase()));
+        let reply = if of_file { without_lines(reply) } else { reply };
         self.name(by_command(&words, reply))
     }
 
@@ -108,6 +118,7 @@ impl Names {
             }
             match word.len() {
                 13 if digits => out.push_str("<ms>"),
+                40 if self.files.contains_key(word) => out.push_str(&self.files[word]),
                 16 if digits => out.push_str(&named("us", &mut self.microseconds, word)),
                 40 if word.bytes().all(|byte| byte.is_ascii_hexdigit()) && !self.scripts.contains(word) => {
                     out.push_str(&named("hash", &mut self.hashes, word));
@@ -177,7 +188,11 @@ fn idle(reply: Value) -> Value {
 }
 
 fn idle_text(ms: i64) -> String {
-    if ms < 0 { ms.to_string() } else { format!("<idle {}s>", ms / 10_000 * 10) }
+    match ms {
+        ..0 => ms.to_string(),
+        0..100_000_000_000 => format!("<idle {}s>", ms / 10_000 * 10),
+        _ => "<idle since 1970>".to_owned(),
+    }
 }
 
 fn if_positive(reply: Value, text: impl Fn(i64) -> String) -> Value {
@@ -185,6 +200,19 @@ fn if_positive(reply: Value, text: impl Fn(i64) -> String) -> Value {
         Value::Int(number) if number > 0 => Value::Masked(text(number)),
         other => other,
     }
+}
+
+/// Without the number of the line in which a script failed.
+fn without_lines(reply: Value) -> Value {
+    let Value::Error(bytes) = reply else { return reply };
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let mut parts = text.split("user_script:");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        out += "user_script:<line>";
+        out += part.trim_start_matches(|c: char| c.is_ascii_digit());
+    }
+    Value::Error(out.into_bytes())
 }
 
 /// What scripts say of the time that somebody still holds something.
@@ -198,6 +226,8 @@ fn waits(value: Value) -> Value {
             });
             Value::Bulk(left.map_or(bytes, String::into_bytes))
         }
+        // The idle time that `release` and these sequences give, and a little more.
+        Value::Int(ms @ 3_600_000..3_700_000) => idle(Value::Int(ms)),
         other => other.map(&mut waits),
     }
 }

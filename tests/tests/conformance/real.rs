@@ -91,7 +91,7 @@ impl Side for Real {
         self.run(&["FLUSHALL"]);
         self.run(&["SCRIPT", "FLUSH"]);
         self.run(&["CONFIG", "SET", "notify-keyspace-events", ""]);
-        self.run(&["CONFIG", "SET", "maxmemory", "0"]);
+        self.run(&["CONFIG", "SET", "maxmemory", "0", "requirepass", ""]);
         self.run(&["CONFIG", "RESETSTAT"]);
         self.run(&["DEBUG", "SET-ACTIVE-EXPIRE", "1"]);
         let users: Vec<String> = run_on(&mut self.control, &["ACL", "USERS"]).expect("the users");

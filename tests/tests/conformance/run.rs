@@ -55,7 +55,7 @@ impl Run<'_> {
         match step {
             Step::Call { client, words, wait } => {
                 let words: Vec<Vec<u8>> = words.iter().map(|word| self.word(word)).collect();
-                self.know_scripts(&words);
+                self.know_script(&words);
                 let subscriptions = subscriptions(&words);
                 self.side.send(client, &value::command(&words));
                 self.clients.entry(client.clone()).or_default().open.push_back(words);
@@ -154,22 +154,24 @@ impl Run<'_> {
     }
 
     /// A word as it is sent.
-    fn word(&self, word: &[u8]) -> Vec<u8> {
-        match word {
-            [b'@', b'l', b'u', b'a', b'/', name @ ..] => script(name).into_bytes(),
-            [b'@', b's', b'h', b'a', b'/', name @ ..] => hash(&script(name)).into_bytes(),
-            _ => self.names.resolve(word),
-        }
+    fn word(&mut self, word: &[u8]) -> Vec<u8> {
+        let text = String::from_utf8_lossy(word);
+        let Some((kind, name)) = text.strip_prefix('@').and_then(|text| text.split_once('/')) else {
+            return self.names.resolve(word);
+        };
+        let script = script(name);
+        let hash = hash(&script);
+        self.names.know_file(hash.clone(), name);
+        if kind == "sha" { hash.into_bytes() } else { script.into_bytes() }
     }
 
     /// The hash of a script that stands in the sequence is the same on every server.
-    fn know_scripts(&mut self, words: &[Vec<u8>]) {
-        let body = match words {
-            [command, body, ..] if command.eq_ignore_ascii_case(b"EVAL") => body,
-            [command, load, body] if command.eq_ignore_ascii_case(b"SCRIPT") && load.eq_ignore_ascii_case(b"LOAD") => body,
-            _ => return,
-        };
-        self.names.know_script(hash(&String::from_utf8_lossy(body)));
+    fn know_script(&mut self, words: &[Vec<u8>]) {
+        let is = |at: usize, name: &str| words.get(at).is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes()));
+        let at = if is(0, "EVAL") { 1 } else { 2 };
+        if is(0, "EVAL") || is(0, "SCRIPT") && is(1, "LOAD") {
+            self.names.know_script(hash(&String::from_utf8_lossy(words.get(at).map_or(b"", Vec::as_slice))));
+        }
     }
 }
 
@@ -181,10 +183,9 @@ fn subscriptions(words: &[Vec<u8>]) -> Option<usize> {
 }
 
 /// A script of the shell, put together as the shell does it.
-fn script(name: &[u8]) -> String {
+fn script(name: &str) -> String {
     /// Those that stand for themselves.
     const PLAIN: [&str; 7] = ["announce", "clean", "forget", "look", "reap", "retry", "share"];
-    let name = std::str::from_utf8(name).expect("the name of a script");
     let read = |name: &str| {
         let path = repository().join(format!("io/src/lua/{name}.lua"));
         std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
