@@ -74,7 +74,12 @@ impl Names {
         let words: Vec<String> =
             command.iter().map(|word| String::from_utf8_lossy(word).to_ascii_uppercase()).collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let of_file = words.get(1).is_some_and(|hash| self.files.contains_key(&hash.to_ascii_lowercase()));
+        let hash = match (words.first(), command.get(1)) {
+            (Some(&"EVAL"), Some(body)) => sha1(&String::from_utf8_lossy(body)),
+            (Some(&"EVALSHA"), Some(hash)) => String::from_utf8_lossy(hash).to_ascii_lowercase(),
+            _ => String::new(),
+        };
+        let of_file = self.files.contains_key(&hash);
         let reply = if of_file { without_lines(reply) } else { reply };
         self.name(by_command(&words, reply))
     }
@@ -133,6 +138,11 @@ impl Names {
     }
 }
 
+/// A script's hash.
+pub(crate) fn sha1(script: &str) -> String {
+    redis::Script::new(script).get_hash().to_owned()
+}
+
 fn leading_digits(text: &str) -> &str {
     &text[..text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len())]
 }
@@ -156,13 +166,18 @@ fn by_command(words: &[&str], reply: Value) -> Value {
         ["OBJECT", "IDLETIME", _] => if_positive(reply, |_| "<s>".to_owned()),
         ["ROLE"] => items(reply, &mut |at, item| if at == 1 { Value::Masked("<offset>".to_owned()) } else { item }),
         ["HELLO", ..] => {
-            let names = [("id", "<client>"), ("server", "<server>"), ("version", "<version>"), ("modules", "<modules>")];
+            let names =
+                [("id", "<client>"), ("server", "<server>"), ("version", "<version>"), ("modules", "<modules>")];
             names.into_iter().fold(reply, |reply, (name, mask)| field(reply, name, &|_| mask.to_owned()))
         }
         ["CLIENT", "LIST" | "INFO", ..] => text(reply, clients),
         ["INFO", ..] => text(reply, info),
-        ["XPENDING", _, _, _, ..] => items(reply, &mut |_, row| items(row, &mut |at, item| if at == 2 { idle(item) } else { item })),
-        ["XINFO", "CONSUMERS", ..] => reply.map(&mut |row| field(field(row, "idle", &idle_text), "inactive", &idle_text)),
+        ["XPENDING", _, _, _, ..] => {
+            items(reply, &mut |_, row| items(row, &mut |at, item| if at == 2 { idle(item) } else { item }))
+        }
+        ["XINFO", "CONSUMERS", ..] => {
+            reply.map(&mut |row| field(field(row, "idle", &idle_text), "inactive", &idle_text))
+        }
         ["XINFO", "STREAM", ..] => {
             let inner = |_: i64| "<n>".to_owned();
             field(field(reply, "radix-tree-keys", &inner), "radix-tree-nodes", &inner)
@@ -276,9 +291,9 @@ fn field(reply: Value, name: &str, rule: &dyn Fn(i64) -> String) -> Value {
         other => other,
     };
     match reply {
-        Value::Map(pairs) => {
-            Value::Map(pairs.into_iter().map(|(key, value)| if is(&key) { (key, masked(value)) } else { (key, value) }).collect())
-        }
+        Value::Map(pairs) => Value::Map(
+            pairs.into_iter().map(|(key, value)| if is(&key) { (key, masked(value)) } else { (key, value) }).collect(),
+        ),
         Value::Array(mut flat) => {
             for at in 1..flat.len() {
                 if at % 2 == 1 && is(&flat[at - 1]) {
@@ -330,7 +345,11 @@ mod tests {
             ("PTTL k", ":59123\r\n", "<ttl 60s>"),
             ("PTTL k", ":-2\r\n", "-2"),
             ("TTL k", ":3600\r\n", "<ttl 3600s>"),
-            ("XPENDING s g - + 9", "*1\r\n*4\r\n$3\r\n1-1\r\n$1\r\nc\r\n:12\r\n:1\r\n", r#"[["1-1", "c", <idle 0s>, 1]]"#),
+            (
+                "XPENDING s g - + 9",
+                "*1\r\n*4\r\n$3\r\n1-1\r\n$1\r\nc\r\n:12\r\n:1\r\n",
+                r#"[["1-1", "c", <idle 0s>, 1]]"#,
+            ),
             ("XPENDING s g", "*1\r\n:12345\r\n", "[12345]"),
             ("GET k", "$15\r\n1790000000000-1\r\n", r#""<id:1>""#),
             ("GET k", "$12\r\n1790000000-1\r\n", r#""1790000000-1""#),
@@ -341,7 +360,11 @@ mod tests {
             ("HGETALL h", "*4\r\n$1\r\nb\r\n$1\r\n1\r\n$1\r\na\r\n$1\r\n2\r\n", r#"["a", "2", "b", "1"]"#),
             ("EVAL x 0", "*1\r\n$10\r\nheld 59993\r\n", r#"["held <ttl 60s>"]"#),
             ("INFO", "$26\r\nrole:master\r\nused_cpu:12\r\n\r\n", r#""role:master""#),
-            ("XINFO CONSUMERS s g", "*1\r\n*4\r\n$4\r\nname\r\n$4\r\nidle\r\n$4\r\nidle\r\n:7\r\n", r#"[["name", "idle", "idle", <idle 0s>]]"#),
+            (
+                "XINFO CONSUMERS s g",
+                "*1\r\n*4\r\n$4\r\nname\r\n$4\r\nidle\r\n$4\r\nidle\r\n:7\r\n",
+                r#"[["name", "idle", "idle", <idle 0s>]]"#,
+            ),
         ];
         for (command, reply, text) in cases {
             assert_eq!(masked(command, reply), text, "{command}");

@@ -33,7 +33,8 @@ struct Wire {
 
 impl Real {
     pub(crate) fn start(flavor: Flavor, settings: &[(String, String)]) -> Self {
-        let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let settings: Vec<(&str, &str)> =
+            settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let server = Server::start_with(flavor, &settings);
         Self { control: server.connect(), server, clients: BTreeMap::new() }
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, collections::VecDeque, time::Duration};
 use streamkeeper_tests::flavor::repository;
 
 use crate::{
-    masks::Names,
+    masks::{Names, sha1},
     sequence::{Part, Sequence, Step},
     side::{Got, Side},
     value::{self, Value},
@@ -160,7 +160,7 @@ impl Run<'_> {
             return self.names.resolve(word);
         };
         let script = script(name);
-        let hash = hash(&script);
+        let hash = sha1(&script);
         self.names.know_file(hash.clone(), name);
         if kind == "sha" { hash.into_bytes() } else { script.into_bytes() }
     }
@@ -170,7 +170,7 @@ impl Run<'_> {
         let is = |at: usize, name: &str| words.get(at).is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes()));
         let at = if is(0, "EVAL") { 1 } else { 2 };
         if is(0, "EVAL") || is(0, "SCRIPT") && is(1, "LOAD") {
-            self.names.know_script(hash(&String::from_utf8_lossy(words.get(at).map_or(b"", Vec::as_slice))));
+            self.names.know_script(sha1(&String::from_utf8_lossy(words.get(at).map_or(b"", Vec::as_slice))));
         }
     }
 }
@@ -191,8 +191,4 @@ fn script(name: &str) -> String {
         std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     };
     if PLAIN.contains(&name) { read(name) } else { read("prelude") + &read(name) }
-}
-
-fn hash(script: &str) -> String {
-    redis::Script::new(script).get_hash().to_owned()
 }

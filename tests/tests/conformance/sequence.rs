@@ -46,13 +46,25 @@ pub(crate) struct Part {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Step {
     /// A command, and whether its reply is waited for.
-    Call { client: String, words: Vec<Vec<u8>>, wait: bool },
-    Raw { client: String, bytes: Vec<u8> },
+    Call {
+        client: String,
+        words: Vec<Vec<u8>>,
+        wait: bool,
+    },
+    Raw {
+        client: String,
+        bytes: Vec<u8>,
+    },
     /// What has come: until there are so many, or by now.
-    Receive { client: String, count: Option<usize> },
+    Receive {
+        client: String,
+        count: Option<usize>,
+    },
     Wait(Duration),
     Restart,
-    HangUp { client: String },
+    HangUp {
+        client: String,
+    },
 }
 
 impl Sequence {
@@ -140,6 +152,18 @@ impl Step {
         let line = format!("{client}> {}", texts.join(" "));
         let words = words.iter().map(|word| word.as_bytes().to_vec()).collect();
         Part { line, step: Some(Step::Call { client: client.to_owned(), words, wait: true }), ..Part::default() }
+    }
+
+    /// The line for taking what has come by now.
+    pub(crate) fn receive(client: &str) -> Part {
+        let step = Step::Receive { client: client.to_owned(), count: None };
+        Part { line: format!("{client}<"), step: Some(step), ..Part::default() }
+    }
+
+    /// The line for letting time pass.
+    pub(crate) fn wait(ms: u64) -> Part {
+        let step = Step::Wait(Duration::from_millis(ms));
+        Part { line: format!("wait {ms}ms"), step: Some(step), ..Part::default() }
     }
 }
 
