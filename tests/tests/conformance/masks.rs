@@ -37,6 +37,8 @@ const CLIENT: [&str; 8] = ["name", "db", "sub", "psub", "multi", "user", "resp",
 /// Replies' names for what differs. One for each run of a sequence.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
+    /// Ids made from the clock are not told apart: two streams may by chance have the same.
+    pub(crate) ids_are_alike: bool,
     ids: Vec<String>,
     microseconds: Vec<String>,
     hashes: Vec<String>,
@@ -117,7 +119,8 @@ impl Names {
             let sequence = after.strip_prefix('-').map(leading_digits).unwrap_or_default();
             if digits && word.len() == 13 && !sequence.is_empty() {
                 let length = end + 1 + sequence.len();
-                out.push_str(&named("id", &mut self.ids, &rest[..length]));
+                let id = &rest[..length];
+                out += &if self.ids_are_alike { "<id>".to_owned() } else { named("id", &mut self.ids, id) };
                 rest = &rest[length..];
                 continue;
             }

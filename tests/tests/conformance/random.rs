@@ -78,7 +78,7 @@ fn whole(parts: &[Part]) -> Sequence {
         all.push(call(&["HGETALL", key]));
     }
     all.push(Step::receive("listener"));
-    Sequence { name: "random".to_owned(), parts: all, ..Sequence::default() }
+    Sequence { name: "random".to_owned(), parts: all, ids_are_alike: true, ..Sequence::default() }
 }
 
 const KEYS: [&str; 3] = ["s", "t", "k"];

@@ -26,7 +26,8 @@ struct Client {
 
 /// Runs the sequence; the answer to each part, as lines.
 pub(crate) fn run(sequence: &Sequence, side: &mut dyn Side) -> Vec<Vec<String>> {
-    let mut run = Run { side, names: Names::default(), clients: BTreeMap::new() };
+    let names = Names { ids_are_alike: sequence.ids_are_alike, ..Names::default() };
+    let mut run = Run { side, names, clients: BTreeMap::new() };
     sequence.parts.iter().map(|part| part.step.as_ref().map_or_else(Vec::new, |step| run.step(step))).collect()
 }
 

@@ -30,6 +30,8 @@ pub(crate) struct Sequence {
     pub(crate) name: String,
     pub(crate) settings: Vec<(String, String)>,
     pub(crate) parts: Vec<Part>,
+    /// Ids made from the clock are not told apart.
+    pub(crate) ids_are_alike: bool,
 }
 
 /// A line of a sequence with what belongs to it.
