@@ -9,6 +9,7 @@
 //! SEQUENCE=my-file cargo test -p streamkeeper-tests --test conformance -- --ignored write_the_replies
 //! ```
 
+mod keyspace;
 mod masks;
 mod random;
 mod real;
@@ -31,6 +32,11 @@ fn redis_answers_as_written() {
 #[test]
 fn valkey_answers_as_written() {
     compare(|settings| Real::start(Flavor::Valkey, settings), |part| part.on_valkey.as_ref().unwrap_or(&part.reply));
+}
+
+#[test]
+fn keyspace_alone() {
+    random::compare(&mut Real::start(Flavor::Redis, &[]), &mut keyspace::Keyspace::new());
 }
 
 /// The same server twice: what the rules of `masks` do not catch would make the comparison worthless.

@@ -38,7 +38,7 @@ const CLIENT: [&str; 8] = ["name", "db", "sub", "psub", "multi", "user", "resp",
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     /// Ids made from the clock are not told apart: two streams may by chance have the same.
-    pub(crate) ids_are_alike: bool,
+    ids_are_alike: bool,
     ids: Vec<String>,
     microseconds: Vec<String>,
     hashes: Vec<String>,
@@ -49,6 +49,10 @@ pub(crate) struct Names {
 }
 
 impl Names {
+    pub(crate) fn new(ids_are_alike: bool) -> Self {
+        Self { ids_are_alike, ..Self::default() }
+    }
+
     /// A command's word with every name replaced by what it stands for here.
     pub(crate) fn resolve(&self, word: &[u8]) -> Vec<u8> {
         let Ok(text) = std::str::from_utf8(word) else { return word.to_vec() };

@@ -25,20 +25,21 @@ pub(crate) fn compare(right: &mut dyn Side, tested: &mut dyn Side) {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|number| number.parse().ok()).unwrap_or(CASES);
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 4_000, ..Config::default() };
     let (sides, found) = (RefCell::new((right, tested)), RefCell::new(String::new()));
-    let result = TestRunner::new(config).run(&prop::collection::vec(parts(), 1..STEPS), |parts| {
-        let sequence = whole(&parts.concat());
-        let (right, tested) = &mut *sides.borrow_mut();
-        let replies = |side: &mut dyn Side| {
-            side.reset();
-            run(&sequence, side)
-        };
-        let (expected, replies) = (replies(*right), replies(*tested));
-        if expected == replies {
-            return Ok(());
-        }
-        *found.borrow_mut() = describe(sequence, expected, &replies);
-        Err(TestCaseError::fail("different"))
-    });
+    let result =
+        TestRunner::new(config).run(&(beginning(), prop::collection::vec(parts(), 1..STEPS)), |(first, parts)| {
+            let sequence = whole(&[first, parts.concat()].concat());
+            let (right, tested) = &mut *sides.borrow_mut();
+            let replies = |side: &mut dyn Side| {
+                side.reset();
+                run(&sequence, side)
+            };
+            let (expected, replies) = (replies(*right), replies(*tested));
+            if expected == replies {
+                return Ok(());
+            }
+            *found.borrow_mut() = describe(sequence, expected, &replies);
+            Err(TestCaseError::fail("different"))
+        });
     match result {
         Ok(()) => {}
         Err(TestError::Fail(..)) => panic!("{}", found.borrow()),
@@ -86,12 +87,21 @@ const GROUPS: [&str; 2] = ["g", "h"];
 const CONSUMERS: [&str; 3] = ["a", "b", "c"];
 const IDS: [&str; 9] = ["0-1", "1-1", "1-2", "2-1", "2-2", "3-1", "4-0", "5-1", "9-9"];
 
+/// Nothing, or a group that has work to do: commands on missing ones are soon boring.
+fn beginning() -> impl Strategy<Value = Vec<Part>> {
+    let group = vec![words(&["XGROUP CREATE s g 0 MKSTREAM"])];
+    let mut busy = group.clone();
+    busy.extend(["1-1", "1-2", "2-1"].map(|id| words(&["XADD s", id, "f v"])));
+    busy.push(words(&["XREADGROUP GROUP g a COUNT 2 STREAMS s >"]));
+    select(vec![vec![], group, busy.clone(), busy])
+}
+
 /// One step, or two that belong together.
 fn parts() -> impl Strategy<Value = Vec<Part>> {
     prop_oneof![20 => part().prop_map(|part| vec![part]), 1 => death()]
 }
 
-fn part() -> impl Strategy<Value = Part> {
+fn part() -> BoxedStrategy<Part> {
     prop_oneof![
         6 => grow(),
         8 => read(),
@@ -102,14 +112,15 @@ fn part() -> impl Strategy<Value = Part> {
         2 => strings(),
         2 => hashes(),
         2 => expiry(),
-        1 => script(),
+        //1 => script(),
         1 => select(vec!["2", "3"]).prop_map(|version| Step::call("c1", &["HELLO", version])),
     ]
+    .boxed()
 }
 
 /// A key that lapses before the next step.
 fn death() -> impl Strategy<Value = Vec<Part>> {
-    key().prop_map(|key| vec![words(&["PEXPIRE", key, "1"]), Step::wait(5)])
+    key().prop_map(|key| vec![words(&["PEXPIRE", key, "10"]), Step::wait(14)])
 }
 
 /// Mostly the stream.
@@ -149,13 +160,13 @@ fn words(parts: &[&str]) -> Part {
     Step::call("c1", &words)
 }
 
-fn grow() -> impl Strategy<Value = Part> {
+fn grow() -> BoxedStrategy<Part> {
     let trim = select(vec!["", "", "", "", "MAXLEN 2", "MAXLEN = 3", "MINID 2", "MAXLEN ~ 2", "NOMKSTREAM"]);
     let id = prop_oneof![6 => id().prop_map(str::to_owned), 2 => Just("*".to_owned()), 2 => (0..6u8).prop_map(|ms| format!("{ms}-*"))];
-    (key(), trim, id).prop_map(|(key, trim, id)| words(&["XADD", key, trim, &id, "f v"]))
+    (key(), trim, id).prop_map(|(key, trim, id)| words(&["XADD", key, trim, &id, "f v"])).boxed()
 }
 
-fn read() -> impl Strategy<Value = Part> {
+fn read() -> BoxedStrategy<Part> {
     let from = prop_oneof![6 => Just(">".to_owned()), 2 => Just("0".to_owned()), 2 => id().prop_map(str::to_owned)];
     let options = select(vec!["", "", "COUNT 1", "COUNT 2", "NOACK", "BLOCK 1"]);
     prop_oneof![
@@ -167,9 +178,10 @@ fn read() -> impl Strategy<Value = Part> {
             words(&["XREADGROUP GROUP", group, consumer, "COUNT 2 STREAMS", KEYS[0], KEYS[1], "> >"])
         }),
     ]
+    .boxed()
 }
 
-fn claim() -> impl Strategy<Value = Part> {
+fn claim() -> BoxedStrategy<Part> {
     let idle = || select(vec!["0", "0", "0", "3600000"]);
     let options = select(vec![
         "",
@@ -195,9 +207,10 @@ fn claim() -> impl Strategy<Value = Part> {
                 words(&["XAUTOCLAIM", key, group, consumer, idle, id, options])
             }),
     ]
+    .boxed()
 }
 
-fn look() -> impl Strategy<Value = Part> {
+fn look() -> BoxedStrategy<Part> {
     prop_oneof![
         (key(), bound(), bound()).prop_map(|(key, from, to)| words(&["XRANGE", key, &from, &to])),
         (key(), bound(), bound(), count()).prop_map(|(key, from, to, n)| words(&[
@@ -219,9 +232,10 @@ fn look() -> impl Strategy<Value = Part> {
         key().prop_map(|key| words(&["XINFO STREAM", key])),
         (key(), count()).prop_map(|(key, n)| words(&["XINFO STREAM", key, "FULL COUNT", n])),
     ]
+    .boxed()
 }
 
-fn shrink() -> impl Strategy<Value = Part> {
+fn shrink() -> BoxedStrategy<Part> {
     let ids = || prop::collection::vec(id(), 1..4).prop_map(|ids| ids.join(" "));
     prop_oneof![
         4 => (key(), ids()).prop_map(|(key, ids)| words(&["XDEL", key, &ids])),
@@ -232,9 +246,10 @@ fn shrink() -> impl Strategy<Value = Part> {
         1 => (key(), id()).prop_map(|(key, id)| words(&["XSETID", key, id])),
         1 => (key(), key()).prop_map(|(from, to)| words(&["RENAME", from, to])),
     ]
+    .boxed()
 }
 
-fn group() -> impl Strategy<Value = Part> {
+fn group() -> BoxedStrategy<Part> {
     let start = || prop_oneof![3 => Just("0"), 3 => Just("$"), 2 => id()];
     let more = select(vec!["MKSTREAM", "MKSTREAM", "", "ENTRIESREAD 2"]);
     prop_oneof![
@@ -247,6 +262,7 @@ fn group() -> impl Strategy<Value = Part> {
         2 => (key(), group_name(), consumer())
             .prop_map(|(key, group, name)| words(&["XGROUP DELCONSUMER", key, group, name])),
     ]
+    .boxed()
 }
 
 /// Rarely on the stream's key: then everything answers WRONGTYPE.
@@ -254,7 +270,7 @@ fn other_key() -> impl Strategy<Value = &'static str> {
     prop_oneof![1 => Just(KEYS[0]), 3 => Just(KEYS[1]), 12 => Just(KEYS[2])]
 }
 
-fn strings() -> impl Strategy<Value = Part> {
+fn strings() -> BoxedStrategy<Part> {
     let options = select(vec!["", "NX", "XX", "PX 60000", "NX PX 60000", "KEEPTTL", "GET", "XX GET"]);
     let value = select(vec!["v", "w", "7"]);
     prop_oneof![
@@ -265,9 +281,10 @@ fn strings() -> impl Strategy<Value = Part> {
         1 => (other_key(), select(vec!["SETNX", "APPEND", "GETSET", "INCRBY"]))
             .prop_map(|(key, command)| words(&[command, key, "3"])),
     ]
+    .boxed()
 }
 
-fn hashes() -> impl Strategy<Value = Part> {
+fn hashes() -> BoxedStrategy<Part> {
     let field = || select(vec!["x", "y"]);
     prop_oneof![
         3 => (other_key(), field()).prop_map(|(key, field)| words(&["HSET", key, field, "1"])),
@@ -276,13 +293,14 @@ fn hashes() -> impl Strategy<Value = Part> {
         1 => (other_key(), field()).prop_map(|(key, field)| words(&["HSETNX", key, field, "2"])),
         1 => (other_key(), field()).prop_map(|(key, field)| words(&["HINCRBY", key, field, "2"])),
         1 => other_key().prop_map(|key| words(&["HMGET", key, "x y z"])),
-        1 => other_key().prop_map(|key| words(&["RPUSH", key, "x"])),
-        1 => other_key().prop_map(|key| words(&["SADD", key, "x"])),
+        //1 => other_key().prop_map(|key| words(&["RPUSH", key, "x"])),
+        //1 => other_key().prop_map(|key| words(&["SADD", key, "x"])),
     ]
+    .boxed()
 }
 
-fn expiry() -> impl Strategy<Value = Part> {
-    let how = select(vec!["60000", "60000", "60000 GT", "60000 NX", "0", "-1"]);
+fn expiry() -> BoxedStrategy<Part> {
+    let how = select(vec!["60000", "60000", "60000 XX", "60000 NX", "0", "-1"]);
     prop_oneof![
         3 => (key(), how).prop_map(|(key, how)| words(&["PEXPIRE", key, how])),
         1 => key().prop_map(|key| words(&["PERSIST", key])),
@@ -290,9 +308,10 @@ fn expiry() -> impl Strategy<Value = Part> {
         1 => Just(words(&["DBSIZE"])),
         1 => Just(words(&["KEYS", "*"])),
     ]
+    .boxed()
 }
 
-fn script() -> impl Strategy<Value = Part> {
+fn script() -> BoxedStrategy<Part> {
     const SCRIPTS: [&str; 5] = [
         "return redis.call('XINFO', 'GROUPS', KEYS[1])",
         "local p = redis.pcall('XPENDING', KEYS[1], 'g', '-', '+', 10) if p.err then return p end return #p",
@@ -300,5 +319,5 @@ fn script() -> impl Strategy<Value = Part> {
         "return redis.call('XREADGROUP', 'GROUP', 'g', 'a', 'STREAMS', KEYS[1], '>')",
         "redis.pcall('XADD', KEYS[1], '*', 'a', 1, 'b', 2.5) return redis.pcall('XLEN', KEYS[1])",
     ];
-    (select(SCRIPTS.to_vec()), key()).prop_map(|(script, key)| Step::call("c1", &["EVAL", script, "1", key]))
+    (select(SCRIPTS.to_vec()), key()).prop_map(|(script, key)| Step::call("c1", &["EVAL", script, "1", key])).boxed()
 }

@@ -26,7 +26,7 @@ struct Client {
 
 /// Runs the sequence; the answer to each part, as lines.
 pub(crate) fn run(sequence: &Sequence, side: &mut dyn Side) -> Vec<Vec<String>> {
-    let names = Names { ids_are_alike: sequence.ids_are_alike, ..Names::default() };
+    let names = Names::new(sequence.ids_are_alike);
     let mut run = Run { side, names, clients: BTreeMap::new() };
     sequence.parts.iter().map(|part| part.step.as_ref().map_or_else(Vec::new, |step| run.step(step))).collect()
 }
