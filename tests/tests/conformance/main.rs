@@ -9,19 +9,20 @@
 //! SEQUENCE=my-file cargo test -p streamkeeper-tests --test conformance -- --ignored write_the_replies
 //! ```
 
-mod keyspace;
 mod masks;
 mod random;
 mod real;
 mod run;
 mod sequence;
 mod side;
+mod simulated;
 mod value;
 
 use real::Real;
 use run::{differences, run};
 use sequence::{Part, Sequence};
 use side::Side;
+use simulated::Simulated;
 use streamkeeper_tests::flavor::Flavor;
 
 #[test]
@@ -35,8 +36,13 @@ fn valkey_answers_as_written() {
 }
 
 #[test]
-fn keyspace_alone() {
-    random::compare(&mut Real::start(Flavor::Redis, &[]), &mut keyspace::Keyspace::new());
+fn the_simulation_answers_as_written() {
+    compare(Simulated::start, |part| &part.reply);
+}
+
+#[test]
+fn the_simulation_answers_made_up_sequences_as_redis_does() {
+    random::compare(&mut Real::start(Flavor::Redis, &[]), &mut Simulated::start(&[]));
 }
 
 /// The same server twice: what the rules of `masks` do not catch would make the comparison worthless.

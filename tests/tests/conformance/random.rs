@@ -112,7 +112,7 @@ fn part() -> BoxedStrategy<Part> {
         2 => strings(),
         2 => hashes(),
         2 => expiry(),
-        //1 => script(),
+        1 => script(),
         1 => select(vec!["2", "3"]).prop_map(|version| Step::call("c1", &["HELLO", version])),
     ]
     .boxed()
@@ -293,8 +293,8 @@ fn hashes() -> BoxedStrategy<Part> {
         1 => (other_key(), field()).prop_map(|(key, field)| words(&["HSETNX", key, field, "2"])),
         1 => (other_key(), field()).prop_map(|(key, field)| words(&["HINCRBY", key, field, "2"])),
         1 => other_key().prop_map(|key| words(&["HMGET", key, "x y z"])),
-        //1 => other_key().prop_map(|key| words(&["RPUSH", key, "x"])),
-        //1 => other_key().prop_map(|key| words(&["SADD", key, "x"])),
+        1 => other_key().prop_map(|key| words(&["RPUSH", key, "x"])),
+        1 => other_key().prop_map(|key| words(&["SADD", key, "x"])),
     ]
     .boxed()
 }
