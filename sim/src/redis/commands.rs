@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{
-    Redis, acl, blocked, client, config, connection::ConnId, data, info, pubsub, reply::Reply, script, session,
+    Redis, acl, blocked, client, config, connection::ConnId, data, debug, info, pubsub, reply::Reply, script, session,
     transaction,
 };
 
@@ -214,6 +214,7 @@ static TABLE: &[Command] = &[
     row("acl|users", 2, ANY, ADMIN, acl::users),
     row("acl|whoami", 2, ANY, &["slow"], acl::whoami),
     row("auth", -2, LOGIN, FAST, session::auth),
+    row("bgsave", -1, NO_SCRIPT, ADMIN, info::bgsave),
     row("client", -2, 0, &["slow"], group),
     row("client|getname", 2, ANY, SLOW, client::getname),
     row("client|id", 2, ANY, SLOW, client::id),
@@ -223,6 +224,8 @@ static TABLE: &[Command] = &[
     row("client|no-evict", 3, ANY, ADMIN_CONNECTION, client::no_evict),
     row("client|setname", 3, ANY, SLOW, client::setname),
     row("client|unblock", -3, ANY, ADMIN_CONNECTION, client::unblock),
+    row("cluster", -2, 0, &["slow"], group),
+    row("cluster|info", 2, LOADING | STALE, &["slow"], session::no_cluster),
     row("command", -1, LOADING | STALE, SLOW, session::command),
     row("command|count", 2, LOADING | STALE, SLOW, session::command),
     row("command|docs", -2, LOADING | STALE, SLOW, session::command),
@@ -232,6 +235,7 @@ static TABLE: &[Command] = &[
     row("config|resetstat", 2, ANY, ADMIN, config::nothing),
     row("config|rewrite", 2, ANY, ADMIN, config::rewrite),
     row("config|set", -4, ANY, ADMIN, config::set),
+    row("debug", -2, ANY, ADMIN, debug::debug),
     row("discard", 1, ANY | BUSY | UNQUEUED, TRANSACTION, transaction::discard),
     row("echo", 2, LOADING | STALE, FAST, session::echo),
     row("eval", -3, NO_SCRIPT | STALE, SCRIPTING, script::eval),
@@ -254,8 +258,10 @@ static TABLE: &[Command] = &[
     row("pubsub|numsub", -2, LOADING | STALE, PUBSUB, pubsub::numsub),
     row("punsubscribe", -1, ANY, PUBSUB, pubsub::punsubscribe),
     row("quit", -1, LOGIN | UNQUEUED, FAST, session::quit),
+    row("readonly", 1, LOADING | STALE, FAST, session::no_cluster),
     row("reset", 1, LOGIN | UNQUEUED, FAST, session::reset),
     row("role", 1, ANY, &["admin", "fast", "dangerous"], info::role),
+    row("save", 1, NO_SCRIPT | NO_MULTI, ADMIN, info::save),
     row("script", -2, 0, &["slow"], group),
     row("script|exists", -3, NO_SCRIPT, SCRIPTING, script::exists),
     row("script|flush", -2, NO_SCRIPT, SCRIPTING, script::flush),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::plan::RedisPlan;
+use crate::plan::{Persistence, RedisPlan};
 
 use super::{Redis, commands::Call, data::pattern::matches, reply::Reply};
 
@@ -98,6 +98,17 @@ impl Config {
             min_replicas: 0,
         };
         config.values.insert("hz", plan.hz.to_string());
+        match plan.persistence {
+            Persistence::None => {}
+            Persistence::Rdb { every_ms } => {
+                drop(config.values.insert("save", format!("{} 1", every_ms.div_ceil(1000))))
+            }
+            Persistence::Aof => drop(config.values.insert("appendonly", "yes".to_owned())),
+            Persistence::AofAlways => {
+                config.values.insert("appendonly", "yes".to_owned());
+                config.values.insert("appendfsync", "always".to_owned());
+            }
+        }
         let flags = parse_flags(plan.notify.as_bytes()).unwrap_or_default();
         config.values.insert("notify-keyspace-events", show_flags(flags));
         config.look_up();

@@ -127,7 +127,7 @@ impl Redis {
             _ => String::new(),
         })?;
         let connection = &self.connections[&conn];
-        if !connection.authenticated && !command.has(commands::NO_AUTH) {
+        if !self.is_authenticated(conn) && !command.has(commands::NO_AUTH) {
             return Err("NOAUTH Authentication required.".to_owned());
         }
         let in_transaction = connection.queued.is_some();
@@ -138,7 +138,7 @@ impl Redis {
         self.may(conn, command, args).map_err(|denied| denied.to_client())?;
         self.cluster_is_up(command, args)?;
         if command.name != "exec" {
-            self.has_memory(command)?;
+            self.has_memory(command, in_transaction)?;
         }
         self.may_write(command)?;
         if subscribed && !WHILE_SUBSCRIBED.contains(&command.name) {
@@ -160,9 +160,16 @@ impl Redis {
         Ok(command)
     }
 
-    /// Whether there is memory for it, after eviction.
-    fn has_memory(&mut self, command: Command) -> Result<(), String> {
-        if command.has(commands::DENY_OOM) && self.is_out_of_memory() { Err(OOM.to_owned()) } else { Ok(()) }
+    /// Whether there is memory for it, after eviction; to be queued, every command needs some.
+    fn has_memory(&mut self, command: Command, in_transaction: bool) -> Result<(), String> {
+        let queued = in_transaction && !["discard", "quit", "reset"].contains(&command.name);
+        let needs = command.has(commands::DENY_OOM) || queued;
+        if needs && self.is_out_of_memory() { Err(OOM.to_owned()) } else { Ok(()) }
+    }
+
+    /// Whether it has given a password, or needs none.
+    pub(crate) fn is_authenticated(&self, conn: ConnId) -> bool {
+        self.users.is_open() || self.connections.get(&conn).is_some_and(|connection| connection.authenticated)
     }
 
     /// Whether the server takes writes.

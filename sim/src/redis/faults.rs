@@ -8,8 +8,8 @@ use streamkeeper::Time;
 use crate::plan::{Persistence, RedisFault, Refusal};
 
 use super::{
-    Redis, commands::Command, config::Config, connection::ConnId, data::Db, history::History, node::Node,
-    pubsub::Subscribers, reply::Reply,
+    Redis, acl::Users, commands::Command, config::Config, connection::ConnId, data::Db, history::History, info::Stats,
+    node::Node, pubsub::Subscribers, reply::Reply,
 };
 
 #[derive(Clone, Debug, Default)]
@@ -104,7 +104,7 @@ impl Redis {
                 self.go_down(Down { until: until(ms), dbs: self.dbs.clone(), node, restarted: true });
             }
             RedisFault::Failover { ms } => {
-                let dbs = self.history.as_of(now - Duration::from_millis(self.settings.replica_lag_ms));
+                let dbs = self.history.replayed(now - Duration::from_millis(self.settings.replica_lag_ms));
                 let mut node = Node::new(&mut self.rng, self.node.started_ms);
                 node.earlier = Some((self.node.replid.clone(), 1));
                 self.go_down(Down { until: until(ms), dbs, node, restarted: false });
@@ -112,7 +112,7 @@ impl Redis {
             RedisFault::ClockStep { by_ms } => {
                 self.stepped_us = self.stepped_us.saturating_add(by_ms.saturating_mul(1000));
             }
-            RedisFault::Stall { ms } => self.faults.stalled_until = self.faults.stalled_until.max(Some(until(ms))),
+            RedisFault::Stall { ms } => self.stall_for(Duration::from_millis(ms)),
             RedisFault::DropMessages { ms } => self.faults.messages.push((Messages::Drop, until(ms))),
             RedisFault::DoubleMessages { ms } => self.faults.messages.push((Messages::Double, until(ms))),
             RedisFault::DelayMessages { by_ms, ms } => {
@@ -208,12 +208,19 @@ impl Redis {
     fn remembered(&self) -> Vec<Db> {
         let now = self.now.as_micros();
         let latest = |period_us: u64| Time::from_micros(now - now % period_us.max(1));
-        match self.settings.persistence {
-            Persistence::None => self.empty(),
-            Persistence::Rdb { every_ms } if now < every_ms.saturating_mul(1000) => self.empty(),
-            Persistence::Rdb { every_ms } => self.history.as_of(latest(every_ms.saturating_mul(1000))),
-            Persistence::Aof => self.history.as_of(latest(1_000_000)),
-            Persistence::AofAlways => self.dbs.clone(),
+        let snapshot = match self.settings.persistence {
+            Persistence::None => None,
+            Persistence::Rdb { every_ms } => {
+                Some(latest(every_ms.saturating_mul(1000))).filter(|at| at.as_micros() > 0)
+            }
+            Persistence::Aof => return self.history.replayed(latest(1_000_000)),
+            Persistence::AofAlways => return self.history.replayed(self.now),
+        };
+        match (snapshot, &self.saved) {
+            (Some(at), Some((saved, _))) if at > *saved => self.history.as_of(at),
+            (_, Some((_, dbs))) => dbs.clone(),
+            (Some(at), None) => self.history.as_of(at),
+            (None, None) => self.empty(),
         }
     }
 
@@ -239,14 +246,15 @@ impl Redis {
         self.dbs = down.dbs;
         self.node = down.node;
         self.config = Config::new(&self.settings);
+        self.users = Users::default();
+        self.looks_for_lapsed = true;
         self.scripts.clear();
         self.set_clock();
         if down.restarted {
             self.node.started_ms = self.cx.now_ms;
-            if matches!(self.settings.persistence, Persistence::Rdb { .. }) {
-                for db in &mut self.dbs {
-                    db.drop_lapsed(self.cx.now_ms);
-                }
+            self.stats = Stats::default();
+            if !self.has_aof() {
+                self.stats.lapsed_at_load = self.dbs.iter_mut().map(|db| db.drop_lapsed(self.cx.now_ms)).sum();
             }
         }
         self.history = History::new(self.dbs.clone(), self.now);
@@ -301,6 +309,13 @@ impl Redis {
         self.faults.down.is_some()
     }
 
+    /// Stands still from now on.
+    pub(crate) fn stall_for(&mut self, span: Duration) {
+        if !span.is_zero() {
+            self.faults.stalled_until = self.faults.stalled_until.max(Some(self.now + span));
+        }
+    }
+
     pub(crate) fn is_stalled(&self) -> bool {
         self.faults.stalled_until.is_some()
     }
@@ -319,7 +334,7 @@ impl Redis {
 
     /// Whether lapsed keys are looked for.
     pub(crate) fn expires(&self) -> bool {
-        !self.is_replica() && !self.faults.is_loading() && !self.faults.is_busy()
+        self.looks_for_lapsed && !self.is_replica() && !self.faults.is_loading() && !self.faults.is_busy()
     }
 
     pub(crate) fn refuses_connections(&self) -> bool {

@@ -62,13 +62,24 @@ impl History {
         while self.written - self.writes.len() as u64 != first && self.writes.pop_front().is_some() {}
     }
 
-    /// The data as they were then.
+    /// The data as they were then: a snapshot.
     pub(crate) fn as_of(&self, then: Time) -> Vec<Db> {
+        self.execute_again(then, false)
+    }
+
+    /// The data as they were then for a replica, and as a log of the writes has them: what reading changes is not
+    /// among the writes.
+    pub(crate) fn replayed(&self, then: Time) -> Vec<Db> {
+        self.execute_again(then, true)
+    }
+
+    fn execute_again(&self, then: Time, replays: bool) -> Vec<Db> {
         let copy = self.copies.iter().rev().find(|copy| copy.at <= then).or(self.copies.front());
         let Some(copy) = copy else { return Vec::new() };
         let mut dbs = copy.dbs.clone();
         let mut cx = Context::new(0, 0);
         cx.expire_at_all = false; // as a replica: what lapses is written, too
+        cx.replays = replays;
         let first = self.written - self.writes.len() as u64;
         let skipped = usize::try_from(copy.written - first).unwrap_or(usize::MAX);
         for write in self.writes.iter().skip(skipped).take_while(|write| write.at <= then) {

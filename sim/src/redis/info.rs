@@ -23,10 +23,13 @@ pub(crate) struct Stats {
     pub(crate) errors: u64,
     pub(crate) expired: u64,
     pub(crate) evicted: u64,
+    /// When the snapshot was loaded.
+    pub(crate) lapsed_at_load: usize,
 }
 
 /// The sections that INFO shows if nobody asks for any, in order.
-const SECTIONS: [&str; 7] = ["server", "clients", "memory", "persistence", "stats", "replication", "keyspace"];
+const SECTIONS: [&str; 8] =
+    ["server", "clients", "memory", "persistence", "stats", "replication", "cluster", "keyspace"];
 
 pub(crate) fn info(redis: &mut Redis, call: &Call<'_>) -> Option<Reply> {
     let asked: Vec<String> = (1..call.args.len()).map(|at| call.text(at).to_lowercase()).collect();
@@ -56,6 +59,17 @@ pub(crate) fn role(redis: &mut Redis, _: &Call<'_>) -> Option<Reply> {
     } else {
         vec![Reply::bulk("master"), Reply::Int(offset), Reply::Array(Vec::new())]
     }))
+}
+
+pub(crate) fn save(redis: &mut Redis, _: &Call<'_>) -> Option<Reply> {
+    redis.saved = Some((redis.now, redis.dbs.clone()));
+    Some(Reply::ok())
+}
+
+/// Done at once: nobody waits for the child process of a simulation.
+pub(crate) fn bgsave(redis: &mut Redis, call: &Call<'_>) -> Option<Reply> {
+    save(redis, call);
+    Some(Reply::status("Background saving started"))
 }
 
 pub(crate) fn lastsave(redis: &mut Redis, _: &Call<'_>) -> Option<Reply> {
@@ -138,6 +152,7 @@ impl Redis {
                 say("rdb_bgsave_in_progress", &0);
                 say("rdb_last_save_time", &(self.last_save_ms() / 1000));
                 say("rdb_last_bgsave_status", &if self.faults.cannot_save() { "err" } else { "ok" });
+                say("rdb_last_load_keys_expired", &self.stats.lapsed_at_load);
                 say("aof_enabled", &u8::from(self.has_aof()));
                 say("aof_last_write_status", &"ok");
             }
@@ -174,6 +189,7 @@ impl Redis {
                 say("second_repl_offset", &offset2);
                 say("repl_backlog_active", &0);
             }
+            "cluster" => say("cluster_enabled", &0),
             "keyspace" => {
                 for (number, db) in self.dbs.iter().enumerate().filter(|(_, db)| !db.is_empty()) {
                     let value = format!("keys={},expires={},avg_ttl=0", db.len(), db.volatile_len());

@@ -12,6 +12,7 @@ mod commands;
 mod config;
 mod connection;
 pub mod data;
+mod debug;
 mod execute;
 mod faults;
 mod history;
@@ -97,6 +98,10 @@ pub struct Redis {
     /// Everything may have changed.
     everything_changed: bool,
     faults: faults::Faults,
+    /// Lapsed keys are looked for; else they go when somebody meets them.
+    looks_for_lapsed: bool,
+    /// What SAVE has written, and when.
+    saved: Option<(Time, Vec<Db>)>,
     history: history::History,
     /// The next time at which lapsed keys and timeouts are looked for.
     next_cycle: Time,
@@ -139,6 +144,8 @@ impl Redis {
             changed: Vec::new(),
             everything_changed: false,
             faults: faults::Faults::default(),
+            looks_for_lapsed: true,
+            saved: None,
             history: history::History::new(dbs.clone(), now),
             next_cycle: now,
             stats: info::Stats::default(),

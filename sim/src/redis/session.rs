@@ -75,9 +75,9 @@ fn said_hello(redis: &mut Redis, call: &Call<'_>) -> Result<Reply, String> {
     {
         return Err(WRONG_PASS.to_owned());
     }
-    if !redis.connection(call.conn).authenticated {
-        return Err("NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> \
-                    AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol \
+    if !redis.is_authenticated(call.conn) {
+        return Err("NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH \
+                    <user> <pass> option can be used to authenticate the client and select the RESP protocol \
                     version at the same time"
             .to_owned());
     }
@@ -160,6 +160,11 @@ pub(crate) fn reset(redis: &mut Redis, call: &Call<'_>) -> Option<Reply> {
     *connection =
         Connection { requests, out, active: connection.active, answers_left: connection.answers_left, ..fresh };
     Some(Reply::status("RESET"))
+}
+
+/// CLUSTER INFO and READONLY.
+pub(crate) fn no_cluster(_: &mut Redis, _: &Call<'_>) -> Option<Reply> {
+    Some(Reply::error("ERR This instance has cluster support disabled"))
 }
 
 /// COMMAND and some of its subcommands: what a client asks when it starts.

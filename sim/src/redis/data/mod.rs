@@ -73,6 +73,9 @@ pub struct Context {
     /// Whether lapsed keys are deleted when they are met. Not so on a replica: there reading commands take them for
     /// missing, and writing ones, which come from its primary, find them.
     pub expire_at_all: bool,
+    /// The command was executed before, and comes out of a log or from a primary: XREADGROUP then is only told of what
+    /// was delivered, not of what was read once more or counted (Redis 7.0).
+    pub replays: bool,
     /// Every change of a key that Redis would notify of, in its order, whatever the flags. The session takes them out:
     /// to publish them, and to wake who is blocked on a key.
     pub events: Vec<KeyEvent>,
@@ -90,6 +93,7 @@ impl Context {
             now_us,
             in_script: false,
             expire_at_all: true,
+            replays: false,
             events: Vec::new(),
             dirty: 0,
             rng: SmallRng::seed_from_u64(seed),

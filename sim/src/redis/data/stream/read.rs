@@ -167,14 +167,21 @@ impl<'a> Reading<'a> {
 
     /// Delivers to the consumer: it is created only when there is something for it.
     fn deliver(&self, call: &mut Call, key: &Bytes, wanted: Wanted) -> Result<Option<Reply>, Reply> {
-        let now_ms = call.cx.now_ms;
+        let (now_ms, replays) = (call.cx.now_ms, call.cx.replays);
         let Some(stream) = call.change::<Stream>(key)? else { return Ok(None) };
         let Some(group) = stream.groups.get_mut(&self.group) else { return Ok(None) };
+        if replays && matches!(wanted, Wanted::History { .. }) {
+            return Ok(None);
+        }
         let is_new = group.meet(&self.consumer, now_ms);
+        let counted = group.entries_read;
         let entries = match wanted {
             Wanted::New => stream.deliver_new(self, now_ms),
             Wanted::History { from } => stream.deliver_again(self, from, now_ms),
         };
+        if replays && let Some(group) = stream.groups.get_mut(&self.group) {
+            group.entries_read = counted;
+        }
         if is_new {
             call.changed('t', "xgroup-createconsumer", key);
         }
