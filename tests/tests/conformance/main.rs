@@ -42,13 +42,13 @@ fn the_simulation_answers_as_written() {
 
 #[test]
 fn the_simulation_answers_made_up_sequences_as_redis_does() {
-    random::compare(&mut Real::start(Flavor::Redis, &[]), &mut Simulated::start(&[]));
+    random::compare(&mut Real::start(Flavor::Redis, &[]), &mut Simulated::start(&[]), 300);
 }
 
 /// The same server twice: what the rules of `masks` do not catch would make the comparison worthless.
 #[test]
 fn made_up_sequences_are_answered_alike_by_two_redis() {
-    random::compare(&mut Real::start(Flavor::Redis, &[]), &mut Real::start(Flavor::Redis, &[]));
+    random::compare(&mut Real::start(Flavor::Redis, &[]), &mut Real::start(Flavor::Redis, &[]), 50);
 }
 
 /// Fills in the replies of the sequences: an instrument, no test.

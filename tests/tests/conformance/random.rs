@@ -15,14 +15,12 @@ use crate::{
     side::Side,
 };
 
-/// How many sequences, if `PROPTEST_CASES` does not say.
-const CASES: u32 = 300;
 /// The longest one.
 const STEPS: usize = 40;
 
-/// Runs made-up sequences on both; the answers of the first are right.
-pub(crate) fn compare(right: &mut dyn Side, tested: &mut dyn Side) {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|number| number.parse().ok()).unwrap_or(CASES);
+/// Runs so many made-up sequences on both, or as many as `PROPTEST_CASES` says; the answers of the first are right.
+pub(crate) fn compare(right: &mut dyn Side, tested: &mut dyn Side, cases: u32) {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|number| number.parse().ok()).unwrap_or(cases);
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 4_000, ..Config::default() };
     let (sides, found) = (RefCell::new((right, tested)), RefCell::new(String::new()));
     let result =
