@@ -13,13 +13,13 @@ use super::{
     server::Server,
 };
 use crate::{
-    facts::{What, Who, millis},
+    facts::{What, Who},
     plan::{Action, Plan, Point, RedisFault, Way},
     stage::{HostId, Stage},
 };
 
-/// A pause ends so much before the process goes on, so that it is said before what the process then does.
-const BEFORE: Duration = Duration::from_millis(1);
+/// For longer than anything is paused: the director thaws.
+const LONG: Duration = Duration::from_secs(1 << 32);
 
 /// Everything that a run is made of.
 pub(crate) struct Director<'a> {
@@ -202,11 +202,10 @@ impl<'a> Director<'a> {
         if self.ongoing.values().any(frozen) || self.consumers[index].checkpoints().is_paused() {
             return;
         }
-        let span = Duration::from_millis(ms).max(BEFORE);
         self.struck(action);
         self.scene.note(What::Paused { who, ms });
-        self.stage.freeze(host(index), self.stage.now() + span);
-        self.lasts(action, millis(span - BEFORE), How::Pause(who));
+        self.stage.freeze(host(index), self.stage.now() + LONG);
+        self.lasts(action, ms, How::Pause(who));
     }
 
     fn arm(&mut self, index: usize, ms: u64, point: Point, action: &Action) {
@@ -242,8 +241,7 @@ impl<'a> Director<'a> {
         for consumer in &self.consumers {
             consumer.checkpoints().disarm();
         }
-        // What stands still goes on by itself.
-        for number in self.numbers(|ongoing| !matches!(ongoing.how, How::Pause(_))) {
+        for number in self.numbers(|_| true) {
             self.over(number);
         }
         self.server.heal();
@@ -275,7 +273,10 @@ impl<'a> Director<'a> {
         let Some(ongoing) = self.ongoing.remove(&number) else { return };
         let host = ongoing.consumer.map_or(0, host);
         match &ongoing.how {
-            How::Pause(who) => self.scene.note(What::Resumed { who: *who }),
+            How::Pause(who) => {
+                self.stage.freeze(host, self.stage.now());
+                self.scene.note(What::Resumed { who: *who });
+            }
             How::Net(kind, way) => self.lasting.open(&mut *self.stage, host, *kind, *way),
             How::Slow(by) => self.lasting.hasten(&mut *self.stage, host, *by),
             How::Redis(fault) => self.server.relieve(fault),

@@ -34,7 +34,7 @@ use self::{
 use crate::{
     judge,
     plan::Plan,
-    stage::{REDIS, Stage, events::Events},
+    stage::{REDIS, Stage, events::Events, turmoil::Turmoil},
 };
 
 /// The name of the simulated service.
@@ -70,9 +70,8 @@ pub fn run_fleet(plan: &Plan, net: Net, fleet: &Fleet) -> Outcome {
 fn stage(plan: &Plan, net: Net) -> Box<dyn Stage> {
     let seed = seeds::of(plan.seed, &[seeds::NETWORK]);
     match net {
-        Net::Events | Net::Turmoil => {
-            Box::new(Events::new(seed, plan.latency_us).expect("a runtime without threads or sockets"))
-        }
+        Net::Events => Box::new(Events::new(seed, plan.latency_us).expect("a runtime without threads or sockets")),
+        Net::Turmoil => Box::new(Turmoil::new(seed, plan.latency_us)),
     }
 }
 
