@@ -60,7 +60,8 @@ enum How {
     Pause(Who),
     Net(Kind, Way),
     Slow(Duration),
-    Redis(RedisFault),
+    /// Ends by itself.
+    Redis,
 }
 
 impl<'a> Director<'a> {
@@ -155,8 +156,8 @@ impl<'a> Director<'a> {
                 }
             }
             Action::LoseAnswer { consumer, after } => {
-                if self.runs(*consumer) {
-                    self.server.lose_answer(host(*consumer), *after, struck(action));
+                if self.runs(*consumer) && self.server.lose_answer(host(*consumer), *after) {
+                    self.struck(action);
                 }
             }
             Action::Wish { stream, end } => {
@@ -229,11 +230,10 @@ impl<'a> Director<'a> {
             RedisFault::DeleteConsumer { consumer } => self.consumers.get(*consumer).map(|consumer| consumer.id()),
             _ => None,
         };
-        let (scene, what) = (self.scene.clone(), struck(action));
-        if self.server.inject(fault, who.as_deref(), move || scene.note(what))
+        if self.server.inject(fault, who.as_deref(), struck(action))
             && let Some(ms) = action.ms()
         {
-            self.lasts(action, ms, How::Redis(fault.clone()));
+            self.lasts(action, ms, How::Redis);
         }
     }
 
@@ -241,7 +241,7 @@ impl<'a> Director<'a> {
         for consumer in &self.consumers {
             consumer.checkpoints().disarm();
         }
-        for number in self.numbers(|_| true) {
+        for number in self.numbers(|ongoing| !matches!(ongoing.how, How::Redis)) {
             self.over(number);
         }
         self.server.heal();
@@ -279,9 +279,12 @@ impl<'a> Director<'a> {
             }
             How::Net(kind, way) => self.lasting.open(&mut *self.stage, host, *kind, *way),
             How::Slow(by) => self.lasting.hasten(&mut *self.stage, host, *by),
-            How::Redis(fault) => self.server.relieve(fault),
+            How::Redis => {}
         }
         self.scene.note(ongoing.is_over());
+        if matches!(ongoing.how, How::Redis) {
+            self.server.over();
+        }
     }
 
     fn numbers(&self, which: impl Fn(&Ongoing) -> bool) -> Vec<u64> {

@@ -63,7 +63,7 @@ pub fn run_fleet(plan: &Plan, net: Net, fleet: &Fleet) -> Outcome {
     let facts = scene.record().since(0);
     let violations = judge::judge(plan, &facts, end);
     let panics = director.stage.panics().into_iter().chain(scene.panics()).collect();
-    let sometimes = sometimes::count(&facts, director.server.words(), stories::Stories::default());
+    let sometimes = sometimes::count(&facts, &director.server.words(), director.server.stories());
     Outcome { facts, end, violations, panics, sometimes }
 }
 

@@ -115,11 +115,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 }
 
 /// How often each of them happened, in these facts, by these words of the scripts, and in these stories of them.
-pub(crate) fn count<'a>(
-    facts: &[Fact],
-    words: impl IntoIterator<Item = (&'a str, u64)>,
-    stories: Stories,
-) -> BTreeMap<&'static str, u64> {
+pub(crate) fn count(facts: &[Fact], words: &BTreeMap<String, u64>, stories: Stories) -> BTreeMap<&'static str, u64> {
     let mut counts: BTreeMap<&'static str, u64> = names().map(|name| (name, 0)).collect();
     let mut add = |name: &str, times| {
         if let Some(count) = counts.get_mut(name) {
@@ -127,7 +123,7 @@ pub(crate) fn count<'a>(
         }
     };
     for (word, times) in words {
-        add(word, times);
+        add(word, *times);
     }
     let mut history = History::default();
     for fact in facts {
@@ -205,7 +201,7 @@ mod tests {
         let facts =
             [granted.clone(), granted, struck("pause c0 for 3s at handler", "pause"), struck("crash c0", "crash")];
         let facts = facts.map(|what| Fact { at: Time::ZERO, what });
-        let counts = count(&facts, [("renew lost", 3), ("no such word", 1)], Stories::default());
+        let counts = count(&facts, &[("renew lost", 3), ("no such word", 1)].map(|(word, times)| (word.to_owned(), times)).into(), Stories::default());
         let happened: Vec<_> =
             counts.iter().filter(|(_, count)| **count > 0).map(|(name, count)| (*name, *count)).collect();
         assert_eq!(
