@@ -224,7 +224,8 @@ impl Redis {
             let lapses = self.expires().then(|| self.dbs.iter().filter_map(Db::next_expiry_ms).min()).flatten();
             let ends = self.connections.values().filter_map(|c| c.waiting.as_ref()?.until_ms());
             let due = ends.chain(lapses).min()?;
-            Some(self.cycle_from(self.time_of(due + 1)))
+            // Not again at the instant of the latest one: it may have left what has lapsed.
+            Some(self.cycle_from(self.time_of(due + 1)).max(self.next_cycle))
         };
         let due = if self.is_down() || self.is_stalled() { None } else { cycle() };
         [due, self.faults.wake_at()].into_iter().flatten().min()

@@ -42,8 +42,7 @@ impl Server {
         redis.observe();
         let heard = Rc::new(Heard::default());
         let (hearing, telling, clock) = (heard.clone(), scene.clone(), scene.clock().clone());
-        let served =
-            serve::Server::new(redis, move || clock.now(), move |executed| hearing.hear(&executed, &telling));
+        let served = serve::Server::new(redis, move || clock.now(), move |executed| hearing.hear(&executed, &telling));
         let (settings, connected) = (plan.redis.clone(), Rc::default());
         Server { served, settings, scene, connected, heard, forgets: None }
     }
@@ -129,9 +128,7 @@ impl Server {
             RedisFault::DeleteLbs => hand.is_there() && hand.announced() > 0,
             RedisFault::Trim { left } => hand.is_there() && hand.announced() > *left,
             RedisFault::Evict { .. } | RedisFault::WrongType { .. } => hand.is_there() && hand.has_leases(),
-            RedisFault::DeleteConsumer { .. } => {
-                hand.is_there() && consumer.is_some_and(|id| hand.has_consumer(id))
-            }
+            RedisFault::DeleteConsumer { .. } => hand.is_there() && consumer.is_some_and(|id| hand.has_consumer(id)),
             _ => true,
         }
     }

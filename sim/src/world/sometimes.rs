@@ -201,7 +201,11 @@ mod tests {
         let facts =
             [granted.clone(), granted, struck("pause c0 for 3s at handler", "pause"), struck("crash c0", "crash")];
         let facts = facts.map(|what| Fact { at: Time::ZERO, what });
-        let counts = count(&facts, &[("renew lost", 3), ("no such word", 1)].map(|(word, times)| (word.to_owned(), times)).into(), Stories::default());
+        let counts = count(
+            &facts,
+            &[("renew lost", 3), ("no such word", 1)].map(|(word, times)| (word.to_owned(), times)).into(),
+            Stories::default(),
+        );
         let happened: Vec<_> =
             counts.iter().filter(|(_, count)| **count > 0).map(|(name, count)| (*name, *count)).collect();
         assert_eq!(

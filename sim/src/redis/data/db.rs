@@ -17,6 +17,8 @@ pub struct Db {
     entries: BTreeMap<Bytes, Entry>,
     /// The keys that lapse, in the order in which the cycle walks them: by hash, as in Redis.
     volatile: BTreeSet<Place>,
+    /// The same keys by when they lapse.
+    due: BTreeSet<(u64, Bytes)>,
     /// Where the cycle was last.
     walked: Option<Place>,
     seed: u64,
@@ -71,7 +73,7 @@ impl Db {
 
     /// When the next key lapses, by the server's clock.
     pub fn next_expiry_ms(&self) -> Option<u64> {
-        self.volatile.iter().filter_map(|(_, key)| self.entries.get(key)?.lapses_ms).min()
+        self.due.first().map(|(lapses_ms, _)| *lapses_ms)
     }
 
     /// All keys, lapsed ones too, in order.
@@ -153,22 +155,21 @@ impl Db {
     /// Puts a value there, instead of any other. Whether the key is new.
     pub(crate) fn put(&mut self, key: &Bytes, value: Arc<Value>, lapses_ms: Option<u64>) -> bool {
         let before = self.entries.insert(key.clone(), Entry { value, lapses_ms });
-        let was_volatile = before.as_ref().is_some_and(|entry| entry.lapses_ms.is_some());
-        self.note_volatile(key, was_volatile, lapses_ms.is_some());
+        self.note_lapse(key, before.as_ref().and_then(|entry| entry.lapses_ms), lapses_ms);
         before.is_none()
     }
 
     /// Sets when a key that is there lapses, or that it does not.
     pub(crate) fn set_lapse(&mut self, key: &Bytes, lapses_ms: Option<u64>) {
         if let Some(entry) = self.entries.get_mut(key) {
-            let was_volatile = std::mem::replace(&mut entry.lapses_ms, lapses_ms).is_some();
-            self.note_volatile(key, was_volatile, lapses_ms.is_some());
+            let before = std::mem::replace(&mut entry.lapses_ms, lapses_ms);
+            self.note_lapse(key, before, lapses_ms);
         }
     }
 
     pub(crate) fn remove(&mut self, key: &Bytes) -> Option<Entry> {
         let entry = self.entries.remove(key)?;
-        self.note_volatile(key, entry.lapses_ms.is_some(), false);
+        self.note_lapse(key, entry.lapses_ms, None);
         Some(entry)
     }
 
@@ -185,16 +186,23 @@ impl Db {
         hash(self.seed, item)
     }
 
-    fn note_volatile(&mut self, key: &Bytes, was: bool, is: bool) {
-        if was == is {
+    fn note_lapse(&mut self, key: &Bytes, before_ms: Option<u64>, now_ms: Option<u64>) {
+        if before_ms == now_ms {
             return;
         }
-        let place = (self.hash(key), key.clone());
-        if is {
-            self.volatile.insert(place)
-        } else {
-            self.volatile.remove(&place)
-        };
+        if let Some(before_ms) = before_ms {
+            self.due.remove(&(before_ms, key.clone()));
+        }
+        if let Some(now_ms) = now_ms {
+            self.due.insert((now_ms, key.clone()));
+        }
+        if before_ms.is_some() != now_ms.is_some() {
+            let place = (self.hash(key), key.clone());
+            match now_ms {
+                Some(_) => self.volatile.insert(place),
+                None => self.volatile.remove(&place),
+            };
+        }
     }
 
     /// The place that the cycle comes to next: after the last one there is the first one.
