@@ -2,15 +2,19 @@
 
 use std::{
     net::Ipv4Addr,
+    path::PathBuf,
     time::{Duration, Instant, SystemTime},
 };
 
-use streamkeeper::Time;
+use streamkeeper::{ByteStream, Time};
 use streamkeeper_sim::{
     plan::{Persistence, RedisPlan},
-    redis::{Redis, serve::Server},
+    redis::{Redis, reply::Reply, serve::Server},
 };
-use tokio::{net::TcpListener, task::LocalSet};
+use tokio::{
+    net::{TcpListener, UnixListener, UnixStream},
+    task::LocalSet,
+};
 
 use super::exit::Exit;
 
@@ -35,6 +39,12 @@ pub(crate) struct Args {
     /// The password that clients must send.
     #[arg(long, value_name = "PASSWORD")]
     requirepass: Option<String>,
+    /// It listens there, too.
+    #[arg(long, value_name = "PATH")]
+    unixsocket: Option<PathBuf>,
+    /// A setting as CONFIG SET takes it; may be given several times.
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
     /// CONFIG is refused, as by many a provider.
     #[arg(long)]
     no_config: bool,
@@ -63,27 +73,30 @@ impl Args {
     }
 
     async fn serve(self) -> std::io::Result<()> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await?;
+        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await?;
+        let unix = self.unixsocket.as_ref().map(UnixListener::bind).transpose()?;
         let began = Instant::now();
-        let server = Server::new(self.redis(), move || Time::ZERO + began.elapsed(), |_| {});
+        let server = Server::new(self.redis()?, move || Time::ZERO + began.elapsed(), |_| {});
         let ticker = server.clone();
         tokio::task::spawn_local(async move { ticker.tick().await });
-        println!("listening on {}", listener.local_addr()?);
+        println!("listening on {}", tcp.local_addr()?);
         loop {
-            tokio::select! {
+            let stream: Box<dyn ByteStream> = tokio::select! {
                 biased;
                 end = tokio::signal::ctrl_c() => return end,
-                accepted = listener.accept() => {
+                accepted = tcp.accept() => {
                     let (stream, _) = accepted?;
                     stream.set_nodelay(true)?;
-                    let server = server.clone();
-                    tokio::task::spawn_local(async move { server.serve(Box::new(stream), |_| {}).await });
+                    Box::new(stream)
                 }
-            }
+                accepted = accept(unix.as_ref()) => Box::new(accepted?),
+            };
+            let server = server.clone();
+            tokio::task::spawn_local(async move { server.serve(stream, |_| {}).await });
         }
     }
 
-    fn redis(&self) -> Redis {
+    fn redis(&self) -> std::io::Result<Redis> {
         let plan = RedisPlan {
             persistence: self.persistence,
             hz: self.hz,
@@ -96,10 +109,22 @@ impl Args {
         let mut redis = Redis::new(&plan, self.seed, Time::ZERO);
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         redis.set_wall(u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX));
-        redis.command(["CONFIG".to_owned(), "SET".to_owned(), "maxclients".to_owned(), self.maxclients.to_string()]);
-        if let Some(password) = &self.requirepass {
-            redis.command(["CONFIG", "SET", "requirepass", password].map(str::to_owned));
+        let maxclients = format!("maxclients={}", self.maxclients);
+        let password = self.requirepass.iter().map(|password| format!("requirepass={password}"));
+        for setting in self.set.iter().cloned().chain(password).chain([maxclients]) {
+            let (name, value) = setting.split_once('=').unwrap_or((&setting, ""));
+            if let Reply::Error(why) = redis.command(["CONFIG", "SET", name, value].map(str::to_owned)) {
+                return Err(std::io::Error::other(why));
+            }
         }
-        redis
+        Ok(redis)
+    }
+}
+
+/// Where nobody listens, nobody comes.
+async fn accept(listener: Option<&UnixListener>) -> std::io::Result<UnixStream> {
+    match listener {
+        Some(listener) => listener.accept().await.map(|(stream, _)| stream),
+        None => std::future::pending().await,
     }
 }

@@ -110,6 +110,15 @@ impl Config {
             }
         }
         let flags = parse_flags(plan.notify.as_bytes()).unwrap_or_default();
+        let (appendonly, appendfsync, save) = match plan.persistence {
+            Persistence::None => ("no", "everysec", String::new()),
+            Persistence::Rdb { every_ms } => ("no", "everysec", format!("{} 1", every_ms.div_ceil(1000))),
+            Persistence::Aof => ("yes", "everysec", String::new()),
+            Persistence::AofAlways => ("yes", "always", String::new()),
+        };
+        config.values.insert("appendonly", appendonly.to_owned());
+        config.values.insert("appendfsync", appendfsync.to_owned());
+        config.values.insert("save", save);
         config.values.insert("notify-keyspace-events", show_flags(flags));
         config.look_up();
         config

@@ -327,10 +327,8 @@ fn arguments(values: MultiValue) -> Result<Vec<Bytes>, String> {
     }
     let argument = |value: Value| match value {
         Value::String(text) => Some(Bytes::copy_from_slice(&text.as_bytes())),
-        Value::Integer(number) => Some(number.to_string().into()),
-        Value::Number(number) if number.fract() == 0.0 && number.abs() < 1e15 => {
-            Some((number as i64).to_string().into())
-        }
+        Value::Integer(number) if number.unsigned_abs() < 1 << 53 => Some(number.to_string().into()),
+        Value::Integer(number) => Some(general(number as f64).into()),
         Value::Number(number) => Some(general(number).into()),
         _ => None,
     };
