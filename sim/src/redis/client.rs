@@ -66,7 +66,7 @@ pub(crate) fn kill(redis: &mut Redis, call: &Call<'_>) -> Option<Reply> {
         return Some(Reply::ok());
     }
     let (mut victims, mut skip_me): (Vec<ConnId>, bool) = (redis.conns().collect(), true);
-    if call.args.len() % 2 != 0 {
+    if !call.args.len().is_multiple_of(2) {
         return Some(Reply::error(SYNTAX));
     }
     for at in (2..call.args.len()).step_by(2) {

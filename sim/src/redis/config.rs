@@ -98,17 +98,6 @@ impl Config {
             min_replicas: 0,
         };
         config.values.insert("hz", plan.hz.to_string());
-        match plan.persistence {
-            Persistence::None => {}
-            Persistence::Rdb { every_ms } => {
-                drop(config.values.insert("save", format!("{} 1", every_ms.div_ceil(1000))))
-            }
-            Persistence::Aof => drop(config.values.insert("appendonly", "yes".to_owned())),
-            Persistence::AofAlways => {
-                config.values.insert("appendonly", "yes".to_owned());
-                config.values.insert("appendfsync", "always".to_owned());
-            }
-        }
         let flags = parse_flags(plan.notify.as_bytes()).unwrap_or_default();
         let (appendonly, appendfsync, save) = match plan.persistence {
             Persistence::None => ("no", "everysec", String::new()),
@@ -164,7 +153,7 @@ pub(crate) fn get(redis: &mut Redis, call: &Call<'_>) -> Option<Reply> {
 
 /// CONFIG SET: all of it or nothing.
 pub(crate) fn set(redis: &mut Redis, call: &Call<'_>) -> Option<Reply> {
-    if call.args.len() % 2 != 0 {
+    if !call.args.len().is_multiple_of(2) {
         return Some(Reply::error("ERR wrong number of arguments for 'config|set' command"));
     }
     let mut news: Vec<(&'static str, String)> = Vec::new();

@@ -286,7 +286,9 @@ impl Redis {
             let id = Node::new(&mut self.rng, 0).replid;
             self.node.earlier = Some((std::mem::replace(&mut self.node.replid, id), 1));
         }
-        while let Some((_, conn, push)) = self.faults.late.pop_front_if(|(at, ..)| *at <= now) {
+        while self.faults.late.front().is_some_and(|(at, ..)| *at <= now)
+            && let Some((_, conn, push)) = self.faults.late.pop_front()
+        {
             self.answer(conn, &push);
         }
         for (key, _) in self.faults.planted.extract_if(.., |(_, until)| *until <= now).collect::<Vec<_>>() {

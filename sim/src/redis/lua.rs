@@ -349,7 +349,7 @@ fn number(value: &Value) -> Option<f64> {
 fn to_reply(value: &Value, deeper: usize) -> Reply {
     match value {
         Value::String(text) => Reply::Bulk(Bytes::copy_from_slice(&text.as_bytes())),
-        Value::Integer(number) => Reply::Int((*number).into()),
+        Value::Integer(number) => Reply::Int(*number),
         Value::Number(number) => Reply::Int(truncated(*number)),
         Value::Boolean(true) => Reply::Int(1),
         Value::Table(_) if deeper == 0 => Reply::error("ERR reached lua stack limit"),

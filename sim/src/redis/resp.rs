@@ -195,11 +195,8 @@ pub(crate) fn encode(reply: &Reply, resp3: bool, out: &mut Vec<u8>) {
         Reply::Push(items) => list(out, if resp3 { '>' } else { '*' }, items, resp3),
         Reply::Map(pairs) => {
             let size = i64::try_from(pairs.len()).unwrap_or(i64::MAX);
-            if resp3 {
-                head(out, '%', size)
-            } else {
-                head(out, '*', size * 2)
-            }
+            let (kind, size) = if resp3 { ('%', size) } else { ('*', size * 2) };
+            head(out, kind, size);
             flat(out, pairs, resp3);
         }
         Reply::MapOfPairs(pairs) if resp3 => {
