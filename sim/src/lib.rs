@@ -1,6 +1,8 @@
 //! Streamkeeper under simulated failures: the production shell and the real redis client, unchanged, on a simulated
 //! network, against a simulated Redis, judged by what Streamkeeper promises.
 
+#[cfg(unix)]
+pub mod demo;
 pub mod facts;
 pub mod judge;
 pub mod metrics;

@@ -2,6 +2,8 @@
 
 mod campaign;
 mod cover;
+#[cfg(unix)]
+mod demo;
 mod exit;
 mod failure;
 mod kept;
@@ -48,6 +50,11 @@ enum Command {
     Scenario(scenario::Args),
     Report(report::Args),
     Redis(redis::Args),
+    #[cfg(unix)]
+    Demo(demo::Args),
+    #[cfg(unix)]
+    #[command(hide = true)]
+    DemoConsumer(demo::ConsumerArgs),
     #[command(hide = true)]
     Traces(twice::TracesArgs),
 }
@@ -78,6 +85,10 @@ pub(crate) fn main() -> ExitCode {
         Command::Scenario(args) => args.run(run),
         Command::Report(args) => args.run(run),
         Command::Redis(args) => args.run(),
+        #[cfg(unix)]
+        Command::Demo(args) => args.run(),
+        #[cfg(unix)]
+        Command::DemoConsumer(args) => args.run(),
         Command::Traces(args) => args.run(run),
     };
     match done {

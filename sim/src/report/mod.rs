@@ -17,6 +17,7 @@ use crate::{facts::Fact, judge::Violation, plan::Plan, timeline::Timeline};
 /// A run to be shown.
 pub struct Report<'a> {
     title: String,
+    about: Option<String>,
     plan: &'a Plan,
     facts: &'a [Fact],
     violations: &'a [Violation],
@@ -39,13 +40,19 @@ impl<'a> Report<'a> {
         let last = facts.last().map(|fact| fact.at).unwrap_or_default();
         let end = last.max(streamkeeper::Time::ZERO + plan.heal_at + plan.calm);
         let timeline = Timeline::of(facts, end);
-        Report { title: format!("Seed {}", plan.seed), plan, facts, violations, timeline }
+        Report { title: format!("Seed {}", plan.seed), about: None, plan, facts, violations, timeline }
     }
 
     /// Under another title than its seed.
     #[must_use]
     pub fn titled(self, title: impl Into<String>) -> Report<'a> {
         Report { title: title.into(), ..self }
+    }
+
+    /// With this below the title, instead of the plan's settings.
+    #[must_use]
+    pub fn about(self, about: impl Into<String>) -> Report<'a> {
+        Report { about: Some(about.into()), ..self }
     }
 
     /// The page.

@@ -15,12 +15,13 @@ const SCRIPT: &str = include_str!("page.js");
 pub(super) fn page(report: &Report<'_>) -> String {
     let metrics = Metrics::read(report.facts, &report.timeline);
     let title = escape(&report.title);
+    let about = report.about.clone().unwrap_or_else(|| summary(report));
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
          content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
          <title>{title} – Streamkeeper</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n"
     );
-    let _ = writeln!(page, "<header><h1>{title}</h1>\n<p>{}</p></header>", escape(&summary(report)));
+    let _ = writeln!(page, "<header><h1>{title}</h1>\n<p>{}</p></header>", escape(&about));
     tiles(report, &metrics, &mut page);
     violations(report, &mut page);
     let (picture, crowd) = picture(report);
