@@ -97,24 +97,25 @@ fn embed(listener: std::net::TcpListener) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread = std::thread::Builder::new().name("redis".to_owned());
-    let serve = async move {
-        let listener = TcpListener::from_std(listener)?;
-        let clock = Clock::system();
-        let began = clock.now();
-        let redis = Redis::new(&RedisPlan::default(), began.as_micros(), Time::ZERO);
-        let server = serve::Server::new(redis, move || Time::ZERO + clock.now().since(began), |_| {});
-        let ticker = server.clone();
-        tokio::task::spawn_local(async move { ticker.tick().await });
-        loop {
-            let (stream, _) = listener.accept().await?;
-            stream.set_nodelay(true)?;
-            let server = server.clone();
-            tokio::task::spawn_local(async move { server.serve(Box::new(stream), |_| {}).await });
-        }
-    };
     // Should it end, everybody is told by the connections that break.
-    let serve = move || drop::<io::Result<()>>(LocalSet::new().block_on(&runtime, serve));
+    let serve = move || drop(LocalSet::new().block_on(&runtime, serve_all(listener)));
     thread.spawn(serve).map(drop)
+}
+
+async fn serve_all(listener: std::net::TcpListener) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let clock = Clock::system();
+    let began = clock.now();
+    let redis = Redis::new(&RedisPlan::default(), began.as_micros(), Time::ZERO);
+    let server = serve::Server::new(redis, move || Time::ZERO + clock.now().since(began), |_| {});
+    let ticker = server.clone();
+    tokio::task::spawn_local(async move { ticker.tick().await });
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        let server = server.clone();
+        tokio::task::spawn_local(async move { server.serve(Box::new(stream), |_| {}).await });
+    }
 }
 
 #[cfg(test)]
