@@ -291,13 +291,13 @@ impl Stage<'_> {
         let mut redis = self.server.connect().await?;
         let steps: BTreeMap<String, u64> =
             Ledger::new(&self.service).steps(&mut redis).await.map_err(io::Error::other)?;
-        let lost = self.announced.iter().filter(|stream| steps.get(*stream).is_none_or(|steps| *steps < STEPS)).count();
+        let lost = self.announced.iter().filter(|stream| steps.get(*stream).is_none_or(|steps| *steps < STEPS));
         let facts = self.facts();
         let timeline = Timeline::of(&facts, Time::ZERO + self.end());
         Ok(Outcome {
             announced: self.announced.len(),
-            lost,
-            double_owned: self.beliefs.double().len(),
+            lost: lost.cloned().collect(),
+            double_owned: self.beliefs.double(),
             refused: self.refused,
             metrics: Metrics::read(&facts, &timeline),
             report: self.report.clone(),

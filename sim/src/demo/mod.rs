@@ -60,20 +60,21 @@ pub async fn run(demo: &Demo) -> io::Result<Outcome> {
     let cleaned = server.clean(stage.service()).await;
     let outcome = played?;
     cleaned?;
-    report(&stage, &server, &demo.report)?;
+    report(&stage, &server, &outcome, &demo.report)?;
     Ok(outcome)
 }
 
-fn report(stage: &drama::Stage, server: &server::Server, path: &Path) -> io::Result<()> {
+fn report(stage: &drama::Stage, server: &server::Server, outcome: &Outcome, path: &Path) -> io::Result<()> {
     let plan = plan(stage.end());
     let facts = stage.facts();
+    let violations = outcome.violations(streamkeeper::Time::ZERO + stage.end());
     let about = format!(
         "{:.1} s of real time, 3 consumers as processes, ttl {} s. Redis: {}.",
         stage.end().as_secs_f64(),
         LEASE_TTL.as_secs(),
         server.describe()
     );
-    let report = Report::new(&plan, &facts, &[]).titled("Streamkeeper, live").about(about);
+    let report = Report::new(&plan, &facts, &violations).titled("Streamkeeper, live").about(about);
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder)?;
     }

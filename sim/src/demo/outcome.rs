@@ -10,6 +10,7 @@ use streamkeeper::Time;
 
 use crate::{
     facts::Who,
+    judge::{Kind, Violation},
     metrics::{Metrics, short},
     timeline::Cause,
 };
@@ -20,9 +21,9 @@ pub struct Outcome {
     /// How many streams were announced.
     pub announced: usize,
     /// Streams whose work is not all in the ledger.
-    pub lost: usize,
+    pub lost: BTreeSet<String>,
     /// Streams that two consumers believed to own at one instant.
-    pub double_owned: usize,
+    pub double_owned: BTreeSet<String>,
     /// Writes that the ledger refused since somebody with a newer token had written.
     pub refused: usize,
     /// The figures.
@@ -34,7 +35,19 @@ pub struct Outcome {
 impl Outcome {
     /// Nothing was lost, nothing had two owners.
     pub fn is_good(&self) -> bool {
-        self.lost == 0 && self.double_owned == 0
+        self.lost.is_empty() && self.double_owned.is_empty()
+    }
+
+    /// The same for the report, as what was seen at the end.
+    pub(super) fn violations(&self, at: Time) -> Vec<Violation> {
+        let broken = |promise, streams: &BTreeSet<String>, how: &str| {
+            let how = |stream: &String| format!("{stream} {how}");
+            let violation = |stream| Violation { promise, kind: Kind::Safety, at, how: how(stream) };
+            streams.iter().map(violation).collect::<Vec<_>>()
+        };
+        let mut all = broken("exclusive", &self.double_owned, "was owned by two at one instant");
+        all.extend(broken("kept", &self.lost, "was not worked off"));
+        all
     }
 }
 
@@ -43,8 +56,8 @@ impl fmt::Display for Outcome {
         let without = self.metrics.without_owner();
         let handover = self.metrics.after(Cause::Release);
         writeln!(f, "streams announced               {:>6}", self.announced)?;
-        writeln!(f, "lost                            {:>6}", self.lost)?;
-        writeln!(f, "owned by two                    {:>6}", self.double_owned)?;
+        writeln!(f, "lost                            {:>6}", self.lost.len())?;
+        writeln!(f, "owned by two                    {:>6}", self.double_owned.len())?;
         writeln!(f, "takeovers                       {:>6}", self.metrics.takeovers)?;
         writeln!(
             f,
@@ -71,8 +84,8 @@ impl Serialize for Outcome {
         let ms = |span: std::time::Duration| (span.as_secs_f64() * 1e4).round() / 10.0;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("announced", &self.announced)?;
-        map.serialize_entry("lost", &self.lost)?;
-        map.serialize_entry("double_owned", &self.double_owned)?;
+        map.serialize_entry("lost", &self.lost.len())?;
+        map.serialize_entry("double_owned", &self.double_owned.len())?;
         map.serialize_entry("takeovers", &self.metrics.takeovers)?;
         map.serialize_entry("takeover_p50_ms", &ms(without.p50))?;
         map.serialize_entry("takeover_max_ms", &ms(without.max))?;
@@ -117,7 +130,7 @@ impl Beliefs {
     }
 
     /// The streams that two trusted to own at one instant.
-    pub(super) fn double(&self) -> BTreeSet<&str> {
+    pub(super) fn double(&self) -> BTreeSet<String> {
         let mut double = BTreeSet::new();
         let mut latest: Option<(&str, Time)> = None;
         let spans = self.0.iter().map(|((stream, ..), belief)| {
@@ -129,7 +142,7 @@ impl Beliefs {
         for (stream, from, until) in spans {
             let before = latest.filter(|(other, _)| *other == stream).map(|(_, until)| until);
             if before.is_some_and(|before| from < before) {
-                double.insert(stream);
+                double.insert(stream.to_owned());
             }
             latest = Some((stream, before.map_or(until, |before| before.max(until))));
         }

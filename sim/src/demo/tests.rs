@@ -102,5 +102,12 @@ fn the_outcome_is_one_object() {
     let expected = r#"{"announced":9,"lost":0,"double_owned":0,"takeovers":2,"takeover_p50_ms":1234.6,"takeover_max_ms":2000.0,"handover_max_ms":9.0,"refused_writes":0,"report":"demo.html"}"#;
     assert_eq!(json, expected);
     assert!(outcome.is_good());
-    assert!(!Outcome { lost: 1, ..outcome.clone() }.is_good() && !Outcome { double_owned: 1, ..outcome }.is_good());
+    let one = std::collections::BTreeSet::from(["orders-1".to_owned()]);
+    let lost = Outcome { lost: one.clone(), ..outcome.clone() };
+    let double = Outcome { double_owned: one, ..outcome };
+    assert!(!lost.is_good() && !double.is_good());
+    assert_eq!(
+        double.violations(ms(9))[0].to_string(),
+        "0.009 s: `exclusive` is broken: orders-1 was owned by two at one instant"
+    );
 }
