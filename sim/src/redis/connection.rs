@@ -39,7 +39,7 @@ pub(crate) struct Connection {
     pub(crate) waiting: Option<Waiting>,
     /// So many commands are answered yet; the answer to the next one is lost.
     pub(crate) answers_left: Option<u32>,
-    /// The answer to the command that waits is lost.
+    /// The answer to the command that runs, or waits, is lost.
     pub(crate) loses: bool,
 }
 

@@ -26,6 +26,7 @@ impl Redis {
     pub(crate) fn request(&mut self, conn: ConnId, args: Vec<Bytes>) {
         self.stats.commands += 1;
         let lost = self.loses_answer(conn);
+        self.connection(conn).loses = lost;
         let kept = self.connection(conn).out.len();
         let answer = match self.admit(conn, &args) {
             Ok(command) if self.connection(conn).queued.is_some() && !command.has(commands::UNQUEUED) => {
@@ -51,9 +52,7 @@ impl Redis {
         }
         if lost && let Some(connection) = self.connections.get_mut(&conn) {
             connection.out.truncate(kept);
-            if connection.waiting.is_some() {
-                connection.loses = true;
-            } else {
+            if connection.waiting.is_none() {
                 self.kill(conn);
             }
         }

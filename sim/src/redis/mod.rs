@@ -64,6 +64,8 @@ pub struct Executed {
     pub script: Option<&'static str>,
     /// What it answered.
     pub reply: Reply,
+    /// The answer gets lost ([`Redis::lose_answer`]).
+    pub lost: bool,
     /// When.
     pub at: Time,
 }

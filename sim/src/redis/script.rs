@@ -120,8 +120,9 @@ impl Redis {
 
         if let Some(names) = &self.observed {
             let script = names.get(&hash).copied();
-            let executed =
-                Executed { conn: call.conn, args: call.args.to_vec(), script, reply: reply.clone(), at: self.now };
+            let (conn, args, reply, at) = (call.conn, call.args.to_vec(), reply.clone(), self.now);
+            let lost = self.connection(conn).loses;
+            let executed = Executed { conn, args, script, reply, lost, at };
             self.out.push_back(Output::Executed(executed));
         }
         reply

@@ -22,12 +22,19 @@ pub(crate) enum Deed {
     Groupless,
     /// Somebody who has waited settled on a server.
     Settled,
+    /// What was done, and nobody was told: the script.
+    Unanswered { script: String },
 }
 
-/// The deeds of a script (by the name of its file), called by this command.
-pub(crate) fn of(script: &str, command: &[Bytes], reply: &Reply) -> Vec<Deed> {
+/// The deeds of a script (by the name of its file), called by this command; the answer may have been lost.
+pub(crate) fn of(script: &str, command: &[Bytes], reply: &Reply, lost: bool) -> Vec<Deed> {
     let Reply::Array(answers) = reply else { return Vec::new() };
-    arguments(command).and_then(|arguments| parse(script, arguments, answers)).unwrap_or_default()
+    let mut deeds = arguments(command).and_then(|arguments| parse(script, arguments, answers)).unwrap_or_default();
+    let granted = deeds.iter().any(|deed| matches!(deed, Deed::Granted { .. }));
+    if lost && (granted || script != "acquire") {
+        deeds.push(Deed::Unanswered { script: script.to_owned() });
+    }
+    deeds
 }
 
 /// What comes behind the keys.
@@ -96,7 +103,7 @@ mod tests {
         let count = keys.split(' ').count().to_string();
         let parts = ["EVALSHA", "0123", &count].into_iter().chain(keys.split(' ')).chain(arguments.split(' '));
         let command: Vec<Bytes> = parts.map(|part| Bytes::copy_from_slice(part.as_bytes())).collect();
-        of(script, &command, &Reply::Array(answers.iter().map(|answer| Reply::bulk(*answer)).collect()))
+        of(script, &command, &Reply::Array(answers.iter().map(|answer| Reply::bulk(*answer)).collect()), false)
     }
 
     #[test]
@@ -122,10 +129,17 @@ mod tests {
     }
 
     #[test]
+    fn a_lost_answer_matters_if_something_was_done() {
+        let lost = |script: &str| of(script, &[], &Reply::Array(Vec::new()), true);
+        assert_eq!(lost("done"), [Deed::Unanswered { script: "done".to_owned() }]);
+        assert_eq!(lost("acquire"), []);
+    }
+
+    #[test]
     fn what_is_odd_is_no_deed() {
         assert_eq!(called("acquire", "l", "g", &["granted"]), []);
         assert_eq!(called("unknown", "l", "g", &["granted"]), []);
-        assert_eq!(of("acquire", &[], &Reply::Array(Vec::new())), []);
-        assert_eq!(of("acquire", &[Bytes::from("EVAL"), Bytes::new(), Bytes::from("99")], &Reply::Nil), []);
+        assert_eq!(of("acquire", &[], &Reply::Array(Vec::new()), false), []);
+        assert_eq!(of("acquire", &[Bytes::from("EVAL"), Bytes::new(), Bytes::from("99")], &Reply::Nil, true), []);
     }
 }

@@ -152,14 +152,14 @@ impl Server {
 }
 
 impl Heard {
-    fn hear(&self, Executed { args, script, reply, at, .. }: &Executed, scene: &Scene) {
+    fn hear(&self, Executed { args, script, reply, lost, at, .. }: &Executed, scene: &Scene) {
         let mut words = self.words.borrow_mut();
         let mut say = |word: String| *words.entry(word).or_default() += 1;
         if args.first().is_some_and(|name| name.eq_ignore_ascii_case(b"EVAL")) {
             say("script sent in full".to_owned());
         }
         let Some(script) = script else { return };
-        self.stories.borrow_mut().executed(*at, script, args, reply);
+        self.stories.borrow_mut().executed(*at, script, args, reply, *lost);
         let testimony = witness::hear(script, args, reply);
         testimony.words.into_iter().for_each(say);
         testimony.facts.into_iter().for_each(|fact| scene.note(fact));

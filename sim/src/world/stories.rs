@@ -84,7 +84,6 @@ pub(crate) struct Stories {
     lasting: BTreeSet<(&'static str, Option<usize>)>,
     gone: BTreeSet<Who>,
     draining: BTreeSet<Who>,
-    lost_answer: Option<(Time, usize)>,
 }
 
 #[derive(Clone, Copy)]
@@ -96,8 +95,8 @@ struct Kind {
 
 impl Stories {
     /// A script ran.
-    pub(crate) fn executed(&mut self, at: Time, script: &str, command: &[Bytes], reply: &Reply) {
-        self.deeds.extend(deeds::of(script, command, reply).into_iter().map(|deed| (at, deed)));
+    pub(crate) fn executed(&mut self, at: Time, script: &str, command: &[Bytes], reply: &Reply, lost: bool) {
+        self.deeds.extend(deeds::of(script, command, reply, lost).into_iter().map(|deed| (at, deed)));
     }
 
     /// How often each story happened in a run with these facts: all of them, with 0 if it did not.
@@ -136,6 +135,10 @@ impl Stories {
             Deed::Cleaned => self.tell("consumers cleared away"),
             Deed::Groupless => self.tell("group found gone"),
             Deed::Settled => self.tell("settled after a wait"),
+            Deed::Unanswered { script } => {
+                let story = format!("answer lost: {script}");
+                STORIES.into_iter().filter(|name| **name == story).for_each(|name| self.tell(name));
+            }
         }
     }
 
@@ -150,10 +153,9 @@ impl Stories {
             What::Added { who, owned, takeover } => self.added(*who, owned, *takeover),
             What::Ended { who, owned, how } => self.ended(at, *who, owned, how),
             What::Granted { value, owned } => self.granted(at, value, owned),
-            What::Renewed { consumer, entries } => self.renewed(at, consumer, entries),
-            What::Finished { value, .. } => self.answered(at, consumer_of(value), "answer lost: done"),
-            What::GivenBack { value, entry, .. } => self.given_back(at, value, entry),
-            What::Struck { action, kind, consumer, ms } => self.struck(at, action, kind, *consumer, *ms),
+            What::Renewed { entries, .. } => self.renewed(at, entries),
+            What::GivenBack { value, entry, .. } => self.given_back(value, entry),
+            What::Struck { action, kind, consumer, ms } => self.struck(action, kind, *consumer, *ms),
             What::Over { kind, consumer } => drop(self.lasting.remove(&(*kind, *consumer))),
             What::Paused { who, .. } => drop(self.lasting.insert(("pause", Some(who.consumer)))),
             What::Resumed { who } => drop(self.lasting.remove(&("pause", Some(who.consumer)))),
@@ -162,12 +164,9 @@ impl Stories {
         }
     }
 
-    fn struck(&mut self, at: Time, action: &str, kind: &'static str, consumer: Option<usize>, ms: Option<u64>) {
+    fn struck(&mut self, action: &str, kind: &'static str, consumer: Option<usize>, ms: Option<u64>) {
         if ms.is_some() {
             self.lasting.insert((kind, consumer));
-        }
-        if let (Some(consumer), "lose-answer") = (consumer, kind) {
-            self.lost_answer = Some((at, consumer));
         }
         let story = match action.parse() {
             Ok(Action::Partition { way: Way::Out, .. }) => "partition out",
@@ -181,17 +180,8 @@ impl Stories {
         self.tell(story);
     }
 
-    /// A script has done something for this consumer; the answer may be the one that was lost.
-    fn answered(&mut self, at: Time, consumer: &str, story: &'static str) {
-        let asked = self.processes.get(consumer).map(|who| (at, who.consumer));
-        if asked.is_some() && asked == self.lost_answer {
-            self.tell(story);
-        }
-    }
-
     fn granted(&mut self, at: Time, value: &Arc<str>, owned: &Owned) {
         let consumer = consumer_of(value);
-        self.answered(at, consumer, "answer lost: acquire");
         let entry = self.entries.entry(owned.entry.clone()).or_default();
         let before = entry.granted.replace((value.clone(), at)).map(|(before, _)| before);
         if before.as_ref() == Some(value) {
@@ -208,8 +198,7 @@ impl Stories {
         }
     }
 
-    fn renewed(&mut self, at: Time, consumer: &Arc<str>, entries: &[Arc<str>]) {
-        self.answered(at, consumer, "answer lost: renew");
+    fn renewed(&mut self, at: Time, entries: &[Arc<str>]) {
         if self.lasting.iter().any(|(kind, _)| *kind == "redis refuse oom") {
             self.tell("renewed while out of memory");
         }
@@ -218,10 +207,8 @@ impl Stories {
         }
     }
 
-    fn given_back(&mut self, at: Time, value: &Arc<str>, entry: &Arc<str>) {
-        let consumer = consumer_of(value);
-        self.answered(at, consumer, "answer lost: release");
-        let draining = self.processes.get(consumer).is_some_and(|who| self.draining.contains(who));
+    fn given_back(&mut self, value: &Arc<str>, entry: &Arc<str>) {
+        let draining = self.processes.get(consumer_of(value)).is_some_and(|who| self.draining.contains(who));
         let known = self.entries.entry(entry.clone()).or_default();
         known.handed_over |= draining;
         if known.unheard.as_ref() == Some(value) {
@@ -330,17 +317,12 @@ mod tests {
         What::Renewed { consumer: id.into(), entries: vec!["1-0".into()] }
     }
 
-    /// The stories of a history in which something happens every 10 ms, in the presence of `a` and `b`; a lost answer
-    /// is lost in the instant in which the script has run.
+    /// The stories of a history in which something happens every 10 ms, in the presence of `a` and `b`.
     fn told(history: &[What], deeds: &[(u64, Deed)]) -> Vec<&'static str> {
         let mut ms = 0;
         let mut facts = Vec::new();
         for what in [started(A, "a"), started(B, "b")].iter().chain(history) {
-            ms += if matches!(facts.last(), Some(Fact { what: What::Struck { kind: "lose-answer", .. }, .. })) {
-                0
-            } else {
-                10
-            };
+            ms += 10;
             facts.push(Fact { at: Time::from_millis(ms), what: what.clone() });
         }
         let stories = Stories {
@@ -376,11 +358,9 @@ mod tests {
 
     #[test]
     fn answers_that_are_lost_or_late_are_told() {
-        let lost = |done: What| told(&[granted("a", 1), added(A, 1), struck("lose-answer c0"), done], &[]);
-        assert_eq!(lost(renewed("a")), ["answer lost: renew"]);
-        assert_eq!(lost(renewed("b")), [""; 0], "somebody else's");
-        assert_eq!(lost(given_back("a", 1)), ["answer lost: release"]);
-        assert_eq!(told(&[struck("lose-answer c0"), granted("a", 1)], &[]), ["answer lost: acquire"]);
+        let lost = |script: &str| told(&[], &[(60, Deed::Unanswered { script: script.to_owned() })]);
+        assert_eq!(lost("renew"), ["answer lost: renew"]);
+        assert_eq!(lost("reap"), [""; 0]);
         assert_eq!(told(&[granted("a", 1), given_back("a", 1)], &[]), ["grant given back unheard"]);
         assert_eq!(told(&[granted("a", 1), What::Crashed { who: A }], &[]), ["crashed before it heard of its grant"]);
         let ended = |how| What::Ended { who: A, owned: owned(1), how };
