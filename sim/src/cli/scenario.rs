@@ -302,16 +302,17 @@ mod tests {
 
     use super::*;
 
-    /// A world in which worker-1 crashes at 6 s, and its only stream is taken over 2 s later; in seed 3, 4 s later.
+    /// A world in which worker-1 crashes as planned, and its only stream is taken over 2 s later; in seed 3, 4 s later.
     fn world(plan: &Plan, _: Net) -> Outcome {
         let owned = |token| Owned { stream: "orders-1".into(), entry: "1-0".into(), token };
         let who = |consumer| Who { consumer, life: 0 };
         let late = plan.seed == 3;
+        let crash = u64::try_from(plan.actions[1].at.as_millis()).unwrap();
         let facts = [
             (500, What::Added { who: who(1), owned: owned(1), takeover: false }),
             (0, What::Started { who: who(1), id: "1".into(), ttl_ms: 3_000, capacity: 9, automatic: true, go: false }),
-            (6_000, What::Crashed { who: who(1) }),
-            (if late { 10_000 } else { 8_000 }, What::Added { who: who(0), owned: owned(2), takeover: true }),
+            (crash, What::Crashed { who: who(1) }),
+            (crash + if late { 4_000 } else { 2_000 }, What::Added { who: who(0), owned: owned(2), takeover: true }),
         ];
         let mut facts = facts.map(|(ms, what)| Fact { at: Time::from_millis(ms), what }).to_vec();
         facts.sort_by_key(|fact| fact.at);

@@ -86,7 +86,7 @@ fn takeovers(timeline: &Timeline, names: &[&str]) -> Vec<Story> {
             let count = streams(group.len());
             let text = match cause {
                 Cause::Release => format!("{new} takes {count} from {old} within {}", short(longest)),
-                _ => format!("{new} takes over {count} of {old}, after {} without an owner", short(longest)),
+                _ => format!("{new} takes over {count} of {old}, after {}", short(longest)),
             };
             stories.push(Story { at, text });
         }

@@ -85,7 +85,7 @@ fn the_story_is_told_in_order() {
         told,
         [
             "a is killed (kill -9), with 2 streams",
-            "b takes over 2 streams of a, after 2.10 s without an owner",
+            "b takes over 2 streams of a, after 2.10 s",
             "b is told to stop (SIGTERM), with 2 streams",
             "b has given everything back, and stopped",
         ]

@@ -104,13 +104,17 @@ pub(super) struct Seen<'a> {
     pub(super) facts: &'a [Fact],
     pub(super) timeline: &'a Timeline,
     pub(super) metrics: &'a Metrics,
+    /// By how much everything happened later than the scenario says.
+    pub(super) shift: Duration,
 }
 
 impl Expectation {
     /// Why it is missed, if it is.
     pub(super) fn missed(&self, run: &Seen<'_>) -> Option<String> {
         match self {
-            Expectation::Owned { streams, after, within } => owned(run, streams, Time::ZERO + *after + *within),
+            Expectation::Owned { streams, after, within } => {
+                owned(run, streams, Time::ZERO + run.shift + *after + *within)
+            }
             Expectation::Figure { figure, at_least, at_most } => {
                 let is = figure.of(run.metrics);
                 let fits = at_least.is_none_or(|least| is >= least) && at_most.is_none_or(|most| is <= most);
@@ -126,7 +130,7 @@ impl Expectation {
                 first(run, streams, open, "is not set aside")
             }
             Expectation::Owns { consumer, at_least, at, .. } => {
-                let at = Time::ZERO + *at;
+                let at = Time::ZERO + run.shift + *at;
                 let here = |owned: &&Ownership| owned.who.consumer == *consumer && holds(owned, at);
                 let owns = run.timeline.ownerships.iter().filter(here).count();
                 (owns < *at_least).then(|| format!("it owns {owns}"))
@@ -147,7 +151,7 @@ fn first(run: &Seen<'_>, streams: &Streams, wrong: impl Fn(&End) -> bool, how: &
     let all = ends(run.facts);
     let mut matching = all.iter().filter(|(name, _)| streams.include(name)).peekable();
     if matching.peek().is_none() {
-        return Some(format!("there is no stream {streams}"));
+        return Some(streams.missing());
     }
     matching.find(|(_, end)| wrong(end)).map(|(name, _)| format!("{name} {how}"))
 }
@@ -191,7 +195,7 @@ fn owned(run: &Seen<'_>, streams: &Streams, at: Time) -> Option<String> {
     let known = run.timeline.ownerships.iter().map(|owned| &owned.owned.stream);
     let known = known.chain(alone.iter().map(|(stream, ..)| *stream)).any(|name| streams.include(name));
     if !known {
-        return Some(format!("there is no stream {streams}"));
+        return Some(streams.missing());
     }
     let missing = |(_, from, until, after): &(&Arc<str>, Time, Time, Option<usize>)| {
         *from <= at && (at < *until || after.is_none())
@@ -289,6 +293,11 @@ impl fmt::Display for Expectation {
 }
 
 impl Streams {
+    /// None of them was ever seen.
+    fn missing(&self) -> String {
+        if self.0 == "all" { "no stream was ever owned".to_owned() } else { format!("there is no stream {self}") }
+    }
+
     fn verb(&self, one: &'static str, many: &'static str) -> &'static str {
         if self.0 == "all" || self.0.ends_with('*') { many } else { one }
     }

@@ -48,7 +48,7 @@ impl OneRun {
     pub fn new(scenario: &Scenario, seed: u64, outcome: &Outcome) -> OneRun {
         let timeline = Timeline::of(&outcome.facts, outcome.end);
         let metrics = Metrics::read(&outcome.facts, &timeline);
-        let seen = Seen { facts: &outcome.facts, timeline: &timeline, metrics: &metrics };
+        let seen = Seen { facts: &outcome.facts, timeline: &timeline, metrics: &metrics, shift: scenario.shift(seed) };
         let expectations = scenario.expectations.iter().enumerate();
         let missed = expectations.filter_map(|(expectation, expected)| {
             expected.missed(&seen).map(|instead| Missed { expectation, instead })

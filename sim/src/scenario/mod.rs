@@ -11,6 +11,10 @@ mod span;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
+use rand::{Rng, SeedableRng, rngs::SmallRng};
+
 use crate::plan::Plan;
 
 pub use self::{
@@ -45,8 +49,19 @@ impl Scenario {
         read::read(file, text, set)
     }
 
-    /// The plan of this seed.
+    /// The plan of this seed. Everything happens up to a heartbeat later than the file says, by chance: so that over many
+    /// seeds it strikes at any moment between two heartbeats, as in life.
     pub fn plan(&self, seed: u64) -> Plan {
-        Plan { seed, ..self.plan.clone() }
+        let (mut plan, shift) = (self.plan.clone(), self.shift(seed));
+        plan.seed = seed;
+        plan.heal_at += shift;
+        plan.actions.iter_mut().for_each(|timed| timed.at += shift);
+        plan
+    }
+
+    /// By how much everything happens later in this seed.
+    fn shift(&self, seed: u64) -> Duration {
+        let heartbeat_ms = self.plan.consumers.iter().map(|consumer| consumer.heartbeat_ms).max().unwrap_or(0);
+        Duration::from_millis(SmallRng::seed_from_u64(seed).random_range(0..=heartbeat_ms))
     }
 }

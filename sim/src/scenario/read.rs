@@ -117,7 +117,7 @@ impl Reader<'_> {
             seed: 0,
             latency_us: self.latency()?,
             redis: self.redis(&file.redis)?,
-            actions: self.actions(&names, lasts)?,
+            actions: self.actions(&names)?,
             consumers,
             heal_at: lasts,
             // The first half is for what must be owned before it can be finished.
@@ -254,17 +254,14 @@ impl Reader<'_> {
         range.ok_or_else(|| self.source.bad("latency", &text.span(), "a range such as `200us..1ms` is expected"))
     }
 
-    fn actions(&self, names: &[String], lasts: Duration) -> Result<Vec<Timed>, Bad> {
+    fn actions(&self, names: &[String]) -> Result<Vec<Timed>, Bad> {
         let count = *self.file.streams.get_ref();
         let announce = Action::Announce { prefix: "orders-".to_owned(), from: 1, count };
         let announce = Timed { at: ANNOUNCED_AT, action: announce };
         let mut actions: Vec<Timed> = (count > 0).then_some(announce).into_iter().collect();
         for at in &self.file.at {
             let time = self.span("time", &at.time)?;
-            if time > lasts {
-                let why = format!("the run lasts for {} only", print_span(lasts));
-                return Err(self.source.bad("time", &at.time.span(), why));
-            }
+            self.in_time("time", &at.time, time)?;
             let bad = |why: String| self.source.bad("do", &at.action.span(), why);
             let text = self.names.fill(at.action.get_ref()).map_err(bad)?;
             let action = Action::parse(&text, names).map_err(|error| {
@@ -282,11 +279,11 @@ impl Reader<'_> {
 
     fn expect(&self, expect: &Expect, names: &[String]) -> Result<Expectation, Bad> {
         match expect {
-            Expect { owned: Some(streams), within: Some(within), after: Some(after), .. } => Ok(Expectation::Owned {
-                streams: Streams(streams.get_ref().clone()),
-                after: self.span("after", after)?,
-                within: self.span("within", within)?,
-            }),
+            Expect { owned: Some(streams), within: Some(within), after: Some(after), .. } => {
+                let [after, span] = [self.span("after", after)?, self.span("within", within)?];
+                self.in_time("within", within, after + span)?;
+                Ok(Expectation::Owned { streams: Streams(streams.get_ref().clone()), after, within: span })
+            }
             Expect { owned: Some(streams), .. } => {
                 Err(self.source.bad("owned", &streams.span(), "`within` and `after` belong to it"))
             }
@@ -300,7 +297,9 @@ impl Reader<'_> {
                 let index = names.iter().position(|other| other == name.get_ref());
                 let why = || format!("the consumers are: {}", names.join(", "));
                 let consumer = index.ok_or_else(|| self.source.bad("consumer", &name.span(), why()))?;
+                let place = at;
                 let at = self.span("at", at)?;
+                self.in_time("at", place, at)?;
                 Ok(Expectation::Owns { consumer, name: name.get_ref().clone(), at_least: *least.get_ref(), at })
             }
             Expect { consumer: Some(name), .. } => {
@@ -351,6 +350,13 @@ impl Reader<'_> {
             word if word == no => Ok(false),
             _ => Err(self.source.bad(key, &text.span(), format!("`{no}` or `{yes}` is expected"))),
         }
+    }
+
+    /// Whether a time lies within the run.
+    fn in_time(&self, key: &str, place: &Text, at: Duration) -> Result<(), Bad> {
+        let lasts = self.span("lasts", &self.file.lasts)?;
+        let why = || format!("{} is too late, the run lasts for {}", print_span(at), print_span(lasts));
+        if at > lasts { Err(self.source.bad(key, &place.span(), why())) } else { Ok(()) }
     }
 
     fn span(&self, key: &str, text: &Text) -> Result<Duration, Bad> {

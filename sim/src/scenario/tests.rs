@@ -47,13 +47,27 @@ fn read(text: &str, set: &[(&str, &str)]) -> Result<Scenario, Bad> {
 fn a_file_is_a_plan_with_expectations() {
     let scenario = read(SMALL, &[]).unwrap();
     assert_eq!((scenario.name.as_str(), scenario.seeds), ("small", 20));
-    let plan = scenario.plan(7);
-    assert_eq!((plan.seed, plan.heal_at, plan.announced()), (7, Duration::from_secs(13), 4));
+    let plan = &scenario.plan;
+    assert_eq!((plan.heal_at, plan.announced()), (Duration::from_secs(13), 4));
     let names: Vec<_> = plan.consumers.iter().map(|consumer| (consumer.name.as_str(), consumer.ttl_ms)).collect();
     assert_eq!(names, [("worker-0", 4_000), ("worker-1", 4_000)]);
     assert_eq!((plan.actions[1].at, &plan.actions[1].action), (Duration::from_secs(5), &Action::Crash { consumer: 1 }));
     let words: Vec<_> = scenario.expectations.iter().map(Expectation::to_string).collect();
     assert_eq!(words, ["orders-* have an owner 4.5s after 5s", "takeovers at most 2"]);
+}
+
+#[test]
+fn seeds_strike_at_any_moment_of_a_heartbeat() {
+    let scenario = read(SMALL, &[]).unwrap();
+    let heartbeat = Duration::from_millis(scenario.plan.consumers[0].heartbeat_ms);
+    let shifts: Vec<Duration> =
+        (0..100).map(|seed| scenario.plan(seed).actions[1].at - Duration::from_secs(5)).collect();
+    assert!(shifts.iter().all(|shift| *shift <= heartbeat));
+    let early = shifts.iter().filter(|shift| **shift < heartbeat / 2).count();
+    assert!((30..70).contains(&early), "{early} of 100 in the first half");
+    let plan = scenario.plan(7);
+    assert_eq!((plan.seed, plan.heal_at - scenario.plan.heal_at), (7, shifts[7]));
+    assert_eq!(scenario.plan(7), plan);
 }
 
 #[test]
@@ -74,7 +88,8 @@ fn what_is_wrong_is_found_by_line_and_key() {
         (("\"4s\"", "\"1s\""), 10, "lease_ttl", "lease_ttl"),
         (("crash worker-1", "crash worker-9"), 18, "do", "worker-9"),
         (("crash worker-1", "crush worker-1"), 18, "do", "expected an action"),
-        (("\"crash\"\ndo", "\"20s\"\ndo"), 17, "time", "lasts for 13s only"),
+        (("\"crash\"\ndo", "\"20s\"\ndo"), 17, "time", "the run lasts for 13s"),
+        (("\"ttl + 500ms\"", "\"3ttl\""), 22, "within", "17s is too late"),
         (("takeovers", "takeover"), 26, "figure", "without-owner p99"),
         (("at_most = 2", "at_most = \"2s\""), 27, "at_most", "a number is expected"),
         (("figure = \"takeovers\"", ""), 27, "expect", "one of `owned`"),
@@ -96,7 +111,9 @@ fn what_is_wrong_is_found_by_line_and_key() {
     assert!(bad.why.contains("`later` is not a length of time"), "{bad}");
 }
 
+/// In seed 0.
 fn outcome(takeover_ms: u64) -> Outcome {
+    let shift = read(SMALL, &[]).unwrap().shift(0);
     let owned = |token| Owned { stream: "orders-1".into(), entry: "1-0".into(), token };
     let who = |consumer| Who { consumer, life: 0 };
     let id = "redis-consumer-worker-1";
@@ -108,8 +125,8 @@ fn outcome(takeover_ms: u64) -> Outcome {
         (takeover_ms, What::Added { who: who(0), owned: owned(2), takeover: true }),
     ];
     Outcome {
-        facts: facts.map(|(ms, what)| Fact { at: Time::from_millis(ms), what }).to_vec(),
-        end: Time::from_millis(13_000),
+        facts: facts.map(|(ms, what)| Fact { at: Time::from_millis(ms) + shift, what }).to_vec(),
+        end: Time::from_millis(13_000) + shift,
         violations: Vec::new(),
         panics: Vec::new(),
         sometimes: std::collections::BTreeMap::new(),
@@ -119,12 +136,12 @@ fn outcome(takeover_ms: u64) -> Outcome {
 #[test]
 fn an_owner_in_time_is_told_from_one_too_late() {
     let scenario = read(SMALL, &[]).unwrap();
-    let good = OneRun::new(&scenario, 1, &outcome(9_500));
+    let good = OneRun::new(&scenario, 0, &outcome(9_500));
     assert!(good.is_good(), "{:?}", good.missed);
-    let late = OneRun::new(&scenario, 2, &outcome(9_501));
+    let late = OneRun::new(&scenario, 0, &outcome(9_501));
     let instead = "orders-1 had no owner for 4.50 s".to_owned();
     assert_eq!(late.missed, [Missed { expectation: 0, instead }]);
-    let findings = Findings { runs: vec![good, late] };
+    let findings = Findings { runs: vec![good, OneRun { seed: 2, ..late }] };
     assert_eq!(findings.worst_run().map(|run| run.seed), Some(2));
     assert_eq!(findings.missed(0).len(), 1);
     assert_eq!(findings.metrics().takeovers, 2);
