@@ -60,7 +60,7 @@ const FEATURES: [Feature; 36] = [
     Feature { name: "wish", percent: 35, most: 24, strike: wish },
     Feature {
         name: "redis crash",
-        percent: 20,
+        percent: 25,
         most: 4,
         strike: |d, f| redis(RedisFault::Crash { ms: f.length_ms(d) }),
     },
@@ -72,7 +72,7 @@ const FEATURES: [Feature; 36] = [
     },
     Feature {
         name: "failover",
-        percent: 20,
+        percent: 25,
         most: 4,
         strike: |d, f| redis(RedisFault::Failover { ms: f.length_ms(d) }),
     },
@@ -96,25 +96,25 @@ const FEATURES: [Feature; 36] = [
         strike: |d, _| redis(RedisFault::DoubleMessages { ms: d.scaled(500, 40_000) }),
     },
     Feature { name: "clear flags", percent: 14, most: 2, strike: |_, _| redis(RedisFault::ClearFlags) },
-    Feature { name: "refuse", percent: 35, most: 6, strike: refuse },
+    Feature { name: "refuse", percent: 45, most: 8, strike: refuse },
     Feature { name: "disconnect", percent: 18, most: 6, strike: |_, _| redis(RedisFault::Disconnect) },
     Feature { name: "forget scripts", percent: 15, most: 5, strike: |_, _| redis(RedisFault::ForgetScripts) },
-    Feature { name: "clock", percent: 10, most: 2, strike: clock },
-    Feature { name: "group", percent: 5, most: 2, strike: |_, _| redis(RedisFault::DestroyGroup) },
-    Feature { name: "lbs", percent: 5, most: 1, strike: lbs },
-    Feature { name: "flush all", percent: 4, most: 1, strike: |_, _| redis(RedisFault::FlushAll) },
-    Feature { name: "evict", percent: 6, most: 4, strike: |d, _| redis(RedisFault::Evict { nth: d.between(0, 31) }) },
+    Feature { name: "clock", percent: 14, most: 2, strike: clock },
+    Feature { name: "group", percent: 9, most: 4, strike: |_, _| redis(RedisFault::DestroyGroup) },
+    Feature { name: "lbs", percent: 9, most: 2, strike: lbs },
+    Feature { name: "flush all", percent: 6, most: 1, strike: |_, _| redis(RedisFault::FlushAll) },
+    Feature { name: "evict", percent: 9, most: 12, strike: |d, _| redis(RedisFault::Evict { nth: d.between(0, 31) }) },
     Feature {
         name: "delete consumer",
-        percent: 4,
-        most: 1,
+        percent: 8,
+        most: 2,
         strike: |d, f| redis(RedisFault::DeleteConsumer { consumer: f.one(d) }),
     },
-    Feature { name: "redeliver", percent: 5, most: 2, strike: |_, _| redis(RedisFault::Redeliver) },
+    Feature { name: "redeliver", percent: 6, most: 2, strike: |_, _| redis(RedisFault::Redeliver) },
     Feature {
         name: "wrong type",
-        percent: 5,
-        most: 2,
+        percent: 9,
+        most: 4,
         strike: |d, f| redis(RedisFault::WrongType { nth: d.between(0, 31), ms: f.length_ms(d) }),
     },
 ];
@@ -151,12 +151,22 @@ pub(super) fn draw(seed: u64, profile: Profile, plan: &Plan) -> Vec<Timed> {
         for _ in 0..dice.scaled(1, most) {
             let at = heart.time(&mut dice);
             let strike = (feature.strike)(&mut dice, &fleet);
+            if dice.chance(25) {
+                actions.push(announce(&mut dice, at, actions.len()));
+            }
             let timed = strike.into_iter().map(|(after_ms, action)| (at + Duration::from_millis(after_ms), action));
             actions.extend(timed.map(|(at, action)| Timed { at, action }));
         }
     }
     actions.retain(|timed| timed.at < plan.heal_at);
     actions
+}
+
+/// Something new, just when something goes wrong.
+fn announce(dice: &mut Dice, at: Duration, number: usize) -> Timed {
+    let at = at.saturating_sub(Duration::from_millis(5)) + Duration::from_millis(dice.between(0, 25));
+    let action = Action::Announce { prefix: format!("late-{number}-"), from: 1, count: dice.scaled(1, 8) };
+    Timed { at, action }
 }
 
 /// When faults strike: anywhere, or around a few moments, so that they meet.
@@ -263,6 +273,17 @@ fn clock(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
     redis(RedisFault::ClockStep { by_ms })
 }
 
-fn lbs(dice: &mut Dice, _: &Fleet) -> Vec<(u64, Action)> {
-    redis(if dice.chance(35) { RedisFault::DeleteLbs } else { RedisFault::Trim { left: dice.between(0, 8) } })
+/// Deleted; or trimmed, often while what a dead consumer leaves behind is looked at.
+fn lbs(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
+    if dice.chance(30) {
+        return redis(RedisFault::DeleteLbs);
+    }
+    let left = dice.between(0, 8);
+    if dice.chance(30) {
+        return redis(RedisFault::Trim { left });
+    }
+    let found_ms = fleet.ttl_ms + dice.between(0, 300);
+    let trim = |step: u64| (found_ms + 40 * step, Action::Redis(RedisFault::Trim { left: left + 4 - step }));
+    let crash = (0, Action::Crash { consumer: fleet.one(dice) });
+    [crash].into_iter().chain((0..4).map(trim)).collect()
 }

@@ -7,6 +7,7 @@ mod dice;
 mod faults;
 mod fleet;
 mod redis;
+mod stories;
 mod work;
 
 use std::{fmt, str::FromStr, time::Duration};
@@ -69,11 +70,13 @@ impl Plan {
             calm: Duration::from_millis(calm_ms),
             finish: dice.chance(90),
         };
-        if profile != Profile::Calm && dice.chance(4) {
-            work::crash_loop(&mut plan, &mut Dice::new(seed, "crash loop"));
-        } else {
-            plan.actions.extend(work::draw(seed, &plan));
-            plan.actions.extend(faults::draw(seed, profile, &plan));
+        match dice.between(0, 99) {
+            0..4 if profile != Profile::Calm => stories::crash_loop(&mut plan, &mut Dice::new(seed, "crash loop")),
+            4..6 if profile != Profile::Calm => stories::long_gone(&mut plan, &mut Dice::new(seed, "long gone")),
+            _ => {
+                plan.actions.extend(work::draw(seed, &plan));
+                plan.actions.extend(faults::draw(seed, profile, &plan));
+            }
         }
         plan.actions.extend(recovery(&plan, &mut Dice::new(seed, "recovery")));
         plan.actions.sort_by_key(|timed| timed.at);

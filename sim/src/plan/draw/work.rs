@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::dice::Dice;
-use crate::plan::{Action, App, ConsumerPlan, Plan, Timed};
+use crate::plan::{Action, Plan, Timed};
 
 /// Some streams at the beginning, single ones and bursts throughout, a few of them twice or malformed. Nothing in the
 /// second half of the calm, in which everything is finished.
@@ -44,36 +44,4 @@ fn again(dice: &mut Dice, next: u64, last: Duration) -> Vec<Timed> {
     let at = dice.time(last);
     let twice = dice.chance(30).then(|| Timed { at, action: action.clone() });
     twice.into_iter().chain([Timed { at, action }]).collect()
-}
-
-/// A stream whose owners crash again and again, in a service that otherwise works: some streams have lived for 20 ttl,
-/// with an owner that has no room for more.
-pub(super) fn crash_loop(plan: &mut Plan, dice: &mut Dice) {
-    let streams = dice.between(1, 3);
-    let (ttl_ms, max_takeovers) = (2_000, 2);
-    let usual = ConsumerPlan {
-        ttl_ms,
-        heartbeat_ms: ttl_ms / 3,
-        max_takeovers,
-        app: App::default(),
-        ..ConsumerPlan::default()
-    };
-    let steady = ConsumerPlan { name: "steady".to_owned(), capacity: streams as usize, ..usual.clone() };
-    let victim = ConsumerPlan { name: "victim".to_owned(), joins: false, ..usual };
-    plan.consumers = vec![steady, victim];
-    plan.redis.uptime_s = 3_600;
-    plan.heal_at = Duration::from_millis(ttl_ms * 20 + 15_000);
-    plan.calm = Duration::from_secs(20);
-    let mut at = |ms: u64, action| plan.actions.push(Timed { at: Duration::from_millis(ms), action });
-    at(100, Action::Announce { prefix: "steady-".to_owned(), from: 1, count: streams });
-    let poisoned_ms = ttl_ms * 20 - dice.between(0, 4_000);
-    at(poisoned_ms, Action::Announce { prefix: "poison-".to_owned(), from: 1, count: 1 });
-    at(poisoned_ms, Action::Start { consumer: 1, renamed: false });
-    let mut crash_ms = poisoned_ms + dice.between(1_000, 2_000);
-    for _ in 0..3 {
-        at(crash_ms, Action::Crash { consumer: 1 });
-        at(crash_ms + dice.between(10, 400), Action::Start { consumer: 1, renamed: false });
-        // Its lease ends, a suspect is left alone for a second, and then it works for a while.
-        crash_ms += ttl_ms + 1_000 + dice.between(1_000, 1_500);
-    }
 }
