@@ -53,14 +53,28 @@ pub(crate) struct Args {
     /// Where plans of failures are written to.
     #[arg(long, value_name = "FOLDER", default_value = "target/sim")]
     plans: PathBuf,
+    /// After so many runs that failed no further one is begun: they say the same.
+    #[arg(long, value_name = "RUNS", default_value_t = 20)]
+    failures: usize,
 }
 
 impl Args {
-    /// Only these seeds, in the profile and on the network that are usual.
+    /// All of these seeds, in the profile and on the network that are usual.
     pub(crate) fn of(seeds: Seeds, jobs: Option<usize>, json: bool) -> Args {
         let (profile, net) = (Profile::default(), Net::default());
         let plans = PathBuf::from("target/sim");
-        Args { seeds: Some(seeds), span: None, profile, net, jobs, json, kept: None, shrink: 0, plans }
+        Args {
+            seeds: Some(seeds),
+            span: None,
+            profile,
+            net,
+            jobs,
+            json,
+            kept: None,
+            shrink: 0,
+            plans,
+            failures: usize::MAX,
+        }
     }
 
     pub(crate) fn run(self, run: Run) -> Result<Exit, String> {
@@ -91,7 +105,7 @@ impl Args {
             }
             bar.set_message(format!("{} violations", summary.violations));
             bar.inc(1);
-            failed.len() < MOST_FAILURES
+            failed.len() < self.failures
         });
         bar.finish_and_clear();
         summary.wall = begun.elapsed();
@@ -128,17 +142,14 @@ impl Args {
             eprintln!("\n{failure}");
             failures.push(failure);
         }
-        if failures.len() == MOST_FAILURES {
-            eprintln!("\nNo further run was begun after {MOST_FAILURES} that failed.");
+        if failures.len() == self.failures {
+            eprintln!("\nNo further run was begun after {} that failed.", self.failures);
         }
         Ok(failures)
     }
 }
 
 type Jobs = Box<dyn Iterator<Item = Job> + Send>;
-
-/// After so many runs that failed no further one is begun: they say the same.
-const MOST_FAILURES: usize = 20;
 
 fn time(text: &str) -> Result<Duration, String> {
     parse_span(text).ok_or_else(|| format!("`{text}` is no length of time such as `2m` or `30s`"))
