@@ -58,8 +58,8 @@ pub(super) struct Kept {
     finish: Option<Time>,
     /// The most that a crash or a failover forgets.
     forgets: Duration,
-    /// From this many crashes in a row on, a stream is a suspect.
-    suspect: Option<u32>,
+    /// At this many crashes in a row a stream is set aside, by the strictest consumer.
+    max_takeovers: Option<u32>,
     next_look: Time,
 }
 
@@ -92,7 +92,7 @@ impl Kept {
             with_go: plan.consumers.iter().any(|consumer| consumer.go),
             finish: plan.finish.then(|| Time::ZERO + plan.heal_at + plan.calm / 2),
             forgets: Duration::from_millis(forgets_ms),
-            suspect: limits.min().map(|limit| limit.div_ceil(2).max(1)),
+            max_takeovers: limits.min(),
             next_look: Time::ZERO,
         }
     }
@@ -108,7 +108,7 @@ impl Kept {
 
     /// When a stream is due, if somebody has been able to take it since `takers`.
     fn due(&self, stream: &Stream, takers: Time) -> Time {
-        let lapsed = stream.beat + self.conditions.ttl + stream.suspicion(self.suspect, self.conditions.ttl);
+        let lapsed = stream.beat + self.conditions.ttl + stream.suspicion(self.max_takeovers, self.conditions.ttl);
         let from = lapsed.max(takers).max(stream.paused);
         // If the reaper fell out just then, another one has to find it.
         if self.conditions.reaper > lapsed {

@@ -99,12 +99,16 @@ impl Stream {
         (self.beat, self.failures, self.crashes) = (at, 0, 0);
     }
 
-    /// How long the next owner leaves it alone, behind the ttl, if from so many crashes in a row on it is a suspect.
-    pub(super) fn suspicion(&self, suspect: Option<u32>, ttl: Duration) -> Duration {
-        match suspect {
-            Some(from) if self.crashes + 1 >= from => {
-                let (first, longest) = SUSPICION_MS;
-                Duration::from_millis((first << (self.crashes + 1 - from).min(6)).min(longest)) + ttl
+    /// How long the next owner leaves it alone, behind the ttl, if at so many crashes in a row it is set aside: from half
+    /// of them on it is a suspect. At the limit it is left alone for longest, where nothing else works either.
+    pub(super) fn suspicion(&self, limit: Option<u32>, ttl: Duration) -> Duration {
+        let (first, longest) = SUSPICION_MS;
+        let crashes = self.crashes + 1;
+        match limit {
+            Some(limit) if crashes >= limit => Duration::from_millis(longest) + ttl,
+            Some(limit) if crashes >= limit.div_ceil(2) => {
+                let doublings = (crashes - limit.div_ceil(2)).min(6);
+                Duration::from_millis((first << doublings).min(longest)) + ttl
             }
             _ => Duration::ZERO,
         }
