@@ -73,6 +73,8 @@ pub(super) struct Conditions {
     pub(super) redis: Time,
     /// It is down, and will say when it is back.
     down: bool,
+    /// It may have forgotten, and nobody has been granted anything since: whoever comes first begins to wait for a ttl.
+    unsettled: bool,
     /// Until when something that befell any consumer may still be felt by the others: it may have been the reaper.
     pub(super) reaper: Time,
 }
@@ -85,6 +87,7 @@ impl Conditions {
             members: BTreeMap::new(),
             redis: Time::ZERO,
             down: false,
+            unsettled: false,
             reaper: Time::ZERO,
         }
     }
@@ -125,7 +128,11 @@ impl Conditions {
                 if let Some(member) = self.member(*who) {
                     member.well = if member.well == NEVER { at } else { member.well };
                 }
+                if self.unsettled {
+                    self.redis_unwell(at, self.ttl);
+                }
             }
+            What::Granted { .. } => self.unsettled = false,
             What::Draining { who } => {
                 self.disturbed(at);
                 if let Some(member) = self.member(*who) {
@@ -182,6 +189,7 @@ impl Conditions {
             },
             What::RedisUp { .. } => {
                 self.down = false;
+                self.unsettled = true;
                 // The fleet waits for a ttl before it settles on a server that may have forgotten; and begins to when
                 // it sees it.
                 self.redis = at + RECONNECT + self.ttl;

@@ -45,6 +45,8 @@ pub(super) struct Kept {
     announced: BTreeMap<Arc<str>, Time>,
     /// What is over: its producer may hear of it later than everybody else.
     over: BTreeSet<Arc<str>>,
+    /// What may be gone, and which stream it speaks of: a heartbeat shows that it is not.
+    doubtful: BTreeMap<Arc<str>, Arc<str>>,
     /// When announcements were last taken away by hand.
     swept: Option<Time>,
     /// The streams that each life owns, as far as Redis knows.
@@ -85,6 +87,7 @@ impl Kept {
             by_entry: BTreeMap::new(),
             announced: BTreeMap::new(),
             over: BTreeSet::new(),
+            doubtful: BTreeMap::new(),
             swept: None,
             owned: BTreeMap::new(),
             room: BTreeMap::new(),
@@ -227,6 +230,9 @@ impl Kept {
             .map(|(entry, _)| entry.clone())
             .collect();
         for entry in young {
+            if let Some(stream) = self.by_entry.get(&entry) {
+                self.doubtful.insert(entry.clone(), stream.clone());
+            }
             self.gone(at, &entry);
         }
     }
@@ -267,6 +273,9 @@ impl Judge for Kept {
             What::Granted { value, owned } => self.granted(at, value, owned),
             What::Renewed { entries, .. } => {
                 for entry in entries {
+                    if let Some(stream) = self.doubtful.remove(entry) {
+                        self.announced(at, &stream, entry);
+                    }
                     if let Some(stream) = self.of_entry(entry) {
                         stream.beat = at;
                         stream.reported = false;
@@ -275,6 +284,7 @@ impl Judge for Kept {
             }
             What::Finished { entry, .. } | What::SetAside { entry, .. } => {
                 self.over.insert(entry.clone());
+                self.doubtful.remove(entry);
                 self.gone(at, entry);
             }
             What::GivenBack { value, entry, .. } => self.given_back(at, value, entry),
