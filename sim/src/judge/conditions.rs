@@ -75,6 +75,8 @@ pub(super) struct Conditions {
     down: bool,
     /// It may have forgotten, and nobody has been granted anything since: whoever comes first begins to wait for a ttl.
     unsettled: bool,
+    /// Until when its clock shows what it has shown before: idle times count anew, and no heal sets it right.
+    behind: Time,
     /// Until when something that befell any consumer may still be felt by the others: it may have been the reaper.
     pub(super) reaper: Time,
 }
@@ -88,6 +90,7 @@ impl Conditions {
             redis: Time::ZERO,
             down: false,
             unsettled: false,
+            behind: Time::ZERO,
             reaper: Time::ZERO,
         }
     }
@@ -237,6 +240,7 @@ impl Conditions {
             RedisFault::ClockStep { by_ms } => {
                 let longer = Duration::from_millis(by_ms.min(&0).unsigned_abs());
                 self.redis_unwell(at, ttl + longer);
+                self.behind = self.behind.max(at + longer + ttl);
             }
             RedisFault::Stall { ms } | RedisFault::Refuse { ms, .. } => self.redis_unwell(after(ms), ttl),
             RedisFault::Disconnect => self.redis_unwell(at, Duration::ZERO),
@@ -259,7 +263,7 @@ impl Conditions {
     fn heal(&mut self, at: Time) {
         self.reaper = self.reaper.min(at + self.succession());
         let latest = at + RECONNECT;
-        self.redis = if self.down { self.redis } else { self.redis.min(latest + self.ttl * 2) };
+        self.redis = if self.down { self.redis } else { self.redis.min(latest + self.ttl * 2).max(self.behind) };
         for member in self.members.values_mut().filter(|member| member.well != NEVER && !member.paused) {
             member.well = member.well.min(latest);
         }

@@ -71,7 +71,8 @@ impl Isolated {
         }
         self.uncalled.retain(|_, (who, since)| !late(*who, *since));
         let since = self.somebody().max(self.latest);
-        if self.malformed > 0 && !self.with_go && since < now && now.since(since) > self.conditions.ttl * 2 + SET_ASIDE {
+        if self.malformed > 0 && !self.with_go && since < now && now.since(since) > self.conditions.ttl * 2 + SET_ASIDE
+        {
             let how = format!("{} malformed announcements were not set aside", self.malformed);
             verdicts.push(Violation { promise: "isolated", kind: Kind::Liveness, at: now, how });
             self.malformed = 0;

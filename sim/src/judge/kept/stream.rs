@@ -97,6 +97,8 @@ impl Stream {
     pub(super) fn over(&mut self, at: Time, entry: &Arc<str>) {
         self.entries.remove(entry);
         (self.beat, self.failures, self.crashes) = (at, 0, 0);
+        // Whoever owns the stream by another announcement, a Go peer, is not known.
+        self.owner = None;
     }
 
     /// How long the next owner leaves it alone, behind the ttl, if at so many crashes in a row it is set aside: from half
