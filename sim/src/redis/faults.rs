@@ -257,6 +257,7 @@ impl Redis {
                 self.stats.lapsed_at_load = self.dbs.iter_mut().map(|db| db.drop_lapsed(self.cx.now_ms)).sum();
             }
         }
+        self.next_cycle = self.cycle_after_now();
         self.history = History::new(self.dbs.clone(), self.now);
     }
 

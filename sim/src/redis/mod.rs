@@ -25,6 +25,8 @@ mod resp;
 mod script;
 pub mod serve;
 mod session;
+#[cfg(test)]
+mod tests;
 mod transaction;
 
 use std::{
@@ -368,7 +370,7 @@ impl Redis {
 
     /// One round of looking for lapsed keys, as Redis does `hz` times a second.
     fn cycle(&mut self) {
-        self.next_cycle = self.cycle_from(self.now + Duration::from_micros(1));
+        self.next_cycle = self.cycle_after_now();
         if !self.expires() {
             return;
         }
@@ -381,6 +383,10 @@ impl Redis {
             }
         }
         self.wake_waiting();
+    }
+
+    fn cycle_after_now(&self) -> Time {
+        self.cycle_from(self.now + Duration::from_micros(1))
     }
 
     /// The first cycle at that time or after it.

@@ -85,7 +85,11 @@ impl Server {
 
     /// Does something with the server, now, and sends what comes out.
     pub fn with<R>(&self, act: impl FnOnce(&mut Redis, Time) -> R) -> R {
-        let result = act(&mut self.0.redis.borrow_mut(), (self.0.now)());
+        let now = (self.0.now)();
+        let mut redis = self.0.redis.borrow_mut();
+        redis.advance(now);
+        let result = act(&mut redis, now);
+        drop(redis);
         self.deliver();
         result
     }
