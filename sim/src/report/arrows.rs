@@ -44,24 +44,31 @@ fn single(report: &Report<'_>, lanes: &Lanes, canvas: &mut Canvas) {
 
 /// Many takeovers between two consumers at about the same time are one arrow.
 fn bundles(report: &Report<'_>, lanes: &Lanes, canvas: &mut Canvas) {
-    const TOGETHER: f64 = 14.0;
+    const TOGETHER: f64 = 40.0;
     let timeline = &report.timeline;
-    let mut bundles: BTreeMap<(i64, usize, usize), Vec<&Gap>> = BTreeMap::new();
+    let mut bundles: BTreeMap<(usize, usize), Vec<Vec<&Gap>>> = BTreeMap::new();
+    // In the order of their ends.
     for gap in &timeline.gaps {
         let Some(after) = gap.after else { continue };
         let (old, new) = (timeline.ownerships[gap.before].who.consumer, timeline.ownerships[after].who.consumer);
-        if old != new {
-            let when = (lanes.scale.x(gap.until) / TOGETHER) as i64;
-            bundles.entry((when, old, new)).or_default().push(gap);
+        if old == new {
+            continue;
+        }
+        let bundles = bundles.entry((old, new)).or_default();
+        let near = |bundle: &&mut Vec<&Gap>| lanes.scale.x(gap.until) - lanes.scale.x(bundle[0].until) < TOGETHER;
+        match bundles.last_mut().filter(near) {
+            Some(bundle) => bundle.push(gap),
+            None => bundles.push(vec![gap]),
         }
     }
-    for ((_, old, new), gaps) in bundles {
+    let bundles = bundles.into_iter().flat_map(|(who, bundles)| bundles.into_iter().map(move |gaps| (who, gaps)));
+    for ((old, new), gaps) in bundles {
         let (from, to) = (&lanes.consumers[old], &lanes.consumers[new]);
         let [start, end] = [from, to].map(|lane| lane.top + lane.height / 2.0);
         let first = gaps.iter().map(|gap| gap.from).min().unwrap_or_default();
         let last = gaps.iter().map(|gap| gap.until).max().unwrap_or_default();
         let wide = 1.0 + (gaps.len() as f64).log2() / 2.0;
-        let attributes = format!(r#" class="arrow crowd" stroke-width="{}" marker-end="url(#head)""#, px(wide));
+        let attributes = format!(r#" class="arrow crowd" style="stroke-width:{}px" marker-end="url(#head)""#, px(wide));
         let longest = gaps.iter().map(|gap| gap.span()).max().unwrap_or_default();
         let tip = format!(
             "{} streams: {} → {}\nat most {} without an owner ({})",

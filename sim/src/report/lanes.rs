@@ -34,8 +34,8 @@ pub(super) struct Lanes {
     pub(super) ownerships: Vec<usize>,
     /// The row of each gap.
     pub(super) gaps: Vec<usize>,
-    /// The row of each wait for a first owner.
-    pub(super) firsts: Vec<usize>,
+    /// The row of each wait for a first owner, if it is long enough to be seen.
+    pub(super) firsts: Vec<Option<usize>>,
     /// Each stream's number, for its colour.
     pub(super) streams: BTreeMap<Arc<str>, usize>,
 }
@@ -105,7 +105,7 @@ struct Rows {
     nobody: usize,
     ownerships: Vec<usize>,
     gaps: Vec<usize>,
-    firsts: Vec<usize>,
+    firsts: Vec<Option<usize>>,
 }
 
 impl Rows {
@@ -119,17 +119,21 @@ impl Rows {
                 ownerships.push(lane.row(&owned.owned.stream, owned.from, owned.until));
             }
             // Both lie in one lane, in the order of their beginnings.
+            let short = timeline.end.since(Time::ZERO) / 400;
             let mut spans: Vec<_> = timeline.gaps.iter().map(|gap| (gap.from, gap.until, &gap.stream, true)).collect();
-            spans.extend(timeline.firsts.iter().map(|first| (first.from, first.until, &first.stream, false)));
-            let mut order: Vec<usize> = (0..spans.len()).collect();
+            spans.extend(timeline.firsts.iter().map(|first| {
+                let seen = first.until.since(first.from) > short;
+                (first.from, first.until, &first.stream, seen)
+            }));
+            let mut order: Vec<usize> = (0..spans.len()).filter(|&index| spans[index].3).collect();
             order.sort_by_key(|&index| spans[index].0);
-            let mut rows = vec![0; spans.len()];
+            let mut rows = vec![None; spans.len()];
             for index in order {
                 let (from, until, stream, _) = spans[index];
-                rows[index] = nobody.row(stream, from, until);
+                rows[index] = Some(nobody.row(stream, from, until));
             }
             firsts = rows.split_off(timeline.gaps.len());
-            gaps = rows;
+            gaps = rows.into_iter().flatten().collect();
         }
         let consumers = lanes.iter().map(|lane| lane.rows.len()).collect();
         Rows { consumers, nobody: nobody.rows.len(), ownerships, gaps, firsts }

@@ -144,8 +144,8 @@ fn legend(crowd: bool) -> String {
          <i class=\"key first\"></i> waiting for its first one."
     };
     format!(
-        "<figcaption>{what} <i class=\"key still\"></i> Standing still, <i class=\"key cut\"></i> other faults. An arrow \
-         leads from where streams lost their owner to where they got the next. Point at anything for tokens, entries, \
-         times and reasons.</figcaption>"
+        "<figcaption>{what} <i class=\"key still\"></i> Standing still, <i class=\"key cut\"></i> other faults; a tinted \
+         ground: Redis answers nobody, or refuses. An arrow leads from where streams lost their owner to where they got \
+         the next. Point at anything for tokens, entries, times and reasons.</figcaption>"
     )
 }

@@ -157,7 +157,8 @@ fn bars(report: &Report<'_>, lanes: &Lanes, canvas: &mut Canvas) {
 
 fn gaps(report: &Report<'_>, lanes: &Lanes, canvas: &mut Canvas) {
     let timeline = &report.timeline;
-    for (first, &row) in timeline.firsts.iter().zip(&lanes.firsts) {
+    for (first, row) in timeline.firsts.iter().zip(&lanes.firsts) {
+        let Some(row) = *row else { continue };
         let (number, span) = (lanes.streams[&first.stream], short(first.until.since(first.from)));
         let tip = format!("{}\nwaited {span} for its first owner, from {}", first.stream, seconds(first.from));
         let attributes = format!(r#" class="first" data-s="{number}""#);
@@ -190,22 +191,34 @@ fn gaps(report: &Report<'_>, lanes: &Lanes, canvas: &mut Canvas) {
 }
 
 fn bands(report: &Report<'_>, lanes: &Lanes, canvas: &mut Canvas) {
+    for (from, until) in outages(&report.timeline.bands) {
+        let (from, until) = (lanes.scale.x(from), lanes.scale.x(until));
+        let height = lanes.nobody.bottom() - lanes.redis.top;
+        canvas.rect([from, lanes.redis.top, until - from, height], r#" class="outage""#, "");
+    }
     for band in &report.timeline.bands {
         let (from, until) = (lanes.scale.x(band.from), lanes.scale.x(band.until));
         let tip = format!("{}\nfrom {} to {}", band.text, seconds(band.from), seconds(band.until));
-        let class = class(band);
-        match band.consumer.and_then(|consumer| lanes.consumers.get(consumer)) {
-            Some(lane) => {
-                let attributes = format!(r#" class="band {class}""#);
-                canvas.rect([from, lane.top, until - from, lane.height], &attributes, &tip);
-            }
-            None => {
-                let height = lanes.nobody.bottom() - lanes.redis.top;
-                canvas.rect([from, lanes.redis.top, until - from, height], r#" class="band all""#, "");
-                canvas.rect([from, lanes.redis.top, until - from, lanes.redis.height], r#" class="band cut""#, &tip);
-            }
+        let lane = band.consumer.and_then(|consumer| lanes.consumers.get(consumer)).unwrap_or(&lanes.redis);
+        let attributes = format!(r#" class="band {}""#, class(band));
+        canvas.rect([from, lane.top, until - from, lane.height], &attributes, &tip);
+    }
+}
+
+/// When Redis answered nobody, or refused: what befalls everybody.
+fn outages(bands: &[Band]) -> Vec<(Time, Time)> {
+    const KINDS: [&str; 5] = ["redis crash", "redis restart", "redis failover", "redis stall", "redis refuse"];
+    let all = bands.iter().filter(|band| KINDS.contains(&band.kind));
+    let mut spans: Vec<_> = all.map(|band| (band.from, band.until)).collect();
+    spans.sort_unstable();
+    let mut outages: Vec<(Time, Time)> = Vec::new();
+    for (from, until) in spans {
+        match outages.last_mut().filter(|last| from <= last.1) {
+            Some(last) => last.1 = last.1.max(until),
+            None => outages.push((from, until)),
         }
     }
+    outages
 }
 
 /// How a fault is hatched: it stands still, or nothing passes.
@@ -226,9 +239,10 @@ fn words(report: &Report<'_>, lanes: &Lanes, canvas: &mut Canvas) {
         let text = format!("{kind} {}", short(band.until.since(band.from)).replace(".00", ""));
         words.push((band.consumer, band.from, text, "word", String::new()));
     }
-    for mark in &timeline.marks {
+    // What happens at the very end is of no consequence, such as the end of all faults.
+    for mark in timeline.marks.iter().filter(|mark| mark.at < timeline.end) {
         let tip = format!("{}\nat {}", mark.text, seconds(mark.at));
-        words.push((mark.consumer, mark.at, mark.text.clone(), "word", tip));
+        words.push((mark.consumer, mark.at, cut_short(&mark.text), "word", tip));
     }
     for life in &timeline.lives {
         let consumer = Some(life.who.consumer);
@@ -261,6 +275,12 @@ fn words(report: &Report<'_>, lanes: &Lanes, canvas: &mut Canvas) {
             last = (Some(consumer), start + wide + 6.0);
         }
     }
+}
+
+/// The words of a mark, as far as there is room for them.
+fn cut_short(text: &str) -> String {
+    const MOST: usize = 28;
+    if text.chars().count() <= MOST { text.to_owned() } else { text.chars().take(MOST - 1).chain(['…']).collect() }
 }
 
 fn violations(report: &Report<'_>, lanes: &Lanes, canvas: &mut Canvas) {
