@@ -17,25 +17,31 @@ use streamkeeper_sim::{
 
 /// A bank, as far as these tests go: who was charged, how often; it may be given a key, and then charges once for it.
 #[derive(Clone, Default)]
-struct Bank(Arc<Mutex<(BTreeMap<String, u32>, BTreeSet<String>)>>);
+struct Bank(Arc<Mutex<Books>>);
+
+#[derive(Default)]
+struct Books {
+    charges: BTreeMap<String, u32>,
+    keys: BTreeSet<String>,
+}
 
 impl Bank {
     fn charge(&self, customer: &str) {
-        *self.0.lock().unwrap().0.entry(customer.to_owned()).or_default() += 1;
+        *self.0.lock().unwrap().charges.entry(customer.to_owned()).or_default() += 1;
     }
 
     fn charge_once(&self, customer: &str, key: &str) {
-        if self.0.lock().unwrap().1.insert(key.to_owned()) {
+        if self.0.lock().unwrap().keys.insert(key.to_owned()) {
             self.charge(customer);
         }
     }
 
     fn charged_twice(&self) -> usize {
-        self.0.lock().unwrap().0.values().filter(|times| **times > 1).count()
+        self.0.lock().unwrap().charges.values().filter(|times| **times > 1).count()
     }
 
     fn charged(&self) -> usize {
-        self.0.lock().unwrap().0.len()
+        self.0.lock().unwrap().charges.len()
     }
 }
 

@@ -40,24 +40,25 @@ struct Process {
     checkpoints: Checkpoints,
     dice: Mutex<SmallRng>,
     /// A user's own handler, in place of what the plan says.
-    handler: Option<(Handler, Site)>,
+    handler: Option<Handler>,
+    site: Site,
     /// The client has ended: what is unread is read without delay.
     ended: AtomicBool,
 }
 
 impl Application {
     pub(crate) fn new(
-        who: Who,
+        site: Site,
         app: &App,
         client: Client,
         connect: Arc<dyn Connect>,
-        scene: Scene,
         checkpoints: Checkpoints,
         dice: SmallRng,
-        handler: Option<(Handler, Site)>,
+        handler: Option<Handler>,
     ) -> Application {
+        let (who, scene) = (site.who, site.scene.clone());
         let (app, dice, ended) = (app.clone(), Mutex::new(dice), AtomicBool::new(false));
-        Application(Arc::new(Process { who, app, client, connect, scene, checkpoints, dice, handler, ended }))
+        Application(Arc::new(Process { who, app, client, connect, scene, checkpoints, dice, handler, site, ended }))
     }
 
     /// Runs until the client has ended and everything that it says is read.
@@ -172,7 +173,7 @@ impl Application {
         self.spawn_end(&lease);
         self.0.checkpoints.pass(Point::Handler).await;
         let end = match &self.0.handler {
-            Some((handler, site)) => self.let_work(&lease, handler(lease.clone(), site.clone())).await,
+            Some(handler) => self.let_work(&lease, handler(lease.clone(), self.0.site.clone())).await,
             None => self.work(&lease).await.unwrap_or(End::Hang),
         };
         let (who, owned) = (self.0.who, owned(&lease));

@@ -198,10 +198,10 @@ impl Consumer {
         };
         self.scene.note(What::Ready { who });
         let dice = self.dice(who);
-        let (connect, scene, checkpoints) = (self.connect.clone(), self.scene.clone(), self.checkpoints.clone());
-        let site = Site { who, name: self.name.borrow().as_str().into(), scene: scene.clone() };
-        let handler = self.handler.clone().map(|handler| (handler, site));
-        let app = Application::new(who, &self.plan.app, client.clone(), connect, scene, checkpoints, dice, handler);
+        let (connect, checkpoints) = (self.connect.clone(), self.checkpoints.clone());
+        let site = Site { who, name: self.name.borrow().as_str().into(), scene: self.scene.clone() };
+        let handler = self.handler.clone();
+        let app = Application::new(site, &self.plan.app, client.clone(), connect, checkpoints, dice, handler);
         let runs = app.clone();
         let (done, mut reading) = mpsc::channel::<()>(1);
         self.connect.spawn(Box::pin(async move {
@@ -258,7 +258,9 @@ impl Consumer {
             Order::Drain(deadline) => {
                 self.scene.note(What::Draining { who });
                 let client = client.clone();
-                self.connect.spawn(Box::pin(async move { drop(client.shutdown(deadline).await) }));
+                self.connect.spawn(Box::pin(async move {
+                    let _ = client.shutdown(deadline).await;
+                }));
             }
             Order::Wish(stream, wish) => app.wish(&stream, wish),
             Order::Finish => app.finish(),

@@ -295,11 +295,8 @@ impl Judge for Kept {
             }
             // Redis's own word on what a Go peer does is not heard.
             What::Added { who, owned, .. } if self.is_go(*who) => self.granted(at, &"go".into(), owned),
-            What::Ended { who, owned, how, .. } if self.is_go(*who) => {
-                if *how == "done" {
-                    self.gone(at, &owned.entry);
-                }
-            }
+            What::Ended { who, owned, how: "done" } if self.is_go(*who) => self.gone(at, &owned.entry),
+            What::Ended { who, .. } if self.is_go(*who) => {}
             What::Ended { who, owned, .. } => {
                 if let Some(owner) = self.of_entry(&owned.entry).and_then(|stream| stream.owner_with(owned.token)) {
                     owner.heard = true;

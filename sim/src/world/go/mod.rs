@@ -115,7 +115,7 @@ impl Peer {
         while let Some(order) = told.recv().await {
             match order {
                 Order::Wish(stream, Wish::Done) => {
-                    self.clone().spawn(move |peer| async move { peer.done(&stream).await })
+                    self.clone().spawn(move |peer| async move { peer.done(&stream).await });
                 }
                 // The library has no way to give a stream back.
                 Order::Wish(..) => {}
@@ -158,7 +158,7 @@ impl Peer {
     async fn recover(&self) -> RedisResult<()> {
         let mut command = redis::cmd("XAUTOCLAIM");
         command.arg(self.0.keys.lbs()).arg(self.0.keys.group()).arg(&self.0.id).arg(RECOVER_IDLE_MS).arg("0-0");
-        let (_, entries, _): (String, Vec<(String, Vec<String>)>, Vec<String>) =
+        let (_, entries, _): (String, Vec<Entry>, Vec<String>) =
             self.0.wire.query(command.arg("COUNT").arg(1_000)).await?;
         for (entry, fields) in entries {
             let Some(stream) = fields.get(1).and_then(|payload| stream_of(payload)) else { return Ok(()) };
@@ -331,9 +331,14 @@ impl Peer {
     fn spawn<F: Future<Output = ()> + Send + 'static>(self, task: impl FnOnce(Peer) -> F) {
         let (stopped, connect) = (self.0.stopped.clone(), self.0.connect.clone());
         let task = task(self);
-        connect.spawn(Box::pin(async move { drop(stopped.run_until_cancelled(task).await) }));
+        connect.spawn(Box::pin(async move {
+            let _ = stopped.run_until_cancelled(task).await;
+        }));
     }
 }
+
+/// An entry of the LBS: its id, and its fields and values by turns.
+type Entry = (String, Vec<String>);
 
 /// The lease of which a notification says that it has expired.
 fn expired(push: &redis::PushInfo) -> Option<String> {
