@@ -24,6 +24,7 @@ pub(super) fn tables(report: &Report<'_>, metrics: &Metrics, page: &mut String) 
     without_owner(report, metrics, page);
     longest(report, page);
     consumers(report, page);
+    plan(report, page);
     events(report, page);
 }
 
@@ -138,6 +139,18 @@ fn consumers(report: &Report<'_>, page: &mut String) {
         );
     }
     page.push_str("</tbody></table></section>\n");
+}
+
+/// The plan as a file: what `replay` and `report` read.
+fn plan(report: &Report<'_>, page: &mut String) {
+    if report.about.is_none() {
+        let plan = report.plan.to_string();
+        let _ = writeln!(
+            page,
+            "<details><summary>Plan (what replay reads)</summary>\n<pre>{}</pre></details>",
+            escape(&plan)
+        );
+    }
 }
 
 fn events(report: &Report<'_>, page: &mut String) {
