@@ -81,7 +81,7 @@ impl Settings {
     }
 }
 
-/// The longest `lease_ttl` is called `ttl`; the others are the file's own.
+/// The `lease_ttl` of `[settings]` is called `ttl`; the others are the file's own.
 fn names(file: &File) -> Names {
     let default = print_span(Duration::from_millis(ConsumerPlan::default().ttl_ms));
     let ttl = file.settings.lease_ttl.as_ref().map_or(default, |ttl| ttl.get_ref().clone());
