@@ -85,7 +85,7 @@ impl Redis {
         let done = data::wake(&mut self.dbs[db], &mut self.cx, again, key);
         self.publish_events(db);
         if self.cx.dirty != dirty {
-            self.history.write(self.now, self.cx.now_us, db, || again.to_vec());
+            self.history.write(self.now, self.cx.now_us, db, again.to_vec());
         }
         match done {
             Done::Block { .. } => None,

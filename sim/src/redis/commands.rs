@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::{
-    Redis, acl, blocked, client, config, connection::ConnId, data, debug, info, pubsub, reply::Reply, script, session,
-    transaction,
+    Redis, acl, blocked, client, config, connection::ConnId, data, debug, info, node, pubsub, reply::Reply, script,
+    session, transaction,
 };
 
 /// Not for scripts.
@@ -101,17 +101,22 @@ impl Unknown {
 impl Command {
     /// The command or subcommand that these arguments mean.
     pub(crate) fn find(args: &[Bytes]) -> Result<Command, Unknown> {
-        let command = match own(&args[0]) {
-            Some(group) if args.len() > 1 && group.by.is_group() => {
+        if args[0].contains(&b'|') {
+            return Err(Unknown::Command);
+        }
+        if let Some(command) = of_data(args) {
+            return command;
+        }
+        let command = match own(&args[0]).ok_or(Unknown::Command)? {
+            group if args.len() > 1 && group.by.is_group() => {
                 let name = [group.name.as_bytes(), b"|", &args[1]].concat();
-                *own(&name).ok_or(Unknown::Subcommand)?
+                own(&name).ok_or(Unknown::Subcommand)?
             }
-            Some(command) => *command,
-            None => of_data(args)?,
+            command => command,
         };
         let wanted = command.arity.unsigned_abs() as usize;
         let fits = if command.arity < 0 { args.len() >= wanted } else { args.len() == wanted };
-        if fits { Ok(command) } else { Err(Unknown::Arity(command.name)) }
+        if fits { Ok(*command) } else { Err(Unknown::Arity(command.name)) }
     }
 
     /// Whether a name or a category is known: what an ACL rule may speak of.
@@ -149,7 +154,8 @@ impl By {
     }
 }
 
-fn of_data(args: &[Bytes]) -> Result<Command, Unknown> {
+/// A command of the keyspace; `None` if it is none.
+fn of_data(args: &[Bytes]) -> Option<Result<Command, Unknown>> {
     let of = |spec: &'static data::Spec| Command {
         name: spec.name,
         arity: spec.arity,
@@ -157,17 +163,14 @@ fn of_data(args: &[Bytes]) -> Result<Command, Unknown> {
         categories: spec.categories,
         by: By::Data(spec),
     };
-    match data::find(args) {
-        None => Err(Unknown::Command),
-        Some(Ok(spec)) => Ok(of(spec)),
-        Some(Err(Reply::Error(text))) if text.starts_with("ERR unknown subcommand") => Err(Unknown::Subcommand),
-        Some(Err(Reply::Error(text))) => {
+    Some(data::find(args)?.map(of).map_err(|error| match error {
+        Reply::Error(text) if text.starts_with("ERR wrong number of arguments") => {
             // The name of a subcommand is only in the text.
             let name = text.split('\'').nth(1).and_then(|name| data::spec(name.as_bytes()));
-            Err(Unknown::Arity(name.map_or("", |spec| spec.name)))
+            Unknown::Arity(name.map_or("", |spec| spec.name))
         }
-        Some(Err(_)) => Err(Unknown::Command),
-    }
+        _ => Unknown::Subcommand,
+    }))
 }
 
 fn own(name: &[u8]) -> Option<&'static Command> {
@@ -238,10 +241,11 @@ static TABLE: &[Command] = &[
     row("debug", -2, ANY, ADMIN, debug::debug),
     row("discard", 1, ANY | BUSY | UNQUEUED, TRANSACTION, transaction::discard),
     row("echo", 2, LOADING | STALE, FAST, session::echo),
-    row("eval", -3, NO_SCRIPT | STALE, SCRIPTING, script::eval),
-    row("eval_ro", -3, NO_SCRIPT | STALE, SCRIPTING, script::eval_ro),
-    row("evalsha", -3, NO_SCRIPT | STALE, SCRIPTING, script::evalsha),
-    row("evalsha_ro", -3, NO_SCRIPT | STALE, SCRIPTING, script::evalsha_ro),
+    // COMMAND INFO says that scripts run on a stale replica; only those do that say so themselves.
+    row("eval", -3, NO_SCRIPT, SCRIPTING, script::eval),
+    row("eval_ro", -3, NO_SCRIPT, SCRIPTING, script::eval_ro),
+    row("evalsha", -3, NO_SCRIPT, SCRIPTING, script::evalsha),
+    row("evalsha_ro", -3, NO_SCRIPT, SCRIPTING, script::evalsha_ro),
     row("exec", 1, ANY | UNQUEUED, &["slow", "transaction"], transaction::exec),
     row("hello", -1, LOGIN, FAST, session::hello),
     row("info", -1, LOADING | STALE, &["slow", "dangerous"], info::info),
@@ -259,6 +263,7 @@ static TABLE: &[Command] = &[
     row("punsubscribe", -1, ANY, PUBSUB, pubsub::punsubscribe),
     row("quit", -1, LOGIN | UNQUEUED, FAST, session::quit),
     row("readonly", 1, LOADING | STALE, FAST, session::no_cluster),
+    row("replicaof", 3, ANY, ADMIN, node::replicaof),
     row("reset", 1, LOGIN | UNQUEUED, FAST, session::reset),
     row("role", 1, ANY, &["admin", "fast", "dangerous"], info::role),
     row("save", 1, NO_SCRIPT | NO_MULTI, ADMIN, info::save),
@@ -269,6 +274,7 @@ static TABLE: &[Command] = &[
     row("script|load", 3, NO_SCRIPT | STALE, SCRIPTING, script::load),
     row("select", 2, LOADING | STALE, FAST, session::select),
     row("shutdown", -1, ANY | BUSY | NO_MULTI, ADMIN, session::shutdown),
+    row("slaveof", 3, ANY, ADMIN, node::replicaof),
     row("slowlog", -2, 0, &["slow"], group),
     row("slowlog|get", -2, LOADING | STALE, ADMIN, info::slowlog),
     row("slowlog|len", 2, LOADING | STALE, ADMIN, info::slowlog),

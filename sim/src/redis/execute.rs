@@ -76,29 +76,32 @@ impl Redis {
     pub(crate) fn run(&mut self, command: Command, call: &Call<'_>) -> Option<Reply> {
         match command.by {
             By::Server(run) => run(self, call),
-            By::Data(spec) => match self.run_data(spec, call.db, call.args) {
-                Done::Reply(reply) => Some(reply),
-                Done::Block { .. } if call.nested => Some(Reply::NilArray),
-                Done::Block { keys, ms, again } => {
-                    self.wait_for_streams(call, keys, ms, again);
-                    None
+            By::Data(spec) => {
+                let (done, wrote) = self.run_data(spec, call.db, call.args);
+                if wrote {
+                    self.history.write(self.now, self.cx.now_us, call.db, call.args.to_vec());
                 }
-            },
+                match done {
+                    Done::Reply(reply) => Some(reply),
+                    Done::Block { .. } if call.nested => Some(Reply::NilArray),
+                    Done::Block { keys, ms, again } => {
+                        self.wait_for_streams(call, keys, ms, again);
+                        None
+                    }
+                }
+            }
         }
     }
 
-    /// Executes a command of the keyspace, and tells everybody what it changed.
-    pub(crate) fn run_data(&mut self, spec: &'static Spec, db: usize, args: &[Bytes]) -> Done {
+    /// Executes a command of the keyspace, and tells everybody what it changed. Whether it is to be written down.
+    pub(crate) fn run_data(&mut self, spec: &'static Spec, db: usize, args: &[Bytes]) -> (Done, bool) {
         if spec.name.starts_with("flush") {
-            return Done::Reply(self.flush(spec.name == "flushall", db, args));
+            return (Done::Reply(self.flush(spec.name == "flushall", db, args)), false);
         }
         let dirty = self.cx.dirty;
         let done = spec.run(&mut self.dbs[db], &mut self.cx, args);
         self.publish_events(db);
-        if self.cx.dirty != dirty && spec.write {
-            self.history.write(self.now, self.cx.now_us, db, || args.to_vec());
-        }
-        done
+        (done, spec.write && self.cx.dirty != dirty)
     }
 
     /// FLUSHALL and FLUSHDB.
@@ -112,7 +115,7 @@ impl Redis {
                 self.spoil_watchers(number, &key);
             }
             self.dbs[number].flush();
-            self.history.write(self.now, self.cx.now_us, number, || vec![Bytes::from_static(b"FLUSHDB")]);
+            self.history.write(self.now, self.cx.now_us, number, vec![Bytes::from_static(b"FLUSHDB")]);
         }
         self.everything_changed = true;
         self.cx.dirty += 1;
@@ -147,7 +150,8 @@ impl Redis {
                 command.name
             ));
         }
-        if self.faults.is_cut_off() && !command.has(commands::STALE) {
+        let stale = self.node.follows.is_some() && self.config.value("replica-serve-stale-data") == "no";
+        if (stale || self.faults.is_cut_off()) && !command.has(commands::STALE) {
             return Err(MASTERDOWN.to_owned());
         }
         if self.faults.is_loading() && !command.has(commands::LOADING) {

@@ -283,9 +283,7 @@ impl Redis {
         self.faults.refusals.retain(|(_, until)| *until > now);
         self.faults.messages.retain(|(_, until)| *until > now);
         if was_replica && !self.is_replica() {
-            // Promoted again: it begins a history of its own, as after REPLICAOF NO ONE.
-            let id = Node::new(&mut self.rng, 0).replid;
-            self.node.earlier = Some((std::mem::replace(&mut self.node.replid, id), 1));
+            self.begin_history();
         }
         while self.faults.late.front().is_some_and(|(at, ..)| *at <= now)
             && let Some((_, conn, push)) = self.faults.late.pop_front()
@@ -332,7 +330,7 @@ impl Redis {
     }
 
     pub(crate) fn is_replica(&self) -> bool {
-        self.faults.refuses(Refusal::ReadOnly) || self.faults.is_cut_off()
+        self.node.follows.is_some() || self.faults.refuses(Refusal::ReadOnly) || self.faults.is_cut_off()
     }
 
     /// Whether lapsed keys are looked for.

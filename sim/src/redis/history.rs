@@ -40,9 +40,9 @@ impl History {
         History { copies: [Copy { at: now, written: 0, dbs }].into(), writes: VecDeque::new(), written: 0 }
     }
 
-    pub(crate) fn write(&mut self, at: Time, wall_us: u64, db: usize, args: impl FnOnce() -> Vec<Bytes>) {
+    pub(crate) fn write(&mut self, at: Time, wall_us: u64, db: usize, args: Vec<Bytes>) {
         self.written += 1;
-        self.writes.push_back(Write { at, wall_us, db, args: args() });
+        self.writes.push_back(Write { at, wall_us, db, args });
     }
 
     /// Whether it is time for [`restart`](History::restart).

@@ -52,12 +52,12 @@ pub(crate) fn time(redis: &mut Redis, _: &Call<'_>) -> Option<Reply> {
 }
 
 pub(crate) fn role(redis: &mut Redis, _: &Call<'_>) -> Option<Reply> {
-    let offset = OFFSET;
     Some(Reply::Array(if redis.is_replica() {
-        let state = if redis.faults.is_cut_off() { "connect" } else { "connected" };
-        vec![Reply::bulk("slave"), Reply::bulk("127.0.0.1"), Reply::Int(6380), Reply::bulk(state), Reply::Int(offset)]
+        let (host, port) = redis.primary();
+        let (state, offset) = if redis.has_link() { ("connected", OFFSET) } else { ("connect", -1) };
+        vec![Reply::bulk("slave"), Reply::bulk(host), Reply::Int(port), Reply::bulk(state), Reply::Int(offset)]
     } else {
-        vec![Reply::bulk("master"), Reply::Int(offset), Reply::Array(Vec::new())]
+        vec![Reply::bulk("master"), Reply::Int(OFFSET), Reply::Array(Vec::new())]
     }))
 }
 
@@ -95,6 +95,16 @@ impl Redis {
     /// What the data take, and what goes with them.
     pub(crate) fn used_memory(&self) -> u64 {
         EMPTY_BYTES + self.dbs.iter().map(|db| db.memory() as u64).sum::<u64>()
+    }
+
+    /// Where a replica's primary is.
+    fn primary(&self) -> (String, i64) {
+        self.node.follows.clone().unwrap_or_else(|| ("127.0.0.1".to_owned(), 6380))
+    }
+
+    /// Whether a replica's primary answers.
+    fn has_link(&self) -> bool {
+        self.node.follows.is_none() && !self.faults.is_cut_off()
     }
 
     fn write_section(&self, section: &str, text: &mut String) {
@@ -172,9 +182,10 @@ impl Redis {
                 let replica = self.is_replica();
                 say("role", &if replica { "slave" } else { "master" });
                 if replica {
-                    say("master_host", &"127.0.0.1");
-                    say("master_port", &6380);
-                    say("master_link_status", &if self.faults.is_cut_off() { "down" } else { "up" });
+                    let (host, port) = self.primary();
+                    say("master_host", &host);
+                    say("master_port", &port);
+                    say("master_link_status", &if self.has_link() { "up" } else { "down" });
                     say("slave_read_only", &1);
                 }
                 let (replid2, offset2) = match &self.node.earlier {

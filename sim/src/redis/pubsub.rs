@@ -136,8 +136,7 @@ impl Redis {
         let mut events = std::mem::take(&mut self.cx.events);
         for event in events.drain(..) {
             if event.name == "expired" || event.name == "evicted" {
-                self.history
-                    .write(self.now, self.cx.now_us, db, || vec![Bytes::from_static(b"DEL"), event.key.clone()]);
+                self.history.write(self.now, self.cx.now_us, db, vec![Bytes::from_static(b"DEL"), event.key.clone()]);
             }
             if event.name == "expired" {
                 self.stats.expired += 1;

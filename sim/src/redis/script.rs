@@ -114,7 +114,7 @@ impl Redis {
         let seed = self.rng.random();
         let (keys, args) = call.args[3..].split_at(keys);
         let reply =
-            engine.run(&function, &hash, (keys, args), seed, &mut |args| self.call_from_script(&mut running, &args));
+            engine.run(&function, &hash, (keys, args), seed, &mut |args| self.call_from_script(&mut running, args));
         self.cx.in_script = false;
         self.connection(call.conn).db = db; // what a script selects is its own
 
@@ -129,26 +129,32 @@ impl Redis {
     }
 
     /// Executes a command of a script, if the script may do that.
-    fn call_from_script(&mut self, script: &mut Running, args: &[Bytes]) -> Reply {
-        let command = match Command::find(args) {
+    fn call_from_script(&mut self, script: &mut Running, args: Vec<Bytes>) -> Reply {
+        let command = match Command::find(&args) {
             Ok(command) => command,
             Err(Unknown::Arity(_)) => {
                 return Reply::error("ERR Wrong number of args calling Redis command from script");
             }
             Err(_) => return Reply::error("ERR Unknown Redis command called from script"),
         };
-        if let Err(error) = self.admit_from_script(script, command, args) {
+        if let Err(error) = self.admit_from_script(script, command, &args) {
             return Reply::Error(error);
         }
         script.wrote |= command.has(commands::WRITE);
         let db = self.connection(script.conn).db;
         match command.by {
-            By::Data(spec) => match self.run_data(spec, db, args) {
-                Done::Reply(reply) => reply,
-                Done::Block { .. } => Reply::NilArray,
-            },
+            By::Data(spec) => {
+                let (done, wrote) = self.run_data(spec, db, &args);
+                if wrote {
+                    self.history.write(self.now, self.cx.now_us, db, args);
+                }
+                match done {
+                    Done::Reply(reply) => reply,
+                    Done::Block { .. } => Reply::NilArray,
+                }
+            }
             By::Server(_) => {
-                self.run(command, &Call { conn: script.conn, db, args, nested: true }).unwrap_or(Reply::Nil)
+                self.run(command, &Call { conn: script.conn, db, args: &args, nested: true }).unwrap_or(Reply::Nil)
             }
         }
     }

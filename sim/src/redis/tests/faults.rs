@@ -62,6 +62,20 @@ fn a_demoted_server_sends_away_who_waits_and_comes_back_with_a_history_of_its_ow
 }
 
 #[test]
+fn a_server_can_be_made_a_replica() {
+    let mut talk = Talk::new();
+    let a = talk.connect();
+    let history = info(&mut talk, "master_replid");
+    assert_eq!(talk.ask(a, "REPLICAOF 127.0.0.1 1\r\nSET k v\r\nGET k\r\nWAIT 1 1").matches('|-').count(), 3);
+    assert_eq!(talk.ask(a, "ROLE"), "*5|$5|slave|$9|127.0.0.1|:1|$7|connect|:-1|");
+    assert!(
+        talk.ask(a, "CONFIG SET replica-serve-stale-data no\r\nEVAL \"return 1\" 0").starts_with("+OK|-MASTERDOWN")
+    );
+    assert_eq!(talk.ask(a, "REPLICAOF no one\r\nSET k v"), "+OK|+OK|");
+    assert_eq!(info(&mut talk, "master_replid2"), history);
+}
+
+#[test]
 fn nothing_lapses_on_a_replica() {
     let mut talk = Talk::new();
     let a = talk.connect();
