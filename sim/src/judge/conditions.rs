@@ -188,6 +188,11 @@ impl Conditions {
                     self.unwell(*consumer, at);
                 }
                 None if is_harmless(kind) => {}
+                None if matches!(*kind, "redis refuse readonly" | "redis refuse masterdown") => {
+                    // Promoted again, it is another server.
+                    self.unsettled = true;
+                    self.redis_unwell(at, self.ttl);
+                }
                 None => self.redis_unwell(at, Duration::ZERO),
             },
             What::RedisUp { .. } => {
@@ -245,6 +250,7 @@ impl Conditions {
             RedisFault::Stall { ms } | RedisFault::Refuse { ms, .. } => self.redis_unwell(after(ms), ttl),
             RedisFault::Disconnect => self.redis_unwell(at, Duration::ZERO),
             RedisFault::DestroyGroup | RedisFault::DeleteLbs | RedisFault::FlushAll | RedisFault::Redeliver => {
+                self.unsettled |= *fault == RedisFault::FlushAll;
                 self.redis_unwell(at, ttl * 2);
             }
             RedisFault::DeleteConsumer { .. } => self.redis_unwell(at, ttl),

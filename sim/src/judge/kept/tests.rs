@@ -127,3 +127,53 @@ fn a_full_fleet_takes_nothing() {
     plan.consumers[1].manual = true;
     good_timed(P, &plan, &then(&[(10_100, crashed(0)), (40_000, note())]));
 }
+
+#[test]
+fn the_wait_for_a_new_server_begins_with_whoever_comes_first() {
+    let plan = plan(2);
+    let late = |ms| {
+        then(&[
+            (10_100, crashed(0)),
+            (10_200, crashed(1)),
+            (11_000, redis_up("latest")),
+            (11_100, announced("s", 1)),
+            (30_000, started(1)),
+            (30_010, ready(1)),
+            (ms, note()),
+        ])
+    };
+    good_timed(P, &plan, &late(37_400));
+    bad_timed(P, &plan, &late(38_200));
+}
+
+#[test]
+fn a_clock_that_was_set_back_is_not_healed() {
+    let plan = plan(2);
+    let back = |ms| {
+        let struck = struck_as("redis clock", "redis clock -60s");
+        then(&[(10_100, crashed(0)), (11_000, struck), (15_000, healed()), (ms, note())])
+    };
+    good_timed(P, &plan, &back(74_000));
+    bad_timed(P, &plan, &back(76_000));
+}
+
+#[test]
+fn a_heartbeat_shows_that_a_doubtful_announcement_is_there() {
+    let plan = plan(2);
+    let doubted = |more: &[(u64, crate::facts::What)]| {
+        let mut all = vec![(10_100, struck_as("redis delete-consumer", "redis delete-consumer c1"))];
+        all.extend_from_slice(more);
+        then(&all)
+    };
+    good_timed(P, &plan, &doubted(&[(40_000, note())]));
+    bad_timed(P, &plan, &doubted(&[(11_000, renewed("c0", &[1])), (40_000, note())]));
+}
+
+#[test]
+fn at_the_limit_of_crashes_a_stream_is_left_alone_for_longest() {
+    let mut plan = plan(2);
+    plan.consumers.iter_mut().for_each(|consumer| consumer.max_takeovers = 1);
+    let crash = |ms| then(&[(10_100, crashed(0)), (ms, note())]);
+    good_timed(P, &plan, &crash(70_000));
+    bad_timed(P, &plan, &crash(78_000));
+}
