@@ -5,12 +5,9 @@ use std::{collections::VecDeque, time::Duration};
 use bytes::Bytes;
 use streamkeeper::Time;
 
-use crate::plan::{Persistence, RedisFault, Refusal};
+use crate::plan::{RedisFault, Refusal};
 
-use super::{
-    Redis, acl::Users, commands::Command, config::Config, connection::ConnId, data::Db, history::History, info::Stats,
-    node::Node, pubsub::Subscribers, reply::Reply,
-};
+use super::{Redis, commands::Command, connection::ConnId, down::Down, node::Node, reply::Reply};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Faults {
@@ -27,16 +24,6 @@ pub(crate) struct Faults {
     planted: Vec<(Bytes, Time)>,
 }
 
-/// A server that does not run, and how it comes back.
-#[derive(Clone, Debug)]
-struct Down {
-    until: Time,
-    dbs: Vec<Db>,
-    node: Node,
-    /// It is the same process that was started again.
-    restarted: bool,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Messages {
     Drop,
@@ -45,6 +32,23 @@ enum Messages {
 }
 
 impl Faults {
+    /// It does not run from now on; what was under way is lost.
+    pub(crate) fn take_down(&mut self, down: Down) {
+        self.unread.clear();
+        self.late.clear();
+        self.stalled_until = None;
+        self.down = Some(down);
+    }
+
+    pub(crate) fn is_down(&self) -> bool {
+        self.down.is_some()
+    }
+
+    /// Something of a wrong type stands under this key, for so long.
+    pub(crate) fn plant(&mut self, key: Bytes, until: Time) {
+        self.planted.push((key, until));
+    }
+
     fn refuses(&self, with: Refusal) -> bool {
         self.refusals.iter().any(|(refusal, _)| *refusal == with)
     }
@@ -143,132 +147,6 @@ impl Redis {
         }
     }
 
-    /// Faults of the data: of the load balancer stream, its group, and the leases.
-    fn befall_keys(&mut self, fault: &RedisFault, now: Time) {
-        let lbs: Vec<Bytes> = self.dbs[0].keys().filter(|key| key.ends_with(b"-input")).cloned().collect();
-        let group = |lbs: &Bytes| Bytes::from([&lbs[..lbs.len() - 6], b"-group"].concat());
-        let text = |text: &str| Bytes::copy_from_slice(text.as_bytes());
-        for lbs in lbs {
-            let command = match fault {
-                RedisFault::DestroyGroup => vec![text("XGROUP"), text("DESTROY"), lbs.clone(), group(&lbs)],
-                RedisFault::DeleteLbs => vec![text("DEL"), lbs],
-                RedisFault::Trim { left } => vec![text("XTRIM"), lbs, text("MAXLEN"), left.to_string().into()],
-                RedisFault::Redeliver => vec![text("XGROUP"), text("SETID"), lbs.clone(), group(&lbs), text("0")],
-                RedisFault::DeleteConsumer { consumer } => {
-                    let Some(name) = self.consumer(&lbs, &group(&lbs), *consumer) else { continue };
-                    vec![text("XGROUP"), text("DELCONSUMER"), lbs.clone(), group(&lbs), name]
-                }
-                _ => continue,
-            };
-            self.command(command);
-        }
-        match *fault {
-            RedisFault::Evict { nth } => {
-                if let Some(lease) = self.lease(nth) {
-                    self.dbs[0].evict(&mut self.cx, &lease);
-                    self.publish_events(0);
-                }
-            }
-            RedisFault::WrongType { nth, ms } => {
-                if let Some(lease) = self.lease(nth) {
-                    self.command([text("DEL"), lease.clone()]);
-                    self.command([text("RPUSH"), lease.clone(), text("something else")]);
-                    self.faults.planted.push((lease, now + Duration::from_millis(ms)));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn lease(&self, nth: u64) -> Option<Bytes> {
-        let separator = b"<MUTEX_KEY_SEP>";
-        let is_lease = |key: &&Bytes| key.windows(separator.len()).any(|part| part == separator);
-        let count = self.dbs[0].keys().filter(is_lease).count();
-        let nth = nth.checked_rem(count as u64)?;
-        self.dbs[0].keys().filter(is_lease).nth(usize::try_from(nth).ok()?).cloned()
-    }
-
-    /// A consumer of the group, by its place in the order of names.
-    fn consumer(&mut self, lbs: &Bytes, group: &Bytes, nth: usize) -> Option<Bytes> {
-        let args = [Bytes::from_static(b"XINFO"), Bytes::from_static(b"CONSUMERS"), lbs.clone(), group.clone()];
-        let Reply::Array(consumers) = self.command(args) else { return None };
-        let name = |consumer: &Reply| match consumer {
-            Reply::Map(pairs) => match pairs.first() {
-                Some((_, Reply::Bulk(name))) => Some(name.clone()),
-                _ => None,
-            },
-            _ => None,
-        };
-        let mut names: Vec<Bytes> = consumers.iter().filter_map(name).collect();
-        names.sort();
-        names.get(nth.checked_rem(names.len())?).cloned()
-    }
-
-    /// What a crash leaves.
-    fn remembered(&self) -> Vec<Db> {
-        let now = self.now.as_micros();
-        let latest = |period_us: u64| Time::from_micros(now - now % period_us.max(1));
-        let snapshot = match self.settings.persistence {
-            Persistence::None => None,
-            Persistence::Rdb { every_ms } => {
-                Some(latest(every_ms.saturating_mul(1000))).filter(|at| at.as_micros() > 0)
-            }
-            Persistence::Aof => return self.history.replayed(latest(1_000_000)),
-            Persistence::AofAlways => return self.history.replayed(self.now),
-        };
-        match (snapshot, &self.saved) {
-            (Some(at), Some((saved, _))) if at > *saved => self.history.as_of(at),
-            (_, Some((_, dbs))) => dbs.clone(),
-            (Some(at), None) => self.history.as_of(at),
-            (None, None) => self.empty(),
-        }
-    }
-
-    fn empty(&self) -> Vec<Db> {
-        self.dbs.iter().map(|_| Db::new(self.seed)).collect()
-    }
-
-    /// SHUTDOWN: nobody starts it again.
-    pub(crate) fn shut_down(&mut self) {
-        let node = self.node.clone();
-        self.go_down(Down { until: Time::from_micros(u64::MAX), dbs: self.dbs.clone(), node, restarted: true });
-    }
-
-    fn go_down(&mut self, down: Down) {
-        self.disconnect_all();
-        self.faults.unread.clear();
-        self.faults.late.clear();
-        self.faults.stalled_until = None;
-        self.faults.down = Some(down);
-    }
-
-    fn come_up(&mut self, down: Down) {
-        self.dbs = down.dbs;
-        self.node = down.node;
-        self.config = Config::new(&self.settings);
-        self.users = Users::default();
-        self.looks_for_lapsed = true;
-        self.scripts.clear();
-        self.set_clock();
-        if down.restarted {
-            self.node.started_ms = self.cx.now_ms;
-            self.stats = Stats::default();
-            if !self.has_aof() {
-                self.stats.lapsed_at_load = self.dbs.iter_mut().map(|db| db.drop_lapsed(self.cx.now_ms)).sum();
-            }
-        }
-        self.next_cycle = self.cycle_after_now();
-        self.history = History::new(self.dbs.clone(), self.now);
-    }
-
-    fn disconnect_all(&mut self) {
-        for conn in self.conns().collect::<Vec<_>>() {
-            self.kill_now(conn);
-        }
-        self.subscribers = Subscribers::default();
-        self.answered.clear();
-    }
-
     /// Time passes; what was to end by now ends.
     pub(crate) fn advance(&mut self, now: Time) {
         self.now = self.now.max(now);
@@ -304,10 +182,6 @@ impl Redis {
             }
         }
         self.settle();
-    }
-
-    pub(crate) fn is_down(&self) -> bool {
-        self.faults.down.is_some()
     }
 
     /// Stands still from now on.
@@ -382,29 +256,5 @@ impl Redis {
                 None => self.answer(conn, &push),
             }
         }
-    }
-
-    pub(crate) fn has_aof(&self) -> bool {
-        matches!(self.settings.persistence, Persistence::Aof | Persistence::AofAlways)
-    }
-
-    /// The wall clock at the latest snapshot, or at the start.
-    pub(crate) fn last_save_ms(&self) -> u64 {
-        match self.settings.persistence {
-            Persistence::Rdb { every_ms } if every_ms > 0 => {
-                let passed = self.now.as_micros() / 1000 / every_ms * every_ms;
-                (self.wall_us() / 1000).saturating_sub(self.now.as_micros() / 1000 - passed)
-            }
-            _ => self.node.started_ms,
-        }
-    }
-
-    /// From when on the past may be asked for.
-    pub(crate) fn needed_since(&self) -> Time {
-        let snapshot_ms = match self.settings.persistence {
-            Persistence::Rdb { every_ms } => every_ms,
-            _ => 1000,
-        };
-        self.now - Duration::from_millis(snapshot_ms.max(self.settings.replica_lag_ms))
     }
 }

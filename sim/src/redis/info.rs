@@ -1,6 +1,6 @@
 //! INFO and its like: what the server says about itself.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
 use super::{Redis, commands::Call, reply::Reply};
 
@@ -110,14 +110,9 @@ impl Redis {
     fn write_section(&self, section: &str, text: &mut String) {
         let title = section[..1].to_uppercase() + &section[1..];
         let _ = write!(text, "# {title}\r\n");
-        for (name, value) in self.section(section) {
-            let _ = write!(text, "{name}:{value}\r\n");
-        }
-    }
-
-    fn section(&self, section: &str) -> Vec<(String, String)> {
-        let mut out: Vec<(String, String)> = Vec::new();
-        let mut say = |name: &str, value: &dyn ToString| out.push((name.to_owned(), value.to_string()));
+        let mut say = |name: &str, value: &dyn Display| {
+            let _ = write!(text, "{name}:{value}\r\n"); // a String takes everything
+        };
         match section {
             "server" => {
                 let uptime = (self.wall_us() / 1000).saturating_sub(self.node.started_ms) / 1000;
@@ -209,6 +204,5 @@ impl Redis {
             }
             _ => {}
         }
-        out
     }
 }

@@ -8,11 +8,14 @@
 mod acl;
 mod blocked;
 mod client;
+mod clock;
 mod commands;
 mod config;
 mod connection;
+mod damage;
 pub mod data;
 mod debug;
+mod down;
 mod execute;
 mod faults;
 mod history;
@@ -29,10 +32,7 @@ mod session;
 mod tests;
 mod transaction;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use rand::{SeedableRng, rngs::SmallRng};
@@ -118,17 +118,11 @@ pub struct Redis {
 /// The number of logical databases.
 const DATABASES: usize = 16;
 
-/// The wall clock at the beginning: 2026-01-01, in microseconds.
-const EPOCH_US: u64 = 1_767_225_600_000_000;
-
-/// How many samples of 20 keys a cycle takes at most, 10 times a second: a quarter of the time.
-const LOOPS_OF_TEN_HZ: u32 = 200;
-
 impl Redis {
     /// A server that starts now, or has been started `uptime_s` before.
     pub fn new(settings: &RedisPlan, seed: u64, now: Time) -> Redis {
         let mut rng = SmallRng::seed_from_u64(seed);
-        let wall_us = EPOCH_US + now.as_micros();
+        let wall_us = clock::EPOCH_US + now.as_micros();
         let started_ms = wall_us / 1000 - settings.uptime_s.saturating_mul(1000).min(wall_us / 1000);
         let dbs: Vec<Db> = (0..DATABASES).map(|_| Db::new(seed)).collect();
         let mut operator = Connection::new(now, true);
@@ -222,19 +216,6 @@ impl Redis {
         self.settle();
     }
 
-    /// When [`tick`](Redis::tick) is to be called next, if nothing else happens.
-    pub fn wake_at(&self) -> Option<Time> {
-        let cycle = || {
-            let lapses = self.expires().then(|| self.dbs.iter().filter_map(Db::next_expiry_ms).min()).flatten();
-            let ends = self.connections.values().filter_map(|c| c.waiting.as_ref()?.until_ms());
-            let due = ends.chain(lapses).min()?;
-            // Not again at the instant of the latest one: it may have left what has lapsed.
-            Some(self.cycle_from(self.time_of(due + 1)).max(self.next_cycle))
-        };
-        let due = if self.is_down() || self.is_stalled() { None } else { cycle() };
-        [due, self.faults.wake_at()].into_iter().flatten().min()
-    }
-
     /// What came out, oldest first.
     pub fn poll(&mut self) -> Option<Output> {
         self.out.pop_front()
@@ -253,18 +234,6 @@ impl Redis {
         let reply = self.operate(&args);
         self.settle();
         reply
-    }
-
-    /// Sets the wall clock, in microseconds since 1970, of a server that is new: it is no step.
-    pub fn set_wall(&mut self, wall_us: u64) {
-        let behind_us = i64::try_from(i128::from(wall_us) - i128::from(self.wall_us())).unwrap_or_default();
-        self.stepped_us = self.stepped_us.saturating_add(behind_us);
-        self.node.started_ms = self.node.started_ms.saturating_add_signed(behind_us / 1000);
-    }
-
-    /// The wall clock, in microseconds since 1970.
-    pub fn wall_us(&self) -> u64 {
-        (EPOCH_US + self.now.as_micros()).saturating_add_signed(self.stepped_us)
     }
 
     /// Executes what a connection has sent, as far as it has arrived.
@@ -366,44 +335,6 @@ impl Redis {
 
     fn connection(&mut self, conn: ConnId) -> &mut Connection {
         self.connections.entry(conn).or_insert_with(|| Connection::new(self.now, false))
-    }
-
-    /// One round of looking for lapsed keys, as Redis does `hz` times a second.
-    fn cycle(&mut self) {
-        self.next_cycle = self.cycle_after_now();
-        if !self.expires() {
-            return;
-        }
-        self.set_clock();
-        let loops = LOOPS_OF_TEN_HZ * 10 / self.config.hz.max(1);
-        for db in 0..self.dbs.len() {
-            if self.dbs[db].volatile_len() > 0 {
-                self.dbs[db].expire_cycle(&mut self.cx, self.config.effort, loops.max(1));
-                self.publish_events(db);
-            }
-        }
-        self.wake_waiting();
-    }
-
-    fn cycle_after_now(&self) -> Time {
-        self.cycle_from(self.now + Duration::from_micros(1))
-    }
-
-    /// The first cycle at that time or after it.
-    fn cycle_from(&self, at: Time) -> Time {
-        let period = 1_000_000 / u64::from(self.config.hz.max(1));
-        Time::from_micros(at.max(self.now).as_micros().div_ceil(period) * period)
-    }
-
-    fn set_clock(&mut self) {
-        self.cx.set_now(self.wall_us());
-        self.cx.expire_at_all = !self.is_replica();
-    }
-
-    /// The instant at which the wall clock will show this.
-    fn time_of(&self, wall_ms: u64) -> Time {
-        let micros = i128::from(wall_ms) * 1000 - i128::from(EPOCH_US) - i128::from(self.stepped_us);
-        Time::from_micros(u64::try_from(micros.max(0)).unwrap_or(u64::MAX))
     }
 
     /// Keys that have nothing to do with us, and that lapse long after the run.

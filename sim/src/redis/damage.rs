@@ -1,0 +1,73 @@
+//! Damage to the data: to the load balancer stream, its group, and the leases.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use streamkeeper::Time;
+
+use crate::plan::RedisFault;
+
+use super::{Redis, reply::Reply};
+
+impl Redis {
+    /// Faults of the data: of the load balancer stream, its group, and the leases.
+    pub(crate) fn befall_keys(&mut self, fault: &RedisFault, now: Time) {
+        let lbs: Vec<Bytes> = self.dbs[0].keys().filter(|key| key.ends_with(b"-input")).cloned().collect();
+        let group = |lbs: &Bytes| Bytes::from([&lbs[..lbs.len() - 6], b"-group"].concat());
+        let text = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+        for lbs in lbs {
+            let command = match fault {
+                RedisFault::DestroyGroup => vec![text("XGROUP"), text("DESTROY"), lbs.clone(), group(&lbs)],
+                RedisFault::DeleteLbs => vec![text("DEL"), lbs],
+                RedisFault::Trim { left } => vec![text("XTRIM"), lbs, text("MAXLEN"), left.to_string().into()],
+                RedisFault::Redeliver => vec![text("XGROUP"), text("SETID"), lbs.clone(), group(&lbs), text("0")],
+                RedisFault::DeleteConsumer { consumer } => {
+                    let Some(name) = self.consumer(&lbs, &group(&lbs), *consumer) else { continue };
+                    vec![text("XGROUP"), text("DELCONSUMER"), lbs.clone(), group(&lbs), name]
+                }
+                _ => continue,
+            };
+            self.command(command);
+        }
+        match *fault {
+            RedisFault::Evict { nth } => {
+                if let Some(lease) = self.lease(nth) {
+                    self.dbs[0].evict(&mut self.cx, &lease);
+                    self.publish_events(0);
+                }
+            }
+            RedisFault::WrongType { nth, ms } => {
+                if let Some(lease) = self.lease(nth) {
+                    self.command([text("DEL"), lease.clone()]);
+                    self.command([text("RPUSH"), lease.clone(), text("something else")]);
+                    self.faults.plant(lease, now + Duration::from_millis(ms));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn lease(&self, nth: u64) -> Option<Bytes> {
+        let separator = b"<MUTEX_KEY_SEP>";
+        let is_lease = |key: &&Bytes| key.windows(separator.len()).any(|part| part == separator);
+        let count = self.dbs[0].keys().filter(is_lease).count();
+        let nth = nth.checked_rem(count as u64)?;
+        self.dbs[0].keys().filter(is_lease).nth(usize::try_from(nth).ok()?).cloned()
+    }
+
+    /// A consumer of the group, by its place in the order of names.
+    fn consumer(&mut self, lbs: &Bytes, group: &Bytes, nth: usize) -> Option<Bytes> {
+        let args = [Bytes::from_static(b"XINFO"), Bytes::from_static(b"CONSUMERS"), lbs.clone(), group.clone()];
+        let Reply::Array(consumers) = self.command(args) else { return None };
+        let name = |consumer: &Reply| match consumer {
+            Reply::Map(pairs) => match pairs.first() {
+                Some((_, Reply::Bulk(name))) => Some(name.clone()),
+                _ => None,
+            },
+            _ => None,
+        };
+        let mut names: Vec<Bytes> = consumers.iter().filter_map(name).collect();
+        names.sort();
+        names.get(nth.checked_rem(names.len())?).cloned()
+    }
+}
