@@ -160,7 +160,10 @@ impl Machine {
         self.claims.looking = false;
         let mut quota = self.quota(fleet);
         for (Delivery { entry, fields }, idle) in deliveries {
-            let Some(candidate) = self.orphans.take(entry) else { continue };
+            // It may have been delivered to us since: then there is nothing left to look for.
+            let Some(candidate) = self.is_looking_at(entry).then(|| self.orphans.take(entry)).flatten() else {
+                continue;
+            };
             let Stage::Looking(hinted) = candidate.stage else { continue };
             // A heartbeat was heard since: somebody has got it already, whose takeover may be what we heard of.
             if candidate.source != Source::Mine && !candidate.claimed && idle < self.config.lease_ttl / 3 {
@@ -201,7 +204,7 @@ impl Machine {
         }
         for &entry in asked {
             // Not among the answers: not pending.
-            if self.orphans.contains(entry) && self.is_looking_at(entry) {
+            if self.is_looking_at(entry) {
                 let claimed = self.orphans.take(entry).is_some_and(|candidate| candidate.claimed);
                 if claimed {
                     self.notify(Notification::ClaimLost { entry, stream: None, why: ClaimLost::Gone });
@@ -269,20 +272,28 @@ impl Machine {
     /// A new announcement was handed to this consumer.
     pub(super) fn took(&mut self, delivery: Delivery) {
         let Delivery { entry, fields } = delivery;
-        if self.leases.contains(entry) || self.orphans.contains(entry) {
+        if self.leases.contains(entry) {
             return;
         }
-        let Some(fields) = fields else { return self.trimmed(entry) };
+        // A hint of it may be known already, after a group has started anew: what is handed to us is ours to own now, and
+        // it looks as fresh as if somebody else had got it.
+        let claimed = self.orphans.take(entry).is_some_and(|hinted| hinted.claimed);
+        let Some(fields) = fields else {
+            self.refuse(entry, claimed, None);
+            return self.trimmed(entry);
+        };
         let pairs = fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
         match Announcement::parse(pairs) {
             Ok(Announcement { stream, info }) => {
                 let stage = Stage::Ready(self.now, stream, info);
                 let source = Source::Mine;
-                let new =
-                    Candidate { orphan_since: None, claimed: false, automatic: true, source, turn: Turn::Ours, stage };
+                let new = Candidate { orphan_since: None, claimed, automatic: true, source, turn: Turn::Ours, stage };
                 self.orphans.put(entry, new);
             }
-            Err(error) => self.malformed(entry, error.to_string().into()),
+            Err(error) => {
+                self.refuse(entry, claimed, None);
+                self.malformed(entry, error.to_string().into());
+            }
         }
     }
 

@@ -138,3 +138,23 @@ fn the_reaper_with_room_for_one() {
         "The place that is kept for the reader does not keep a consumer from looking for orphans.",
     );
 }
+
+#[test]
+fn delivered_while_a_hint_waits() {
+    let mut s = Story::started(|_| {});
+    s.idle = ms(2);
+    s.at(100).pending(1, "orders").hint(1, "orders").reads(&[1]).grants(&[70]).at(200);
+    s.ends(
+        "delivered_after_a_hint",
+        "A group that starts anew delivers what a hint named: it is ours to own, however fresh it looks.",
+    );
+}
+
+#[test]
+fn delivered_while_it_is_looked_at() {
+    let mut s = Story::started(|_| {});
+    s.idle = ms(2);
+    s.by_hand("take").at(100).pending(1, "orders").pending(2, "invoices").by_hand("look").hint(1, "orders").at(110);
+    s.reads(&[1]).by_itself("look").at(120).grants(&[70]).at(200);
+    s.ends("delivered_while_looking", "The same, and the look is answered after the delivery: the delivery stands.");
+}
