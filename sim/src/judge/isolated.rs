@@ -36,6 +36,8 @@ pub(super) struct Isolated {
     with_go: bool,
     /// Since when.
     latest: Time,
+    /// How many announcements there are at most: whoever has room for all of them always has room for one more.
+    announced: u64,
     next_look: Time,
 }
 
@@ -48,13 +50,15 @@ impl Isolated {
             malformed: 0,
             with_go: plan.consumers.iter().any(|consumer| consumer.go),
             latest: Time::ZERO,
+            announced: plan.announced(),
             next_look: Time::ZERO,
         }
     }
 
     /// Since when somebody has been able to set announcements aside.
     fn somebody(&self) -> Time {
-        let takes = |setup: &ConsumerPlan| !setup.go && !setup.manual && reads_at_once(setup);
+        let roomy = |setup: &ConsumerPlan| setup.capacity as u64 > self.announced;
+        let takes = |setup: &ConsumerPlan| !setup.go && !setup.manual && reads_at_once(setup) && roomy(setup);
         let members = self.conditions.members.iter();
         let ours = members.filter(|(consumer, _)| self.conditions.setup(**consumer).is_some_and(takes));
         ours.filter_map(|(_, member)| member.who).map(|who| self.conditions.hold_for(who)).min().unwrap_or(NEVER)

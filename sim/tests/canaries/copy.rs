@@ -21,6 +21,18 @@ const PARTS: [&str; 10] = [
     "sim/scenarios",
 ];
 
+/// What is different in the copy's workspace. The version is, so that cargo does not take what it has compiled of the
+/// real sources for the copy's: in one target folder, it tells packages by name and version.
+const WORKSPACE: [(&str, &str); 2] = [
+    (r#"members = ["core", "io", "sim", "tests"]"#, r#"members = ["core", "io", "sim"]"#),
+    ("[workspace.package]\nversion = \"0.1.", "[workspace.package]\nversion = \"0.1.999"),
+];
+
+/// Where the simulated Redis compiles a script, which it and its clients know by the hash of the text as it was sent:
+/// behind that, a canary in a script takes effect.
+const COMPILED: (&str, &str, &str) =
+    ("sim/src/redis/lua.rs", "self.lua.load(body)", "self.lua.load(crate::canary::script(body))");
+
 /// What decides which canary is awake.
 const SWITCH: &str = r#"//! Which canary is awake.
 
@@ -44,13 +56,21 @@ pub(crate) fn sources(canaries: &[Canary]) -> Result<Tree, String> {
             read(&path, part, &mut tree).map_err(|error| format!("{}: {error}", path.display()))?;
         }
     }
-    let workspace = fs::read_to_string(root.join("Cargo.toml")).map_err(|error| error.to_string())?;
-    let alone = workspace.replace(r#"members = ["core", "io", "sim", "tests"]"#, r#"members = ["core", "io", "sim"]"#);
-    tree.insert("Cargo.toml".to_owned(), alone.into_bytes());
+    let mut workspace = fs::read_to_string(root.join("Cargo.toml")).map_err(|error| error.to_string())?;
+    for (find, replace) in WORKSPACE {
+        if !workspace.contains(find) {
+            return Err(format!("Cargo.toml does not contain any more: {find}"));
+        }
+        workspace = workspace.replacen(find, replace, 1);
+    }
+    tree.insert("Cargo.toml".to_owned(), workspace.into_bytes());
     let changes: Vec<(&str, &Change)> =
         canaries.iter().flat_map(|canary| canary.changes.iter().map(|change| (&*canary.name, change))).collect();
     let scripts = scripts(&tree, &changes)?;
-    make(&mut tree, changes.into_iter().filter(|(_, change)| !change.is_script()))?;
+    let (file, find, replace) = COMPILED;
+    let compiled = Change { file: file.to_owned(), find: find.to_owned(), replace: replace.to_owned() };
+    let plain = changes.into_iter().filter(|(_, change)| !change.is_script());
+    make(&mut tree, plain.chain([("in a script", &compiled)]))?;
     for part in ["core", "io", "sim"] {
         let lib = tree.get_mut(&format!("{part}/src/lib.rs")).ok_or(format!("{part}/src/lib.rs is missing"))?;
         lib.extend_from_slice(b"\n#[allow(missing_docs)]\nmod canary;\n");
@@ -146,9 +166,10 @@ fn scripts(tree: &Tree, changes: &[(&str, &Change)]) -> Result<String, String> {
         writeln!(list, "    ({canary:?}, {:?}, {:?}),", change.find, change.replace).expect("a string");
     }
     Ok(format!(
-        "\n/// A script as it is executed.\n#[allow(dead_code)]\npub(crate) fn script(text: &str) -> String {{\n    \
+        "\n/// A script as it is executed.\npub(crate) fn script(text: &[u8]) -> Vec<u8> {{\n    \
+         let Ok(text) = std::str::from_utf8(text) else {{ return text.to_vec() }};\n    \
          let awake = CHANGES.iter().filter(|(canary, ..)| on(canary));\n    \
-         awake.fold(text.to_owned(), |text, (_, find, replace)| text.replace(find, replace))\n}}\n\n\
+         awake.fold(text.to_owned(), |text, (_, find, replace)| text.replace(find, replace)).into_bytes()\n}}\n\n\
          const CHANGES: &[(&str, &str, &str)] = &[\n{list}];\n"
     ))
 }

@@ -29,22 +29,26 @@ pub(crate) struct Hunter {
 impl Hunter {
     /// Writes the copy and compiles it.
     pub(crate) fn build(tree: &Tree) -> Result<Hunter, String> {
-        let here = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder").join("canaries");
-        let (sources, target) = (here.join("sources"), here.join("target"));
+        // The workspace's own target folder: what everything depends on is compiled there already.
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");
+        let sources = target.join("canaries/sources");
         let mut tree = tree.clone();
         tree.insert("sim/src/bin/canary.rs".to_owned(), PROBE.as_bytes().to_vec());
         copy::write(&tree, &sources).map_err(|error| format!("{}: {error}", sources.display()))?;
         let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--offline", "--release", "-p", "streamkeeper-sim", "--bin", "canary"])
+            .args(["build", "--quiet", "--offline", "-p", "streamkeeper-sim", "--bin", "canary"])
             .current_dir(&sources)
-            .env("CARGO_TARGET_DIR", &target)
-            .env("RUSTFLAGS", "-Awarnings")
-            .status();
+            .env("CARGO_TARGET_DIR", target)
+            .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
+            .output();
         match built {
-            Ok(status) if status.success() => {
-                Ok(Hunter { program: target.join("release/canary"), plans: here.join("plans") })
+            Ok(built) if built.status.success() => {
+                Ok(Hunter { program: target.join("debug/canary"), plans: target.join("canaries/plans") })
             }
-            Ok(status) => Err(format!("the copy in {} does not compile: {status}", sources.display())),
+            Ok(built) => {
+                let why = String::from_utf8_lossy(&built.stderr);
+                Err(format!("the copy in {} does not compile:\n{why}", sources.display()))
+            }
             Err(error) => Err(format!("cargo: {error}")),
         }
     }

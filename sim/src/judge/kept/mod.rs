@@ -47,6 +47,8 @@ pub(super) struct Kept {
     over: BTreeSet<Arc<str>>,
     /// What may be gone, and which stream it speaks of: a heartbeat shows that it is not.
     doubtful: BTreeMap<Arc<str>, Arc<str>>,
+    /// When Redis last went down.
+    down: Time,
     /// When announcements were last taken away by hand.
     swept: Option<Time>,
     /// The streams that each life owns, as far as Redis knows.
@@ -88,6 +90,7 @@ impl Kept {
             announced: BTreeMap::new(),
             over: BTreeSet::new(),
             doubtful: BTreeMap::new(),
+            down: Time::ZERO,
             swept: None,
             owned: BTreeMap::new(),
             room: BTreeMap::new(),
@@ -238,6 +241,9 @@ impl Kept {
     }
 
     fn struck(&mut self, at: Time, kind: &str) {
+        if matches!(kind, "redis crash" | "redis failover") {
+            self.down = at;
+        }
         // Without its place in the pending list, an announcement is handed to nobody, unless its owner lives.
         if conditions::takes_announcements(kind) || kind == "redis delete-consumer" {
             self.doubt(at, Time::ZERO);
@@ -310,7 +316,7 @@ impl Judge for Kept {
                 self.room.remove(&who.consumer);
             }
             What::RedisUp { forgot: Forgot::All } => self.doubt(at, Time::ZERO),
-            What::RedisUp { forgot: Forgot::Latest } => self.doubt(at, at - self.forgets - self.conditions.ttl),
+            What::RedisUp { forgot: Forgot::Latest } => self.doubt(at, self.down - self.forgets),
             What::Struck { kind, .. } => self.struck(at, kind),
             _ => {}
         }
