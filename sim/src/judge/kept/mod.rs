@@ -142,7 +142,7 @@ impl Kept {
         }
         // Nobody knows what a Go peer has done with an announcement that was never one of ours.
         let ours = |stream: &Stream| if self.with_go { stream.is_ours() } else { !stream.is_go() };
-        let overdue = |stream: &Stream| !stream.reported && ours(stream) && self.due(stream, takers) < now;
+        let overdue = |stream: &Stream| !stream.reported && !stream.entries.is_empty() && ours(stream) && self.due(stream, takers) < now;
         let late: Vec<Arc<str>> =
             self.streams.iter().filter(|(_, stream)| overdue(stream)).map(|(name, _)| name.clone()).collect();
         for name in late {
@@ -225,7 +225,7 @@ impl Kept {
     }
 
     /// Announcements since then may be gone: nothing is asked of them before they are granted again.
-    fn doubt(&mut self, at: Time, since: Time) {
+    fn doubt(&mut self, since: Time) {
         let young: Vec<Arc<str>> = self
             .announced
             .iter()
@@ -233,10 +233,13 @@ impl Kept {
             .map(|(entry, _)| entry.clone())
             .collect();
         for entry in young {
-            if let Some(stream) = self.by_entry.get(&entry) {
-                self.doubtful.insert(entry.clone(), stream.clone());
+            self.disown(&entry);
+            self.announced.remove(&entry);
+            let Some(name) = self.by_entry.remove(&entry) else { continue };
+            if let Some(stream) = self.streams.get_mut(&name) {
+                stream.doubt(&entry);
             }
-            self.gone(at, &entry);
+            self.doubtful.insert(entry, name);
         }
     }
 
@@ -245,8 +248,10 @@ impl Kept {
             self.down = at;
         }
         // Without its place in the pending list, an announcement is handed to nobody, unless its owner lives.
-        if conditions::takes_announcements(kind) || kind == "redis delete-consumer" {
-            self.doubt(at, Time::ZERO);
+        // A Go peer makes the group anew where it ends: what was announced before is skipped.
+        let skipped = self.with_go && kind == "redis destroy-group";
+        if conditions::takes_announcements(kind) || kind == "redis delete-consumer" || skipped {
+            self.doubt(Time::ZERO);
             self.swept = Some(at);
         }
     }
@@ -315,8 +320,8 @@ impl Judge for Kept {
                 self.owned.remove(who);
                 self.room.remove(&who.consumer);
             }
-            What::RedisUp { forgot: Forgot::All } => self.doubt(at, Time::ZERO),
-            What::RedisUp { forgot: Forgot::Latest } => self.doubt(at, self.down - self.forgets),
+            What::RedisUp { forgot: Forgot::All } => self.doubt(Time::ZERO),
+            What::RedisUp { forgot: Forgot::Latest } => self.doubt(self.down - self.forgets),
             What::Struck { kind, .. } => self.struck(at, kind),
             _ => {}
         }

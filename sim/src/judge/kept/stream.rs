@@ -20,6 +20,8 @@ pub(super) struct Stream {
     pub(super) given_back: bool,
     failures: u32,
     crashes: u32,
+    /// The most failures, and the most crashes, that were ever counted.
+    worst: (u32, u32),
     /// It is left alone on purpose until then.
     pub(super) paused: Time,
     pub(super) reported: bool,
@@ -46,6 +48,7 @@ impl Stream {
             given_back: false,
             failures: 0,
             crashes: 0,
+            worst: (0, 0),
             paused: Time::ZERO,
             reported: false,
         }
@@ -73,6 +76,7 @@ impl Stream {
             Some(owner) => {
                 let harmless = self.given_back || self.beat.since(owner.since) >= long;
                 self.crashes = if harmless { 0 } else { self.crashes + 1 };
+                self.worst.1 = self.worst.1.max(self.crashes);
             }
             None => {}
         }
@@ -90,6 +94,7 @@ impl Stream {
             let (first, longest) = FAILURE_PAUSE_MS;
             self.paused = at + Duration::from_millis((first << self.failures.min(6)).min(longest));
             self.failures += 1;
+            self.worst.0 = self.worst.0.max(self.failures);
         }
     }
 
@@ -99,6 +104,13 @@ impl Stream {
         (self.beat, self.failures, self.crashes) = (at, 0, 0);
         // Whoever owns the stream by another announcement, a Go peer, is not known.
         self.owner = None;
+    }
+
+    /// An announcement of it may be gone; and Redis may remember failures and crashes that it had forgotten.
+    pub(super) fn doubt(&mut self, entry: &Arc<str>) {
+        self.entries.remove(entry);
+        self.owner = None;
+        (self.failures, self.crashes) = self.worst;
     }
 
     /// How long the next owner leaves it alone, behind the ttl, if at so many crashes in a row it is set aside: from half
