@@ -73,6 +73,7 @@ impl Redis {
         }
         self.next_cycle = self.cycle_after_now();
         self.history = History::new(self.dbs.clone(), self.now);
+        self.faults.uproot_again(self.now);
     }
 
     pub(crate) fn disconnect_all(&mut self) {

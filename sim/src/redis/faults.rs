@@ -22,6 +22,8 @@ pub(crate) struct Faults {
     late: VecDeque<(Time, ConnId, Reply)>,
     /// Keys of a wrong type, and when they are deleted again.
     planted: Vec<(Bytes, Time)>,
+    /// Those that were deleted again: an old snapshot brings them back.
+    uprooted: Vec<Bytes>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,6 +49,11 @@ impl Faults {
     /// Something of a wrong type stands under this key, for so long.
     pub(crate) fn plant(&mut self, key: Bytes, until: Time) {
         self.planted.push((key, until));
+    }
+
+    /// An old snapshot stands from now on: what was planted and deleted since may be in it.
+    pub(crate) fn uproot_again(&mut self, now: Time) {
+        self.planted.extend(self.uprooted.drain(..).map(|key| (key, now)));
     }
 
     fn refuses(&self, with: Refusal) -> bool {
@@ -170,8 +177,9 @@ impl Redis {
         }
         for (key, _) in self.faults.planted.extract_if(.., |(_, until)| *until <= now).collect::<Vec<_>>() {
             if self.command([Bytes::from_static(b"TYPE"), key.clone()]) == Reply::status("list") {
-                self.command([Bytes::from_static(b"DEL"), key]);
+                self.command([Bytes::from_static(b"DEL"), key.clone()]);
             }
+            self.faults.uprooted.push(key);
         }
         if self.faults.stalled_until.take_if(|until| *until <= now).is_some() {
             for (conn, bytes) in std::mem::take(&mut self.faults.unread) {

@@ -142,7 +142,9 @@ impl Kept {
         }
         // Nobody knows what a Go peer has done with an announcement that was never one of ours.
         let ours = |stream: &Stream| if self.with_go { stream.is_ours() } else { !stream.is_go() };
-        let overdue = |stream: &Stream| !stream.reported && !stream.entries.is_empty() && ours(stream) && self.due(stream, takers) < now;
+        let overdue = |stream: &Stream| {
+            !stream.reported && !stream.entries.is_empty() && ours(stream) && self.due(stream, takers) < now
+        };
         let late: Vec<Arc<str>> =
             self.streams.iter().filter(|(_, stream)| overdue(stream)).map(|(name, _)| name.clone()).collect();
         for name in late {

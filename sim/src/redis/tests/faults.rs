@@ -1,5 +1,8 @@
 use super::*;
-use crate::{plan::Refusal, redis::reply::Reply};
+use crate::{
+    plan::{Persistence, Refusal},
+    redis::reply::Reply,
+};
 
 fn refuse(talk: &mut Talk, with: Refusal) {
     talk.inject(RedisFault::Refuse { with, ms: 1000 });
@@ -210,4 +213,16 @@ fn where_config_is_not_allowed_it_is_refused() {
         talk.ask(a, "CONFIG GET maxmemory"),
         "-NOPERM this user has no permissions to run the 'config|get' command|"
     );
+}
+
+#[test]
+fn what_was_planted_does_not_come_back_with_a_snapshot() {
+    let mut talk = Talk::with(|plan| plan.persistence = Persistence::Rdb { every_ms: 1_000 });
+    talk.redis.command(["SET", "s<MUTEX_KEY_SEP>1-1", "me", "PX", "90000"]);
+    talk.inject(RedisFault::WrongType { nth: 0, ms: 1_500 });
+    talk.wait(1_600);
+    assert_eq!(talk.redis.command(["DBSIZE"]), Reply::Int(0));
+    talk.inject(RedisFault::Crash { ms: 100 });
+    talk.wait(200);
+    assert_eq!(talk.redis.command(["DBSIZE"]), Reply::Int(0));
 }
