@@ -51,6 +51,11 @@ pub(super) fn reads_at_once(setup: &ConsumerPlan) -> bool {
     !setup.app.never_reads && (setup.app.runs || setup.app.reads_every_ms == 0)
 }
 
+/// Whether a consumer takes what it finds by itself, and is never behind with it: one whose buffer is full takes nothing.
+pub(super) fn takes(setup: &ConsumerPlan) -> bool {
+    !setup.go && !setup.manual && reads_at_once(setup) && setup.output_buffer >= 10
+}
+
 /// A consumer as the facts show it.
 pub(super) struct Member {
     /// Its latest life, while it runs.

@@ -10,7 +10,7 @@ use streamkeeper::Time;
 
 use super::{
     Judge, Kind, Violation,
-    conditions::{self, Conditions, NEVER, reads_at_once},
+    conditions::{self, Conditions, NEVER, takes},
 };
 use crate::{
     facts::{Fact, Forgot, What, Who},
@@ -58,7 +58,7 @@ impl Isolated {
     /// Since when somebody has been able to set announcements aside.
     fn somebody(&self) -> Time {
         let roomy = |setup: &ConsumerPlan| setup.capacity as u64 > self.announced;
-        let takes = |setup: &ConsumerPlan| !setup.go && !setup.manual && reads_at_once(setup) && roomy(setup);
+        let takes = |setup: &ConsumerPlan| takes(setup) && roomy(setup);
         let members = self.conditions.members.iter();
         let ours = members.filter(|(consumer, _)| self.conditions.setup(**consumer).is_some_and(takes));
         ours.filter_map(|(_, member)| member.who).map(|who| self.conditions.hold_for(who)).min().unwrap_or(NEVER)

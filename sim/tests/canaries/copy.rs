@@ -31,7 +31,7 @@ const WORKSPACE: [(&str, &str); 2] = [
 /// Where the simulated Redis compiles a script, which it and its clients know by the hash of the text as it was sent:
 /// behind that, a canary in a script takes effect.
 const COMPILED: (&str, &str, &str) =
-    ("sim/src/redis/lua.rs", "self.lua.load(body)", "self.lua.load(crate::canary::script(body))");
+    ("sim/src/redis/lua/mod.rs", "self.lua.load(body)", "self.lua.load(crate::canary::script(body))");
 
 /// What decides which canary is awake.
 const SWITCH: &str = r#"//! Which canary is awake.

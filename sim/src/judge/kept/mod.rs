@@ -20,7 +20,7 @@ use stream::Stream;
 
 use super::{
     Judge, Kind, Violation,
-    conditions::{self, Conditions, NEVER, reads_at_once},
+    conditions::{self, Conditions, NEVER, takes},
 };
 use crate::{
     facts::{Fact, Forgot, Owned, What, Who},
@@ -55,6 +55,8 @@ pub(super) struct Kept {
     owned: BTreeMap<Who, BTreeSet<Arc<str>>>,
     /// Since when each consumer has had room for all that wait.
     room: BTreeMap<usize, Time>,
+    /// Those that had none once.
+    full: BTreeSet<usize>,
     allowance: Duration,
     /// Go peers take part.
     with_go: bool,
@@ -94,6 +96,7 @@ impl Kept {
             swept: None,
             owned: BTreeMap::new(),
             room: BTreeMap::new(),
+            full: BTreeSet::new(),
             allowance: HALF_A_SECOND + Duration::from_millis(slower_ms) + trips,
             with_go: plan.consumers.iter().any(|consumer| consumer.go),
             finish: plan.finish.then(|| Time::ZERO + plan.heal_at + plan.calm / 2),
@@ -130,10 +133,13 @@ impl Kept {
         for (consumer, member) in &self.conditions.members {
             let Some(setup) = self.conditions.setup(*consumer).filter(|setup| takes(setup)) else { continue };
             let owned = member.who.and_then(|who| self.owned.get(&who)).map_or(0, BTreeSet::len);
-            if owned + waiting < setup.capacity {
-                self.room.entry(*consumer).or_insert(now);
-            } else {
+            if owned + waiting >= setup.capacity {
                 self.room.remove(consumer);
+                self.full.insert(*consumer);
+            } else if !self.room.contains_key(consumer) {
+                // What it was handed while it was full is pending under its name until it is looked for.
+                let grace = if self.full.contains(consumer) { ttl } else { Duration::ZERO };
+                self.room.insert(*consumer, now + grace);
             }
         }
         let takers = self.takers();
@@ -266,11 +272,6 @@ impl Kept {
     fn is_swept(&self, at: Time, entry: &Arc<str>) -> bool {
         self.over.contains(entry) || self.swept.is_some_and(|swept| at.since(swept) < ANSWER)
     }
-}
-
-/// Whether a consumer takes orphans by itself whenever it has room.
-fn takes(setup: &ConsumerPlan) -> bool {
-    !setup.go && !setup.manual && reads_at_once(setup)
 }
 
 impl Judge for Kept {
