@@ -181,9 +181,9 @@ fn own(name: &[u8]) -> Option<&'static Command> {
     TABLE.binary_search_by(|command| command.name.as_bytes().cmp(lower)).ok().map(|at| &TABLE[at])
 }
 
-/// How many commands there are.
-pub(crate) fn count() -> usize {
-    TABLE.iter().filter(|command| !command.name.contains('|')).count()
+/// All there are, subcommands (`config|get`) too.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|command| command.name).chain(data::names())
 }
 
 /// A command that is nothing without a subcommand.

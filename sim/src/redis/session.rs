@@ -170,9 +170,11 @@ pub(crate) fn no_cluster(_: &mut Redis, _: &Call<'_>) -> Option<Reply> {
 /// COMMAND and some of its subcommands: what a client asks when it starts.
 pub(crate) fn command(_: &mut Redis, call: &Call<'_>) -> Option<Reply> {
     Some(if call.is(1, "COUNT") {
-        Reply::Int(i64::try_from(commands::count()).unwrap_or(i64::MAX))
+        Reply::Int(commands::names().filter(|name| !name.contains('|')).count() as i64)
     } else if call.is(1, "DOCS") {
         Reply::Map(Vec::new())
+    } else if call.args.len() > 1 && !call.is(1, "INFO") {
+        Reply::error(format!("ERR unknown subcommand '{}'. Try COMMAND HELP.", call.text(1)))
     } else {
         Reply::Array(call.args.iter().skip(2).map(|_| Reply::NilArray).collect())
     })

@@ -31,7 +31,7 @@ use call::Call;
 
 pub use db::Db;
 pub use number::general;
-pub use spec::{Keys, Spec, find, spec};
+pub use spec::{Keys, Spec, find, names, spec};
 
 /// A keyspace event, to be published if the flags say so.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -50,6 +50,11 @@ pub enum Keys {
     Streams,
 }
 
+/// The names of all commands and subcommands.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|spec| spec.name)
+}
+
 /// The command of this name, in any case; `None` if it is not one of the keyspace.
 pub fn spec(name: &[u8]) -> Option<&'static Spec> {
     let mut lower = [0; 32];

@@ -1,6 +1,7 @@
 //! What the server does, told as conversations. The words of the answers are those of a Redis 7.0.15, which the
 //! conformance suite also asks.
 
+mod chance;
 mod data_loss;
 mod faults;
 mod messages;
