@@ -13,7 +13,7 @@ pub(super) fn draw(seed: u64) -> Vec<ConsumerPlan> {
         clocks_differ: fleet.chance(50),
         go_percent: if fleet.chance(15) { 50 } else { 0 },
         manual_percent: fleet.pick(&[0, 0, 0, 40, 100]),
-        small_percent: fleet.pick(&[0, 0, 30, 60]),
+        small_percent: fleet.pick(&[0, 0, 30, 60, 100]),
         absent_percent: fleet.pick(&[0, 0, 20, 60]),
         max_takeovers: fleet.pick(&[0, 2, 2, 3, 10, 10]),
         max_failures: fleet.pick(&[0, 1, 2, 3, 10]),
@@ -78,7 +78,7 @@ fn app(dice: &mut Dice) -> App {
     App {
         runs: dice.chance(50),
         work_ms: if dice.chance(60) { Some((most_ms / 8, most_ms)) } else { None },
-        ends: [5, weight(dice, 30, 3), weight(dice, 40, 6), weight(dice, 20, 3), weight(dice, 30, 3)],
+        ends: [5, weight(dice, 45, 6), weight(dice, 40, 6), weight(dice, 20, 3), weight(dice, 30, 3)],
         reads_every_ms: if dice.chance(15) { dice.scaled(1, 2_000) } else { 0 },
         never_reads: dice.chance(5),
     }
