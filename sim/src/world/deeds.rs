@@ -18,7 +18,7 @@ pub(crate) enum Deed {
     Reaped { entries: Vec<Arc<str>> },
     /// Consumers that were not heard of for long were deleted.
     Cleaned,
-    /// A heartbeat found the group gone.
+    /// A script found the group gone.
     Groupless,
     /// Somebody who has waited settled on a server.
     Settled,
@@ -28,7 +28,10 @@ pub(crate) enum Deed {
 
 /// The deeds of a script (by the name of its file), called by this command; the answer may have been lost.
 pub(crate) fn of(script: &str, command: &[Bytes], reply: &Reply, lost: bool) -> Vec<Deed> {
-    let Reply::Array(answers) = reply else { return Vec::new() };
+    let Reply::Array(answers) = reply else {
+        let groupless = matches!(reply, Reply::Error(error) if error.starts_with("NOGROUP"));
+        return if groupless { vec![Deed::Groupless] } else { Vec::new() };
+    };
     let mut deeds = arguments(command).and_then(|arguments| parse(script, arguments, answers)).unwrap_or_default();
     let granted = deeds.iter().any(|deed| matches!(deed, Deed::Granted { .. }));
     if lost && (granted || script != "acquire") {
@@ -126,6 +129,12 @@ mod tests {
         assert_eq!(called("epoch", "e l t", "3000 n 0 0 1 wait:n id g me 3000", &["id", "", "3000"]), [Deed::Settled]);
         assert_eq!(called("epoch", "e l t", "3000 n 0 0 1 wait:n id g me 3000", &["id", "wait:o", "3000"]), []);
         assert_eq!(called("epoch", "e l t", "3000 n 0 0 0", &["id", "", "3000"]), []);
+    }
+
+    #[test]
+    fn an_error_is_a_deed_if_the_group_is_gone() {
+        assert_eq!(of("reap", &[], &Reply::error("NOGROUP No such key"), false), [Deed::Groupless]);
+        assert_eq!(of("reap", &[], &Reply::error("OOM command not allowed"), false), []);
     }
 
     #[test]

@@ -32,6 +32,11 @@ impl Fleet {
     fn length_ms(&self, dice: &mut Dice) -> u64 {
         dice.length_ms(self.ttl_ms)
     }
+
+    /// How long Redis is down: as often as not so short that leases are still trusted when it is back.
+    fn down_ms(&self, dice: &mut Dice) -> u64 {
+        if dice.chance(50) { dice.scaled(20, self.ttl_ms * 2 / 3) } else { self.length_ms(dice) }
+    }
 }
 
 /// Those at the end are what nobody should do to a service: the promises are weaker there, so they are rare.
@@ -58,24 +63,14 @@ const FEATURES: [Feature; 36] = [
     Feature { name: "slow", percent: 15, most: 4, strike: slow },
     Feature { name: "lost answer", percent: 35, most: 16, strike: lose_answer },
     Feature { name: "wish", percent: 35, most: 24, strike: wish },
-    Feature {
-        name: "redis crash",
-        percent: 25,
-        most: 4,
-        strike: |d, f| redis(RedisFault::Crash { ms: f.length_ms(d) }),
-    },
+    Feature { name: "redis crash", percent: 25, most: 4, strike: |d, f| redis(RedisFault::Crash { ms: f.down_ms(d) }) },
     Feature {
         name: "redis restart",
         percent: 12,
         most: 3,
-        strike: |d, f| redis(RedisFault::Restart { ms: f.length_ms(d) }),
+        strike: |d, f| redis(RedisFault::Restart { ms: f.down_ms(d) }),
     },
-    Feature {
-        name: "failover",
-        percent: 25,
-        most: 4,
-        strike: |d, f| redis(RedisFault::Failover { ms: f.length_ms(d) }),
-    },
+    Feature { name: "failover", percent: 25, most: 4, strike: |d, f| redis(RedisFault::Failover { ms: f.down_ms(d) }) },
     Feature {
         name: "redis stall",
         percent: 18,
@@ -101,7 +96,7 @@ const FEATURES: [Feature; 36] = [
     Feature { name: "forget scripts", percent: 15, most: 5, strike: |_, _| redis(RedisFault::ForgetScripts) },
     Feature { name: "clock", percent: 14, most: 2, strike: clock },
     Feature { name: "group", percent: 9, most: 4, strike: |_, _| redis(RedisFault::DestroyGroup) },
-    Feature { name: "lbs", percent: 9, most: 2, strike: lbs },
+    Feature { name: "lbs", percent: 12, most: 2, strike: lbs },
     Feature { name: "flush all", percent: 6, most: 1, strike: |_, _| redis(RedisFault::FlushAll) },
     Feature { name: "evict", percent: 9, most: 12, strike: |d, _| redis(RedisFault::Evict { nth: d.between(0, 31) }) },
     Feature {

@@ -13,7 +13,7 @@ pub(super) fn draw(seed: u64) -> Vec<ConsumerPlan> {
         clocks_differ: fleet.chance(50),
         go_percent: if fleet.chance(15) { 50 } else { 0 },
         manual_percent: fleet.pick(&[0, 0, 0, 40, 100]),
-        small_percent: fleet.pick(&[0, 0, 30, 60]),
+        small_percent: fleet.pick(&[0, 0, 30, 60, 100]),
         absent_percent: fleet.pick(&[0, 0, 20, 60]),
         max_takeovers: fleet.pick(&[0, 2, 2, 3, 10, 10]),
         max_failures: fleet.pick(&[0, 1, 2, 3, 10]),
