@@ -61,7 +61,7 @@ const FEATURES: [Feature; 36] = [
     Feature { name: "stall in", percent: 15, most: 8, strike: |d, f| stall(d, f, Way::In) },
     Feature { name: "reset", percent: 25, most: 12, strike: |d, f| now(Action::Reset { consumer: f.one(d) }) },
     Feature { name: "slow", percent: 15, most: 4, strike: slow },
-    Feature { name: "lost answer", percent: 35, most: 16, strike: lose_answer },
+    Feature { name: "lost answer", percent: 45, most: 16, strike: lose_answer },
     Feature { name: "wish", percent: 35, most: 24, strike: wish },
     Feature { name: "redis crash", percent: 25, most: 4, strike: |d, f| redis(RedisFault::Crash { ms: f.down_ms(d) }) },
     Feature {
@@ -277,8 +277,12 @@ fn lbs(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
     if dice.chance(30) {
         return redis(RedisFault::Trim { left });
     }
-    let found_ms = fleet.ttl_ms + dice.between(0, 300);
-    let trim = |step: u64| (found_ms + 40 * step, Action::Redis(RedisFault::Trim { left: left + 4 - step }));
+    // Its last heartbeat was up to a third of its ttl ago.
+    let found_ms = fleet.ttl_ms * 2 / 3 + dice.between(0, fleet.ttl_ms / 3 + 200);
+    let trim = |step: u64| (found_ms + 20 * step, Action::Redis(RedisFault::Trim { left: left + TRIMS - step }));
     let crash = (0, Action::Crash { consumer: fleet.one(dice) });
-    [crash].into_iter().chain((0..4).map(trim)).collect()
+    [crash].into_iter().chain((0..TRIMS).map(trim)).collect()
 }
+
+/// One entry after the other goes.
+const TRIMS: u64 = 10;
