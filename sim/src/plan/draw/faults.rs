@@ -277,12 +277,8 @@ fn lbs(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
     if dice.chance(30) {
         return redis(RedisFault::Trim { left });
     }
-    // Its last heartbeat was up to a third of its ttl ago.
-    let found_ms = fleet.ttl_ms * 2 / 3 + dice.between(0, fleet.ttl_ms / 3 + 200);
-    let trim = |step: u64| (found_ms + 20 * step, Action::Redis(RedisFault::Trim { left: left + TRIMS - step }));
+    let found_ms = fleet.ttl_ms + dice.between(0, 300);
+    let trim = |step: u64| (found_ms + 40 * step, Action::Redis(RedisFault::Trim { left: left + 4 - step }));
     let crash = (0, Action::Crash { consumer: fleet.one(dice) });
-    [crash].into_iter().chain((0..TRIMS).map(trim)).collect()
+    [crash].into_iter().chain((0..4).map(trim)).collect()
 }
-
-/// One entry after the other goes.
-const TRIMS: u64 = 10;

@@ -73,6 +73,7 @@ impl Plan {
         match dice.between(0, 99) {
             0..4 if profile != Profile::Calm => stories::crash_loop(&mut plan, &mut Dice::new(seed, "crash loop")),
             4..6 if profile != Profile::Calm => stories::long_gone(&mut plan, &mut Dice::new(seed, "long gone")),
+            6..8 if profile != Profile::Calm => stories::trimmed(&mut plan, &mut Dice::new(seed, "trimmed")),
             _ => {
                 plan.actions.extend(work::draw(seed, &plan));
                 plan.actions.extend(faults::draw(seed, profile, &plan));

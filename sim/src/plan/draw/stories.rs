@@ -56,3 +56,19 @@ pub(super) fn long_gone(plan: &mut Plan, dice: &mut Dice) {
     let step = RedisFault::ClockStep { by_ms: 7_200_000 };
     at(dice.between(leaves_ms + 6_000, 56_000), Action::Redis(step));
 }
+
+/// A consumer that takes its time to claim what a dead one has left behind, while entry after entry is trimmed away.
+pub(super) fn trimmed(plan: &mut Plan, dice: &mut Dice) {
+    let streams = dice.between(12, 24);
+    let slow = ConsumerPlan { name: "slow".to_owned(), claim_delay_ms: 1_500, ..ConsumerPlan::default() };
+    let slow = ConsumerPlan { capacity: streams as usize, ..slow };
+    plan.consumers = vec![slow.clone(), ConsumerPlan { name: "victim".to_owned(), ..slow.clone() }];
+    let mut at = |ms: u64, action| plan.actions.push(Timed { at: Duration::from_millis(ms), action });
+    at(500, Action::Announce { prefix: "orders-".to_owned(), from: 1, count: streams });
+    let crash_ms = dice.between(5_000, 20_000);
+    at(crash_ms, Action::Crash { consumer: 1 });
+    let found_ms = crash_ms + slow.ttl_ms - slow.heartbeat_ms;
+    for step in 1..streams {
+        at(found_ms + 100 * step, Action::Redis(RedisFault::Trim { left: streams - step }));
+    }
+}
