@@ -1,6 +1,6 @@
 //! `cover`: whether everything that must happen sometimes does.
 
-use super::{Run, exit::Exit, run, seeds::Seeds};
+use super::{Run, exit::Exit, run, say, seeds::Seeds};
 
 /// Runs many seeds, and fails if something that must happen sometimes never did.
 #[derive(clap::Args)]
@@ -19,17 +19,17 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, run: Run) -> Result<Exit, String> {
         let (summary, exit) = run::Args::of(self.seeds, self.jobs, self.json).campaign(run)?;
-        println!("{summary}");
-        println!("sometimes   in so many of {} runs", summary.seeds);
+        say(&summary);
+        say(format_args!("sometimes   in so many of {} runs", summary.seeds));
         for (name, runs) in &summary.sometimes {
-            println!("  {runs:>8}  {name}");
+            say(format_args!("  {runs:>8}  {name}"));
         }
         let never = summary.never();
         for name in &never {
-            println!("never: {name}");
+            say(format_args!("never: {name}"));
         }
         if self.json {
-            println!("{}", serde_json::to_string(&summary).map_err(|error| error.to_string())?);
+            say(serde_json::to_string(&summary).map_err(|error| error.to_string())?);
         }
         let covered = !summary.sometimes.is_empty() && never.is_empty();
         Ok(exit.worse(if covered { Exit::Ok } else { Exit::NotCovered }))

@@ -19,7 +19,7 @@ mod summary;
 mod trace;
 mod twice;
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use streamkeeper_sim::{
@@ -97,6 +97,13 @@ pub(crate) fn main() -> ExitCode {
             eprintln!("streamkeeper-sim: {error}");
             Exit::Usage.into()
         }
+    }
+}
+
+/// Prints a line. Whoever has read enough and closed the pipe ends the program, in silence.
+fn say(line: impl std::fmt::Display) {
+    if writeln!(std::io::stdout(), "{line}").is_err() {
+        std::process::exit(0);
     }
 }
 

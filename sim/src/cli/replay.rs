@@ -1,9 +1,6 @@
 //! `replay`: one run, once more.
 
-use std::{
-    io::{Write, stdout},
-    path::Path,
-};
+use std::path::Path;
 
 use streamkeeper_sim::{plan::Profile, world::Net};
 
@@ -12,7 +9,7 @@ use super::{
     campaign::{Digest, Job, Source},
     exit::Exit,
     failure::Failure,
-    kept, quiet, trace,
+    kept, quiet, say, trace,
 };
 
 /// Runs one seed, or one plan, and says what happened.
@@ -39,27 +36,27 @@ impl Args {
     pub(crate) fn run(self, run: Run) -> Result<Exit, String> {
         let job = job(&self.what, self.profile, self.net)?;
         if self.plan {
-            print!("{}", job.plan());
+            say(job.plan().to_string().trim_end());
             return Ok(Exit::Ok);
         }
         let outcome = quiet::run(run, &job.plan(), self.net);
         if self.trace {
-            let text = trace::lines(&outcome).join("\n");
-            // Whoever has read enough has closed the pipe.
-            if writeln!(stdout(), "{text}").is_err() {
-                return Ok(outcome.worst().into());
-            }
+            trace::lines(&outcome).iter().for_each(say);
         } else {
-            outcome.panics.iter().for_each(|panic| println!("panicked: {panic}"));
-            outcome.violations.iter().for_each(|violation| println!("{violation}"));
+            outcome.panics.iter().for_each(|panic| say(format_args!("panicked: {panic}")));
+            outcome.violations.iter().for_each(say);
         }
         let digest = Digest::from(outcome);
         let struck: u64 = digest.faults.values().sum();
         let simulated_s = digest.simulated_us as f64 / 1e6;
-        println!("{}: {simulated_s:.0} s simulated, {struck} faults, {} takeovers", job.name(), digest.takeovers);
+        say(format_args!(
+            "{}: {simulated_s:.0} s simulated, {struck} faults, {} takeovers",
+            job.name(),
+            digest.takeovers
+        ));
         match Failure::of(&job, &digest) {
-            Some(failure) => println!("{failure}"),
-            None => println!("every promise was kept"),
+            Some(failure) => say(failure),
+            None => say("every promise was kept"),
         }
         Ok(digest.worst.into())
     }

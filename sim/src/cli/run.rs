@@ -18,7 +18,7 @@ use super::{
     campaign::{Job, Limits, Source, campaign},
     exit::Exit,
     failure::Failure,
-    kept,
+    kept, say,
     seeds::Seeds,
     summary::Summary,
 };
@@ -79,9 +79,9 @@ impl Args {
 
     pub(crate) fn run(self, run: Run) -> Result<Exit, String> {
         let (summary, exit) = self.campaign(run)?;
-        println!("{summary}");
+        say(&summary);
         if self.json {
-            println!("{}", serde_json::to_string(&summary).map_err(|error| error.to_string())?);
+            say(serde_json::to_string(&summary).map_err(|error| error.to_string())?);
         }
         Ok(exit)
     }

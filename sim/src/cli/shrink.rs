@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use streamkeeper_sim::{plan::Profile, world::Net};
 
-use super::{Run, campaign::Digest, exit::Exit, failure::Failure, quiet, replay::job};
+use super::{Run, campaign::Digest, exit::Exit, failure::Failure, quiet, replay::job, say};
 
 /// Makes the plan of a failing seed as small as possible and writes it down.
 #[derive(clap::Args)]
@@ -31,12 +31,12 @@ impl Args {
         let job = job(&self.what, self.profile, self.net)?;
         let digest = Digest::from(quiet::run(run, &job.plan(), self.net));
         let Some(mut failure) = Failure::of(&job, &digest) else {
-            println!("{}: every promise was kept, there is nothing to shrink", job.name());
+            say(format_args!("{}: every promise was kept, there is nothing to shrink", job.name()));
             return Ok(Exit::Ok);
         };
         let shrunk = failure.shrink(run, &job, self.tries, &self.plans);
         shrunk.map_err(|error| format!("{}: {error}", self.plans.display()))?;
-        println!("{failure}");
+        say(&failure);
         Ok(digest.worst.into())
     }
 }

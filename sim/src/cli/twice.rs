@@ -10,7 +10,7 @@ use streamkeeper_sim::{
     world::Net,
 };
 
-use super::{Run, exit::Exit, quiet, seeds::Seeds, trace};
+use super::{Run, exit::Exit, quiet, say, seeds::Seeds, trace};
 
 /// Runs each seed in two processes, and fails with the first line in which their traces differ.
 #[derive(clap::Args)]
@@ -54,12 +54,12 @@ impl Args {
         let good = ended.into_iter().all(|status| status.is_ok_and(|status| status.success()));
         match difference {
             Some(difference) => {
-                println!("{difference}");
+                say(&difference);
                 Ok(Exit::NotDeterministic)
             }
             None if !good => Err("a process that ran the seeds has failed".to_owned()),
             None => {
-                println!("{} seeds ran the same way twice", to - self.seeds.from);
+                say(format_args!("{} seeds ran the same way twice", to - self.seeds.from));
                 Ok(Exit::Ok)
             }
         }

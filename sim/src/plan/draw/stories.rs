@@ -57,18 +57,20 @@ pub(super) fn long_gone(plan: &mut Plan, dice: &mut Dice) {
     at(dice.between(leaves_ms + 6_000, 56_000), Action::Redis(step));
 }
 
-/// A consumer that takes its time to claim what a dead one has left behind, while entry after entry is trimmed away.
+/// A consumer that claims from afar what a dead one has left behind, while entry after entry is trimmed away: what it has
+/// looked at is gone when it asks for it.
 pub(super) fn trimmed(plan: &mut Plan, dice: &mut Dice) {
     let streams = dice.between(12, 24);
-    let slow = ConsumerPlan { name: "slow".to_owned(), claim_delay_ms: 1_500, ..ConsumerPlan::default() };
-    let slow = ConsumerPlan { capacity: streams as usize, ..slow };
-    plan.consumers = vec![slow.clone(), ConsumerPlan { name: "victim".to_owned(), ..slow.clone() }];
+    let far = ConsumerPlan { name: "far".to_owned(), ..ConsumerPlan::default() };
+    plan.consumers = vec![far.clone(), ConsumerPlan { name: "victim".to_owned(), ..far.clone() }];
     let mut at = |ms: u64, action| plan.actions.push(Timed { at: Duration::from_millis(ms), action });
     at(500, Action::Announce { prefix: "orders-".to_owned(), from: 1, count: streams });
     let crash_ms = dice.between(5_000, 20_000);
     at(crash_ms, Action::Crash { consumer: 1 });
-    let found_ms = crash_ms + slow.ttl_ms - slow.heartbeat_ms;
+    let found_ms = crash_ms + far.ttl_ms - far.heartbeat_ms;
+    at(found_ms - 500, Action::Slow { consumer: 0, by_ms: dice.between(150, 350), ms: 6_000 });
+    let first_ms = found_ms + dice.between(300, 900);
     for step in 1..streams {
-        at(found_ms + 100 * step, Action::Redis(RedisFault::Trim { left: streams - step }));
+        at(first_ms + 100 * step, Action::Redis(RedisFault::Trim { left: streams - step }));
     }
 }
