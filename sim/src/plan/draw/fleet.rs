@@ -78,7 +78,7 @@ fn app(dice: &mut Dice) -> App {
     App {
         runs: dice.chance(50),
         work_ms: if dice.chance(60) { Some((most_ms / 8, most_ms)) } else { None },
-        ends: [5, weight(dice, 30, 3), weight(dice, 40, 6), weight(dice, 20, 3), weight(dice, 30, 3)],
+        ends: [5, weight(dice, 45, 6), weight(dice, 40, 6), weight(dice, 20, 3), weight(dice, 30, 3)],
         reads_every_ms: if dice.chance(15) { dice.scaled(1, 2_000) } else { 0 },
         never_reads: dice.chance(5),
     }
