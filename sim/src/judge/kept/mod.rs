@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     facts::{Fact, Forgot, Owned, What, Who},
-    plan::{ConsumerPlan, Persistence, Plan},
+    plan::{Persistence, Plan},
 };
 
 /// Of the promise.
