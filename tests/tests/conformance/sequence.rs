@@ -224,7 +224,7 @@ fn words(text: &str) -> Result<Vec<Vec<u8>>, String> {
             rest = inside[end + 1..].trim_start();
         } else {
             let end = rest.find(' ').unwrap_or(rest.len());
-            word = rest[..end].as_bytes().to_vec();
+            word = rest.as_bytes()[..end].to_vec();
             rest = rest[end..].trim_start();
         }
         words.push(word);
