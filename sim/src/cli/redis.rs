@@ -84,6 +84,7 @@ impl Args {
             let stream: Box<dyn ByteStream> = tokio::select! {
                 biased;
                 end = tokio::signal::ctrl_c() => return end,
+                () = server.ended() => return Ok(()),
                 accepted = tcp.accept() => {
                     let (stream, _) = accepted?;
                     stream.set_nodelay(true)?;

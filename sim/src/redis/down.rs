@@ -10,9 +10,12 @@ use super::{
     Redis, acl::Users, config::Config, data::Db, history::History, info::Stats, node::Node, pubsub::Subscribers,
 };
 
+const NEVER: Time = Time::from_micros(u64::MAX);
+
 /// A server that does not run, and how it comes back.
 #[derive(Clone, Debug)]
 pub(crate) struct Down {
+    pub(crate) since: Time,
     pub(crate) until: Time,
     pub(crate) dbs: Vec<Db>,
     pub(crate) node: Node,
@@ -45,13 +48,43 @@ impl Redis {
         self.dbs.iter().map(|_| Db::new(self.seed)).collect()
     }
 
-    /// SHUTDOWN: nobody starts it again.
-    pub(crate) fn shut_down(&mut self) {
-        let node = self.node.clone();
-        self.go_down(Down { until: Time::from_micros(u64::MAX), dbs: self.dbs.clone(), node, restarted: true });
+    /// It is killed, or ends in order, and is started again after so many milliseconds. If it does not run already, it
+    /// only takes longer: nothing is remembered again.
+    pub(crate) fn stop(&mut self, in_order: bool, ms: u64) {
+        let until = self.now + Duration::from_millis(ms);
+        if self.faults.stays_down(until) {
+            return;
+        }
+        let dbs = if in_order { self.dbs.clone() } else { self.remembered() };
+        let node = Node::new(&mut self.rng, 0);
+        self.go_down(Down { since: self.now, until, dbs, node, restarted: true });
     }
 
-    pub(crate) fn go_down(&mut self, down: Down) {
+    /// A replica is promoted, with what it had received when the primary was last there.
+    pub(crate) fn fail_over(&mut self, ms: u64) {
+        let until = self.now + Duration::from_millis(ms);
+        let since = self.faults.down_since().unwrap_or(self.now);
+        if self.faults.is_failing_over() && self.faults.stays_down(until) {
+            return;
+        }
+        let dbs = self.history.replayed(since - Duration::from_millis(self.settings.replica_lag_ms));
+        let mut node = Node::new(&mut self.rng, self.node.started_ms);
+        node.earlier = Some((self.node.replid.clone(), 1));
+        self.go_down(Down { since, until, dbs, node, restarted: false });
+    }
+
+    /// SHUTDOWN: nobody starts it again.
+    pub(crate) fn shut_down(&mut self) {
+        let (dbs, node) = (self.dbs.clone(), self.node.clone());
+        self.go_down(Down { since: self.now, until: NEVER, dbs, node, restarted: true });
+    }
+
+    /// Whether it was told to end, and nobody starts it again.
+    pub(crate) fn is_shut_down(&self) -> bool {
+        self.faults.down_until() == Some(NEVER)
+    }
+
+    fn go_down(&mut self, down: Down) {
         self.disconnect_all();
         self.faults.take_down(down);
     }

@@ -46,6 +46,24 @@ impl Faults {
         self.down.is_some()
     }
 
+    pub(crate) fn down_since(&self) -> Option<Time> {
+        self.down.as_ref().map(|down| down.since)
+    }
+
+    pub(crate) fn down_until(&self) -> Option<Time> {
+        self.down.as_ref().map(|down| down.until)
+    }
+
+    pub(crate) fn is_failing_over(&self) -> bool {
+        self.down.as_ref().is_some_and(|down| !down.restarted)
+    }
+
+    /// Whether it does not run already; if so, it stays like that at least until then.
+    pub(crate) fn stays_down(&mut self, until: Time) -> bool {
+        let down = self.down.as_mut();
+        down.map(|down| down.until = down.until.max(until)).is_some()
+    }
+
     /// Something of a wrong type stands under this key, for so long.
     pub(crate) fn plant(&mut self, key: Bytes, until: Time) {
         self.planted.push((key, until));
@@ -105,21 +123,9 @@ impl Redis {
         self.set_clock();
         let until = |ms: u64| now + Duration::from_millis(ms);
         match *fault {
-            RedisFault::Crash { ms } => {
-                let dbs = self.remembered();
-                let node = Node::new(&mut self.rng, 0);
-                self.go_down(Down { until: until(ms), dbs, node, restarted: true });
-            }
-            RedisFault::Restart { ms } => {
-                let node = Node::new(&mut self.rng, 0);
-                self.go_down(Down { until: until(ms), dbs: self.dbs.clone(), node, restarted: true });
-            }
-            RedisFault::Failover { ms } => {
-                let dbs = self.history.replayed(now - Duration::from_millis(self.settings.replica_lag_ms));
-                let mut node = Node::new(&mut self.rng, self.node.started_ms);
-                node.earlier = Some((self.node.replid.clone(), 1));
-                self.go_down(Down { until: until(ms), dbs, node, restarted: false });
-            }
+            RedisFault::Crash { ms } => self.stop(false, ms),
+            RedisFault::Restart { ms } => self.stop(true, ms),
+            RedisFault::Failover { ms } => self.fail_over(ms),
             RedisFault::ClockStep { by_ms } => {
                 self.stepped_us = self.stepped_us.saturating_add(by_ms.saturating_mul(1000));
             }

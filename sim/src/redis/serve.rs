@@ -30,6 +30,7 @@ struct Shared {
     /// For when the ticker sleeps.
     armed: Cell<Option<Time>>,
     earlier: Notify,
+    ended: Notify,
 }
 
 impl Server {
@@ -42,6 +43,7 @@ impl Server {
             writers: RefCell::default(),
             armed: Cell::new(None),
             earlier: Notify::new(),
+            ended: Notify::new(),
         }))
     }
 
@@ -83,6 +85,11 @@ impl Server {
         }
     }
 
+    /// Waits until somebody has shut the server down.
+    pub async fn ended(&self) {
+        self.0.ended.notified().await;
+    }
+
     /// Does something with the server, now, and sends what comes out.
     pub fn with<R>(&self, act: impl FnOnce(&mut Redis, Time) -> R) -> R {
         let now = (self.0.now)();
@@ -116,6 +123,9 @@ impl Server {
                 Some(Output::Executed(executed)) => (self.0.heard)(executed),
                 None => break,
             }
+        }
+        if self.0.redis.borrow().is_shut_down() {
+            self.0.ended.notify_one();
         }
         let at = self.0.redis.borrow().wake_at();
         if at.is_some_and(|at| self.0.armed.get().is_none_or(|armed| at < armed)) {

@@ -39,6 +39,26 @@ fn a_restart_in_order_forgets_nothing_and_a_replica_what_it_had_not_received() {
 }
 
 #[test]
+fn who_is_down_forgets_nothing_more_and_remembers_nothing_again() {
+    let crash = || RedisFault::Crash { ms: 500 };
+    for (persistence, later, left, up_at) in [
+        (Persistence::Aof, crash(), "3000", 4600),
+        (Persistence::Aof, RedisFault::Restart { ms: 100 }, "3000", 4200),
+        // The replica had not received more than when the primary was last there.
+        (Persistence::Aof, RedisFault::Failover { ms: 300 }, "3400", 4400),
+    ] {
+        let mut talk = Talk::with(|plan| (plan.persistence, plan.replica_lag_ms) = (persistence, 250));
+        write(&mut talk, 3700);
+        talk.inject(crash());
+        talk.wait(400);
+        talk.inject(later);
+        assert_eq!(talk.redis.wake_at(), Some(Time::from_millis(up_at)));
+        talk.wait(1000);
+        assert_eq!(talk.redis.command(["GET", "at"]), Reply::bulk(left));
+    }
+}
+
+#[test]
 fn a_server_that_is_down_is_not_there() {
     let mut talk = Talk::new();
     let a = talk.connect();

@@ -6,6 +6,7 @@ mod data_loss;
 mod faults;
 mod messages;
 mod scripts;
+mod served;
 mod sessions;
 mod time;
 mod waiting;
