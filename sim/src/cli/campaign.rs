@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -32,8 +33,8 @@ pub(crate) struct Job {
 pub(crate) enum Source {
     /// Drawn.
     Seed(u64, Profile),
-    /// Written down, under this name.
-    Text(String, Box<Plan>),
+    /// Written down, in this file.
+    Text(PathBuf, Box<Plan>),
 }
 
 impl Job {
@@ -49,7 +50,10 @@ impl Job {
         match &self.source {
             Source::Seed(seed, Profile::Swarm) => seed.to_string(),
             Source::Seed(seed, profile) => format!("{seed}-{profile}"),
-            Source::Text(name, _) => name.clone(),
+            Source::Text(path, _) => {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                name.trim_end_matches(".txt").trim_end_matches(".plan").to_owned()
+            }
         }
     }
 

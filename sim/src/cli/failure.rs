@@ -32,7 +32,7 @@ impl Failure {
         let (promise, how) = worst(&digest.violations, &digest.panics)?;
         let seed = match &job.source {
             super::campaign::Source::Seed(seed, profile) => format!("{seed} --profile {profile}"),
-            super::campaign::Source::Text(name, _) => name.clone(),
+            super::campaign::Source::Text(path, _) => path.display().to_string(),
         };
         let replay = format!("{} replay {seed}{} --trace", program(), job.options());
         Some(Failure { run: job.name(), promise, how, plan: None, replay })

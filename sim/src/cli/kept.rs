@@ -42,8 +42,7 @@ fn job(line: &str, folder: &Path) -> Result<Job, String> {
 pub(crate) fn source(path: &Path) -> Result<Source, String> {
     let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let plan = text.parse().map_err(|error| format!("{}: {error}", path.display()))?;
-    let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    Ok(Source::Text(name.trim_end_matches(".plan").to_owned(), Box::new(plan)))
+    Ok(Source::Text(path.to_owned(), Box::new(plan)))
 }
 
 #[cfg(test)]
@@ -67,9 +66,10 @@ mod tests {
         let expected = [
             (Source::Seed(17, Profile::Swarm), Net::Events),
             (Source::Seed(18, Profile::Storm), Net::Turmoil),
-            (Source::Text("five".to_owned(), Box::new(plan)), Net::Turmoil),
+            (Source::Text(folder.path().join("five.plan.txt"), Box::new(plan)), Net::Turmoil),
         ];
         assert_eq!(jobs, expected.map(|(source, net)| Job { source, net }));
+        assert_eq!(jobs[2].name(), "five");
         assert_eq!(parse("17\n18 loud", folder.path()).unwrap_err().0, 2);
         assert!(parse("none.plan.txt", folder.path()).unwrap_err().1.contains("none.plan.txt"));
     }
