@@ -7,7 +7,7 @@ use streamkeeper::Time;
 
 use crate::plan::{RedisFault, Refusal};
 
-use super::{Redis, commands::Command, connection::ConnId, down::Down, node::Node, reply::Reply};
+use super::{Redis, commands::Command, connection::ConnId, down::Down, reply::Reply};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Faults {
