@@ -110,9 +110,10 @@ impl Checkpoints {
         state.paused = Some(armed);
         drop(state);
         (self.0.freezer.0)(span);
-        let this = self.clone();
+        // Counts from here: the task begins when the process goes on.
+        let (this, over) = (self.clone(), tokio::time::sleep(span));
         self.0.connect.spawn(Box::pin(async move {
-            tokio::time::sleep(span).await;
+            over.await;
             this.resume();
         }));
         Some(span)
