@@ -3,7 +3,8 @@
 --  * afterwards anybody may claim at once, Go peers included: the entry counts as idle for an hour, the lease expires
 --    (and is announced) in a millisecond, the record says released;
 --  * a failed handler's pause and count stand in the record; if it failed too often, the stream stands in S-dead;
---  * it works when Redis is out of memory; asked again, it answers the same.
+--  * it works when Redis is out of memory; asked again, it answers the same;
+--  * where Redis refuses to write (READONLY, MISCONF, NOREPLICAS), the call answers that, and nothing has changed.
 -- KEYS: lbs fences dead, then the leases.
 -- ARGV: group, consumer, cap of S-dead or '', then for each lease: entry, stream, value, failures or '' (no failure),
 --       pause in ms, 1 to set it aside, error.
@@ -11,6 +12,12 @@
 local lbs, fences, dead = KEYS[1], KEYS[2], KEYS[3]
 local group, me, cap = ARGV[1], ARGV[2], ARGV[3]
 local now = math.floor(clock() / 1000)
+
+-- Whether Redis takes no writes at all for now: then nothing is given back, and the caller asks again.
+local function refused(answer)
+  local code = type(answer) == 'table' and answer.err and string.match(answer.err, '^%-?(%u+)')
+  return code == 'READONLY' or code == 'MISCONF' or code == 'NOREPLICAS'
+end
 
 local function give_back(lease, held, item, record)
   if not record and item.failures then
@@ -21,7 +28,8 @@ local function give_back(lease, held, item, record)
     if item.failures then
       record.failures, record.not_before = item.failures, now + item.pause
     end
-    redis.pcall('HSET', fences, item.stream, write_record(record))
+    local set = redis.pcall('HSET', fences, item.stream, write_record(record))
+    if refused(set) then return nil, set end
   end
   if held then redis.call('PEXPIRE', lease, '1') end
   return 'released'
@@ -54,6 +62,7 @@ local function judge(lease, item)
   if held or p and p[2] == me then
     -- First of all writes: it takes no memory, and Redis does not stop a script that has begun to write.
     claimed = redis.pcall('XCLAIM', lbs, group, me, '0', item.entry, 'IDLE', '3600000', 'JUSTID')
+    if refused(claimed) then return nil, claimed end
     if held and not claimed.err and not claimed[1] and payload(lbs, item.entry) then
       -- Acknowledged by somebody, but still announced: pending again, or nobody would ever be handed it.
       claimed = redis.pcall('XCLAIM', lbs, group, me, '0', item.entry, 'IDLE', '3600000', 'FORCE', 'JUSTID')
@@ -83,10 +92,11 @@ end
 
 local out = {}
 for i = 1, #KEYS - 3 do
-  local at = 7 * i - 4
-  out[i] = judge(KEYS[i + 3], {
+  local at, err = 7 * i - 4, nil
+  out[i], err = judge(KEYS[i + 3], {
     entry = ARGV[at + 1], stream = ARGV[at + 2], value = ARGV[at + 3], failures = tonumber(ARGV[at + 4]),
     pause = tonumber(ARGV[at + 5]), aside = ARGV[at + 6] == '1', error = ARGV[at + 7],
   })
+  if err then return err end
 end
 return out

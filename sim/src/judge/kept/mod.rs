@@ -261,6 +261,10 @@ impl Kept {
         if conditions::takes_announcements(kind) || kind == "redis delete-consumer" || skipped {
             self.doubt(Time::ZERO);
             self.swept = Some(at);
+            if conditions::takes_announcements(kind) {
+                // With the group gone, too, a lease is renewed though its announcement is not there any more.
+                self.doubtful.clear();
+            }
         }
     }
 
