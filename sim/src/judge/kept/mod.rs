@@ -47,8 +47,8 @@ pub(super) struct Kept {
     over: BTreeSet<Arc<str>>,
     /// What may be gone, and which stream it speaks of: a heartbeat shows that it is not.
     doubtful: BTreeMap<Arc<str>, Arc<str>>,
-    /// When Redis last went down.
-    down: Time,
+    /// Since when Redis is down.
+    down: Option<Time>,
     /// When announcements were last taken away by hand.
     swept: Option<Time>,
     /// The streams that each life owns, as far as Redis knows.
@@ -77,6 +77,9 @@ impl Kept {
         let delay_ms = ours().map(|consumer| consumer.claim_delay_ms).max().unwrap_or(150);
         let slower_ms = (reap_ms.saturating_sub(200) * 3 / 2) + delay_ms.saturating_sub(150) * 2;
         let trips = Duration::from_micros(plan.latency_us.1 * 8);
+        // A reaper that claims by hand offers an orphan to its application for a ttl before it tells the others again.
+        let manual = ours().filter(|consumer| consumer.manual);
+        let by_hand = Duration::from_millis(manual.map(|consumer| consumer.ttl_ms).max().unwrap_or(0));
         let persisted_ms = match plan.redis.persistence {
             Persistence::None => 0,
             Persistence::Rdb { every_ms } => every_ms,
@@ -92,12 +95,12 @@ impl Kept {
             announced: BTreeMap::new(),
             over: BTreeSet::new(),
             doubtful: BTreeMap::new(),
-            down: Time::ZERO,
+            down: None,
             swept: None,
             owned: BTreeMap::new(),
             room: BTreeMap::new(),
             full: BTreeSet::new(),
-            allowance: HALF_A_SECOND + Duration::from_millis(slower_ms) + trips,
+            allowance: HALF_A_SECOND + Duration::from_millis(slower_ms) + trips + by_hand,
             with_go: plan.consumers.iter().any(|consumer| consumer.go),
             finish: plan.finish.then(|| Time::ZERO + plan.heal_at + plan.calm / 2),
             forgets: Duration::from_millis(forgets_ms),
@@ -253,7 +256,7 @@ impl Kept {
 
     fn struck(&mut self, at: Time, kind: &str) {
         if matches!(kind, "redis crash" | "redis failover") {
-            self.down = at;
+            self.down.get_or_insert(at);
         }
         // Without its place in the pending list, an announcement is handed to nobody, unless its owner lives.
         // A Go peer makes the group anew where it ends: what was announced before is skipped.
@@ -327,8 +330,15 @@ impl Judge for Kept {
                 self.owned.remove(who);
                 self.room.remove(&who.consumer);
             }
-            What::RedisUp { forgot: Forgot::All } => self.doubt(Time::ZERO),
-            What::RedisUp { forgot: Forgot::Latest } => self.doubt(self.down - self.forgets),
+            What::RedisUp { forgot: Forgot::Latest } => {
+                let down = self.down.take().unwrap_or(at);
+                self.doubt(down - self.forgets);
+            }
+            What::RedisUp { forgot: Forgot::All } => {
+                self.down = None;
+                self.doubt(Time::ZERO);
+            }
+            What::RedisUp { .. } => self.down = None,
             What::Struck { kind, .. } => self.struck(at, kind),
             _ => {}
         }
