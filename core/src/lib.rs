@@ -44,6 +44,8 @@ mod backoff;
 pub mod config;
 pub mod id;
 pub mod keys;
+pub mod link;
+pub mod messages;
 pub mod streams;
 pub mod time;
 pub mod trouble;

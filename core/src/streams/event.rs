@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{call::Answer, call::Call, notification::Notification};
 use crate::{
     id::{CallId, EntryId},
+    link::Link,
     time::Time,
     trouble::Trouble,
 };
@@ -44,17 +45,6 @@ pub enum End {
     Done,
     /// Given back, unfinished.
     Release,
-}
-
-/// One of the machine's connections to Redis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Link {
-    /// For every call that answers at once.
-    Commands,
-    /// For waiting for announcements.
-    Reader,
-    /// For notifications and the doorbell.
-    Subscriber,
 }
 
 /// Something for the driver to do.

@@ -20,7 +20,6 @@ mod claim;
 mod epoch;
 mod finish;
 mod lease;
-mod links;
 mod orphans;
 mod reap;
 mod renew;
@@ -37,12 +36,14 @@ use crate::{
     config::Config,
     id::{Attempt, CallId, ConsumerId, EntryId, StreamName, Token},
     keys::Keys,
+    link::Links,
     time::Time,
     trouble::Trouble,
 };
 
+pub use crate::link::Link;
 pub use call::{Answer, Call};
-pub use event::{Command, End, Event, Link, Output, Remark, Wake};
+pub use event::{Command, End, Event, Output, Remark, Wake};
 pub use notification::{Added, ClaimLost, LostReason, Notification, Report, SetAside};
 
 /// One consumer of one service.
@@ -68,7 +69,7 @@ pub struct Machine {
     floor: Token,
     leases: lease::Leases,
     orphans: orphans::Orphans,
-    links: links::Links,
+    links: Links,
     server: server::State,
     renewals: renew::State,
     taking: take::State,
@@ -115,7 +116,7 @@ impl Machine {
             floor: Token(0),
             leases: lease::Leases::default(),
             orphans: orphans::Orphans::default(),
-            links: links::Links::new(),
+            links: Links::new(),
             server: server::State::default(),
             renewals: renew::State::default(),
             taking: take::State::default(),
@@ -222,7 +223,7 @@ impl Machine {
             }
         };
         offer(self.leases.next_deadline(), "a lease ends");
-        offer(self.links.next_due(self.is_running()), "a connection is tried again");
+        offer(self.links.next_due(self.wanted_links()), "a connection is tried again");
         offer(self.server_wake(), "the server is asked");
         offer(self.renewals_wake(), "leases are renewed");
         offer(self.ends_wake(), "an end is told");
@@ -237,6 +238,15 @@ impl Machine {
 
     fn is_running(&self) -> bool {
         self.phase == Phase::Running
+    }
+
+    /// Who stops reads no more.
+    fn wanted_links(&self) -> &'static [Link] {
+        if self.is_running() {
+            &[Link::Commands, Link::Reader, Link::Subscriber]
+        } else {
+            &[Link::Commands, Link::Subscriber]
+        }
     }
 
     /// Whether announcements may be acquired: the server is one that has forgotten nothing, and it has room.

@@ -84,7 +84,7 @@ impl State {
 
 impl Machine {
     pub(super) fn connect_what_is_down(&mut self) {
-        for link in self.links.due(self.now, self.is_running()) {
+        for link in self.links.due(self.now, self.wanted_links()) {
             self.command(Command::Connect(link));
         }
     }
@@ -113,7 +113,8 @@ impl Machine {
         if !self.server.started && trouble.kind.is_fatal_at_start() {
             return self.terminate(trouble);
         }
-        let Some((failures, pause)) = self.links.lost(link, &self.config, self.now, &mut self.dice) else { return };
+        let backoff = (self.config.retry_backoff, self.config.retry_backoff_limit);
+        let Some((failures, pause)) = self.links.lost(link, backoff, self.now, &mut self.dice) else { return };
         if link == Link::Commands {
             self.server.preparation = Preparation::Due(self.now);
             self.server.epoch = Epoch::Unknown;

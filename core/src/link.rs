@@ -1,16 +1,26 @@
-//! The three connections: when each is made, and when a broken one is tried again.
+//! The connections of a machine: when each is made, and when a broken one is tried again.
 
-use super::event::Link;
+use std::time::Duration;
+
 use crate::{
     backoff::{Dice, pause},
-    config::Settings,
     time::Time,
 };
-use std::time::Duration;
+
+/// One of a machine's connections to Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Link {
+    /// For every call that answers at once.
+    Commands,
+    /// For waiting for announcements, or for messages.
+    Reader,
+    /// For notifications and the doorbell. Who works on messages has none.
+    Subscriber,
+}
 
 /// The state of all connections.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Links([State; 3]);
+pub(crate) struct Links([State; 3]);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct State {
@@ -28,26 +38,23 @@ enum Phase {
     Up,
 }
 
-const ALL: [Link; 3] = [Link::Commands, Link::Reader, Link::Subscriber];
-
 impl Links {
-    pub(super) fn new() -> Links {
+    pub(crate) fn new() -> Links {
         Links([State { phase: Phase::Down { retry_at: Time::ZERO }, failures: 0, generation: 0 }; 3])
     }
 
-    pub(super) fn is_up(&self, link: Link) -> bool {
+    pub(crate) fn is_up(&self, link: Link) -> bool {
         self.state(link).phase == Phase::Up
     }
 
-    pub(super) fn generation(&self, link: Link) -> u32 {
+    pub(crate) fn generation(&self, link: Link) -> u32 {
         self.state(link).generation
     }
 
-    /// The connections that are to be made now; they count as being made from here on. Without `reading`, the reader's
-    /// is not wanted any more.
-    pub(super) fn due(&mut self, now: Time, reading: bool) -> Vec<Link> {
+    /// Those of the wanted connections that are to be made now; they count as being made from here on.
+    pub(crate) fn due(&mut self, now: Time, wanted: &[Link]) -> Vec<Link> {
         let mut due = Vec::new();
-        for link in ALL.into_iter().filter(|link| reading || *link != Link::Reader) {
+        for &link in wanted {
             let state = self.state_mut(link);
             if matches!(state.phase, Phase::Down { retry_at } if retry_at <= now) {
                 state.phase = Phase::Connecting;
@@ -59,7 +66,7 @@ impl Links {
     }
 
     /// It is there. `false` if nobody was waiting for it.
-    pub(super) fn connected(&mut self, link: Link) -> bool {
+    pub(crate) fn connected(&mut self, link: Link) -> bool {
         let state = self.state_mut(link);
         let awaited = state.phase == Phase::Connecting;
         if awaited {
@@ -69,35 +76,41 @@ impl Links {
     }
 
     /// Something was answered on it: it works.
-    pub(super) fn works(&mut self, link: Link) {
+    pub(crate) fn works(&mut self, link: Link) {
         self.state_mut(link).failures = 0;
     }
 
-    /// It is lost: the failures in a row and the pause until it is tried again. `None` if it was down already.
-    pub(super) fn lost(&mut self, link: Link, s: &Settings, now: Time, dice: &mut Dice) -> Option<(u32, Duration)> {
+    /// It is lost: the failures in a row and the pause until it is tried again, which doubles from `first` up to
+    /// `limit`. `None` if it was down already.
+    pub(crate) fn lost(
+        &mut self,
+        link: Link,
+        (first, limit): (Duration, Duration),
+        now: Time,
+        dice: &mut Dice,
+    ) -> Option<(u32, Duration)> {
         let state = self.state_mut(link);
         if matches!(state.phase, Phase::Down { .. }) {
             return None;
         }
         state.failures = state.failures.saturating_add(1);
-        let span = pause(state.failures, s.retry_backoff, s.retry_backoff_limit, dice);
+        let span = pause(state.failures, first, limit, dice);
         state.phase = Phase::Down { retry_at: now + span };
         Some((state.failures, span))
     }
 
     /// It is not wanted any more.
-    pub(super) fn close(&mut self, link: Link, now: Time) {
+    pub(crate) fn close(&mut self, link: Link, now: Time) {
         self.state_mut(link).phase = Phase::Down { retry_at: now };
     }
 
-    /// When the next one is to be made.
-    pub(super) fn next_due(&self, reading: bool) -> Option<Time> {
-        let wanted = ALL.into_iter().filter(|link| reading || *link != Link::Reader);
+    /// When the next of the wanted ones is to be made.
+    pub(crate) fn next_due(&self, wanted: &[Link]) -> Option<Time> {
         let retry_at = |link| match self.state(link).phase {
             Phase::Down { retry_at } => Some(retry_at),
             Phase::Connecting | Phase::Up => None,
         };
-        wanted.filter_map(retry_at).min()
+        wanted.iter().copied().filter_map(retry_at).min()
     }
 
     fn state(&self, link: Link) -> &State {
@@ -113,22 +126,25 @@ impl Links {
 mod tests {
     use super::*;
 
+    const ALL: [Link; 3] = [Link::Commands, Link::Reader, Link::Subscriber];
+    const NO_READER: [Link; 2] = [Link::Commands, Link::Subscriber];
+
     fn ms(millis: u64) -> Time {
         Time::from_millis(millis)
     }
 
     /// Lost now: the failures in a row, and when it is tried again.
     fn lose(links: &mut Links, link: Link, now: Time) -> Option<(u32, Time)> {
-        let lost = links.lost(link, &Settings::default(), now, &mut Dice::new(1));
+        let lost = links.lost(link, (Duration::from_millis(20), Duration::from_secs(1)), now, &mut Dice::new(1));
         lost.map(|(failures, pause)| (failures, now + pause))
     }
 
     #[test]
     fn all_are_made_at_first_and_each_once() {
         let mut links = Links::new();
-        assert_eq!(links.due(ms(0), true), ALL);
-        assert_eq!(links.due(ms(9), true), []);
-        assert_eq!(links.next_due(true), None);
+        assert_eq!(links.due(ms(0), &ALL), ALL);
+        assert_eq!(links.due(ms(9), &ALL), []);
+        assert_eq!(links.next_due(&ALL), None);
         assert!(!links.is_up(Link::Commands));
         assert!(links.connected(Link::Commands) && links.is_up(Link::Commands));
         assert!(!links.connected(Link::Commands), "nobody waited for a second one");
@@ -137,18 +153,18 @@ mod tests {
     #[test]
     fn who_does_not_read_makes_no_readers_connection() {
         let mut links = Links::new();
-        assert_eq!(links.due(ms(0), false), [Link::Commands, Link::Subscriber]);
-        assert_eq!((links.next_due(false), links.next_due(true)), (None, Some(ms(0))));
-        links.due(ms(0), true);
+        assert_eq!(links.due(ms(0), &NO_READER), [Link::Commands, Link::Subscriber]);
+        assert_eq!((links.next_due(&NO_READER), links.next_due(&ALL)), (None, Some(ms(0))));
+        links.due(ms(0), &ALL);
         links.connected(Link::Reader);
         links.close(Link::Reader, ms(5));
-        assert_eq!((links.is_up(Link::Reader), links.next_due(false)), (false, None));
+        assert_eq!((links.is_up(Link::Reader), links.next_due(&NO_READER)), (false, None));
     }
 
     #[test]
     fn a_lost_one_is_tried_again_later_each_time_and_counts_as_another() {
         let mut links = Links::new();
-        links.due(ms(0), true);
+        links.due(ms(0), &ALL);
         let mut now = ms(0);
         for (failures, longest) in [(1, 25), (2, 50), (3, 100), (4, 200)] {
             let generation = links.generation(Link::Commands);
@@ -156,14 +172,14 @@ mod tests {
             assert_eq!(count, failures);
             assert!(at > now && at <= now + Duration::from_millis(longest), "{failures}: {at:?}");
             assert_eq!(lose(&mut links, Link::Commands, now), None, "it is down already");
-            assert_eq!((links.due(now, true), links.next_due(true)), (vec![], Some(at)));
-            assert_eq!(links.due(at, true), [Link::Commands]);
+            assert_eq!((links.due(now, &ALL), links.next_due(&ALL)), (vec![], Some(at)));
+            assert_eq!(links.due(at, &ALL), [Link::Commands]);
             assert_eq!(links.generation(Link::Commands), generation + 1);
             now = at;
         }
         links.connected(Link::Commands);
         assert_eq!(lose(&mut links, Link::Commands, now).map(|lost| lost.0), Some(5), "connected is not yet working");
-        links.due(now + Duration::from_secs(9), true);
+        links.due(now + Duration::from_secs(9), &ALL);
         links.connected(Link::Commands);
         links.works(Link::Commands);
         assert_eq!(lose(&mut links, Link::Commands, now).map(|lost| lost.0), Some(1));

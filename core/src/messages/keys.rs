@@ -1,0 +1,204 @@
+//! Every name that the second half uses in Redis, made in one place.
+
+use std::{fmt, sync::Arc};
+
+use thiserror::Error;
+
+use crate::keys::hash_tag;
+
+/// The keys of one stream of messages and one group on it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Keys {
+    stream: Box<str>,
+    group: Box<str>,
+    /// What every other key begins with: the stream's name, in braces where a hash tag is wanted and it has none.
+    base: Box<str>,
+}
+
+impl Keys {
+    /// The plain layout: every other key begins with the stream's name and a colon.
+    ///
+    /// # Errors
+    /// An empty name.
+    pub fn plain(stream: &str, group: &str) -> Result<Keys, NameError> {
+        Keys::new(stream, group, stream)
+    }
+
+    /// The layout for Redis Cluster: every other key begins with the stream's name in braces, unless it has a hash tag
+    /// itself, so that all share the stream's slot.
+    ///
+    /// # Errors
+    /// An empty name; a stream's name with a brace that makes no tag.
+    pub fn hash_tagged(stream: &str, group: &str) -> Result<Keys, NameError> {
+        if hash_tag(stream).is_some() {
+            return Keys::new(stream, group, stream);
+        }
+        if stream.contains(['{', '}']) {
+            return Err(NameError::Tag(stream.into()));
+        }
+        Keys::new(stream, group, &format!("{{{stream}}}"))
+    }
+
+    fn new(stream: &str, group: &str, base: &str) -> Result<Keys, NameError> {
+        if stream.is_empty() {
+            return Err(NameError::EmptyStream);
+        }
+        if group.is_empty() {
+            return Err(NameError::EmptyGroup(stream.into()));
+        }
+        Ok(Keys { stream: stream.into(), group: group.into(), base: base.into() })
+    }
+
+    /// The stream of messages.
+    pub fn stream(&self) -> &str {
+        &self.stream
+    }
+
+    /// The consumer group.
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
+    /// Hash: message → what went wrong with it. Written only when something did.
+    pub fn attempts(&self) -> String {
+        self.of_group("attempts")
+    }
+
+    /// Sorted set: message → when it is due, in Redis's milliseconds.
+    pub fn delayed(&self) -> String {
+        self.of_group("delayed")
+    }
+
+    /// Stream: dead letters.
+    pub fn dead(&self) -> String {
+        self.of_group("dead")
+    }
+
+    /// String with a ttl: who looks for what is idle.
+    pub fn reclaimer(&self) -> String {
+        self.of_group("reclaimer")
+    }
+
+    /// String with a ttl: how much of the group's rate limit is used.
+    pub fn rate(&self) -> String {
+        self.of_group("rate")
+    }
+
+    /// String with a ttl: this message was processed.
+    pub fn done(&self, key: &[u8]) -> Vec<u8> {
+        [self.of_group("done:").as_bytes(), key].concat()
+    }
+
+    /// Sorted set: the caller's id of a message that was sent with a delay → when it is due, in Redis's milliseconds.
+    pub fn scheduled(&self) -> String {
+        format!("{}:scheduled", self.base)
+    }
+
+    /// Hash: the same ids → the messages.
+    pub fn scheduled_body(&self) -> String {
+        format!("{}:scheduled:body", self.base)
+    }
+
+    /// String with a ttl: the entry that the message with this idempotency key became.
+    pub fn once(&self, key: &str) -> String {
+        format!("{}:once:{key}", self.base)
+    }
+
+    fn of_group(&self, what: &str) -> String {
+        format!("{}:{}:{what}", self.base, self.group)
+    }
+}
+
+/// The name under which parked messages are pending.
+pub const DELAYED: &str = "~delayed";
+
+/// The name of a consumer in the group: the one that was given, and the process's own random number, so that a
+/// namesake's messages are not taken for one's own. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Consumer(Arc<str>);
+
+impl Consumer {
+    /// The name of one process.
+    ///
+    /// # Errors
+    /// An empty name, or one that begins with `~`, as ours for parked messages does.
+    pub fn new(name: &str, incarnation: u64) -> Result<Consumer, NameError> {
+        if name.is_empty() {
+            return Err(NameError::EmptyConsumer);
+        }
+        if name.starts_with('~') {
+            return Err(NameError::Tilde(name.into()));
+        }
+        Ok(Consumer(format!("{name}-{incarnation:016x}").into()))
+    }
+
+    /// The name as it stands in Redis.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// A name that cannot be one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Error)]
+pub enum NameError {
+    /// A stream without a name.
+    #[error("the stream's name is empty: name the stream that holds the messages")]
+    EmptyStream,
+    /// A group without a name.
+    #[error("the group's name on the stream `{0}` is empty: name the group whose members share the messages")]
+    EmptyGroup(String),
+    /// A consumer without a name.
+    #[error("the consumer's name is empty: give one, or set POD_NAME or POD_IP")]
+    EmptyConsumer,
+    /// A consumer with a name of ours.
+    #[error("the consumer's name `{0}` begins with `~`, which marks names of Streamkeeper's own: choose another one")]
+    Tilde(String),
+    /// A stream that cannot be given a hash tag.
+    #[error(
+        "the stream's name `{0}` contains a brace and is no hash tag: name it without braces, or put one tag in them"
+    )]
+    Tag(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_keys_begin_with_the_stream() {
+        let keys = Keys::plain("orders", "billing").unwrap();
+        assert_eq!(keys.attempts(), "orders:billing:attempts");
+        assert_eq!(keys.done(b"\xff"), b"orders:billing:done:\xff");
+        assert_eq!(keys.scheduled_body(), "orders:scheduled:body");
+    }
+
+    #[test]
+    fn tagged_keys_share_the_slot_of_the_stream() {
+        let keys = Keys::hash_tagged("orders", "billing").unwrap();
+        assert_eq!((keys.stream(), &*keys.dead()), ("orders", "{orders}:billing:dead"));
+        let keys = Keys::hash_tagged("{shop}orders", "billing").unwrap();
+        assert_eq!(keys.dead(), "{shop}orders:billing:dead");
+        assert_eq!(Keys::hash_tagged("a{}b", "g"), Err(NameError::Tag("a{}b".to_owned())));
+    }
+
+    #[test]
+    fn names_are_checked() {
+        assert_eq!(Keys::plain("", "g"), Err(NameError::EmptyStream));
+        assert_eq!(Keys::plain("s", ""), Err(NameError::EmptyGroup("s".to_owned())));
+        assert_eq!(Consumer::new("", 1), Err(NameError::EmptyConsumer));
+        assert_eq!(Consumer::new("~x", 1), Err(NameError::Tilde("~x".to_owned())));
+        assert_eq!(Consumer::new("w", 1).unwrap().as_str(), "w-0000000000000001");
+    }
+}
