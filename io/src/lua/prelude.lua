@@ -7,7 +7,7 @@ local function whole(number)
   return string.format('%d%08d', math.floor(number / 100000000), number % 100000000)
 end
 
--- Microseconds since 1970 by Redis's clock. It stands still inside a script.
+-- Microseconds since 1970 by Redis's clock. It goes on inside a script; only expiry is judged by when the script began.
 local function clock()
   local time = redis.call('TIME')
   return tonumber(time[1]) * 1000000 + tonumber(time[2])

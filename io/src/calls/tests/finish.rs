@@ -143,6 +143,31 @@ fn what_is_released_is_free_at_once_even_out_of_memory() {
 }
 
 #[test]
+fn nothing_is_given_back_where_redis_takes_no_writes() {
+    for lapsed in [false, true] {
+        on_redis(&[], |redis| async move {
+            let mut a = Peer::new(&redis, "a").await;
+            a.settle().await;
+            let entry = a.given("s").await;
+            let owned = a.own(entry, "s").await;
+            if lapsed {
+                a.raw(&format!("DEL s<MUTEX_KEY_SEP>{entry}")).await;
+            }
+            let record = a.raw("HGET svc-fences s").await;
+            a.raw("CONFIG SET min-replicas-to-write 1").await;
+            let items =
+                vec![ReleaseItem { entry, stream: owned.stream.clone(), attempt: owned.attempt, failure: None }];
+            let refused = a.call(Call::Release(items)).await.unwrap_err();
+            assert!(refused.to_string().contains("NOREPLICAS"), "{refused}");
+            assert_eq!(a.raw("HGET svc-fences s").await, record);
+            a.raw("CONFIG SET min-replicas-to-write 0").await;
+            assert_eq!(a.release(&owned, None).await, Released::Released);
+            assert_ne!(a.raw("HGET svc-fences s").await, record);
+        });
+    }
+}
+
+#[test]
 fn a_release_is_announced_when_the_lease_is_touched() {
     on_redis(&["--enable-debug-command", "yes"], |redis| async move {
         let mut a = Peer::new(&redis, "a").await;
