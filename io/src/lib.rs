@@ -81,12 +81,14 @@ mod lease;
 mod leases;
 mod links;
 mod log;
+mod messages;
 mod metrics;
 mod notification;
 mod outbox;
 mod runner;
 mod service;
 mod start;
+mod wire;
 
 pub use announce::Announce;
 pub use builder::Builder;

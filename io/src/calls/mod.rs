@@ -9,18 +9,12 @@ mod look;
 mod prepare;
 mod reap;
 mod renew;
-mod script;
 mod status;
 #[cfg(test)]
 mod tests;
 mod troubles;
-mod value;
 
-use std::{
-    fmt::Write as _,
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::sync::{Arc, atomic::AtomicBool};
 
 use redis::{Cmd, Value, aio::MultiplexedConnection};
 use streamkeeper_core::{
@@ -31,10 +25,11 @@ use streamkeeper_core::{
     trouble::Trouble,
 };
 
+pub(crate) use crate::wire::troubles::trouble;
+use crate::wire::{entry_text, millis, push, push_entry, script, start, value};
 pub use admin::Dead;
 pub(crate) use admin::ToAnnounce;
 pub use status::{Orphan, Owner, Status};
-pub(crate) use troubles::trouble;
 
 /// The Lua scripts that the library runs on Redis: the name of each, and its whole text.
 ///
@@ -185,30 +180,4 @@ impl Names {
         push(buffer, attempt);
         buffer.as_bytes()
     }
-}
-
-/// Writes something into the buffer instead.
-fn entry_text(buffer: &mut String, entry: EntryId) -> &[u8] {
-    buffer.clear();
-    push_entry(buffer, entry);
-    buffer.as_bytes()
-}
-
-fn push_entry(buffer: &mut String, entry: EntryId) {
-    push(buffer, entry);
-}
-
-fn push(buffer: &mut String, what: impl std::fmt::Display) {
-    // Writing to a String cannot fail.
-    let _ = write!(buffer, "{what}");
-}
-
-/// Milliseconds, as Redis counts.
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Where a page behind `after` begins.
-fn start(after: Option<EntryId>) -> String {
-    after.map_or_else(|| "-".to_owned(), |entry| format!("({entry}"))
 }

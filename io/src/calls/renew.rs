@@ -49,7 +49,7 @@ impl Calls {
         let mut answers = list(value).ok_or_else(|| Trouble::other("renew: Redis answered no list"))?.into_iter();
         let group = answers.next().and_then(|v| text(&v).map(|t| t.into_owned()));
         let group = group.ok_or_else(|| Trouble::other("renew: Redis answered no text"))?;
-        let group_lost = (!group.is_empty()).then(|| super::troubles::whole(&group).message);
+        let group_lost = (!group.is_empty()).then(|| crate::wire::troubles::whole(&group).message);
         let mut exceptions = Vec::with_capacity(answers.len());
         for value in answers {
             let exception = text(&value).and_then(|text| exception(&text)).filter(|(i, _)| *i < items.len());

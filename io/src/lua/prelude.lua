@@ -1,17 +1,4 @@
--- Shared by the scripts that need it: it stands in front of them when they are sent.
-
--- A whole number as Redis is to store it: Lua would write 1.79e+15. In two parts, since on 32 bits `%d` holds no more
--- than nine digits for sure; `%.0f` takes three times as long.
-local function whole(number)
-  if number < 100000000 then return string.format('%d', number) end
-  return string.format('%d%08d', math.floor(number / 100000000), number % 100000000)
-end
-
--- Microseconds since 1970 by Redis's clock. It goes on inside a script; only expiry is judged by when the script began.
-local function clock()
-  local time = redis.call('TIME')
-  return tonumber(time[1]) * 1000000 + tonumber(time[2])
-end
+-- Shared by the scripts of the first half: it stands in front of them when they are sent, behind common.lua.
 
 -- A record of S-fences: who owned a stream last. nil: none; false: not one of ours.
 local function read_record(text)
@@ -57,19 +44,6 @@ local function settled_on(epoch)
   local id = redis.call('HGET', epoch, 'id')
   if not id or string.sub(id, 1, 5) == 'wait:' then return nil end
   return id
-end
-
--- The one pending entry `{id, consumer, idle, deliveries}` of this id, or nil; or an error.
-local function pending(lbs, group, entry)
-  local found = redis.pcall('XPENDING', lbs, group, entry, entry, 1)
-  if found.err then return nil, found end
-  return found[1]
-end
-
--- The fields of an LBS entry as a flat list, or nil if its payload is not there.
-local function payload(lbs, entry)
-  local found = redis.call('XRANGE', lbs, entry, entry)
-  return found[1] and found[1][2]
 end
 
 -- Moves a pending announcement to S-dead. Answers an error if nothing was changed.

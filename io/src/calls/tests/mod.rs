@@ -8,7 +8,6 @@ mod finish;
 mod look;
 mod prepare;
 mod renew;
-mod server;
 mod smoke;
 mod suspects;
 
@@ -24,7 +23,7 @@ use streamkeeper_core::{
 };
 
 use super::{Calls, admin::ToAnnounce};
-use server::Redis;
+use crate::wire::server::Redis;
 
 /// A consumer on a connection of its own.
 struct Peer {

@@ -10,7 +10,7 @@ use std::{
 use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, RedisConnectionInfo, aio::MultiplexedConnection};
 use tokio::{net::UnixStream, sync::mpsc::UnboundedSender};
 
-pub(super) struct Redis {
+pub(crate) struct Redis {
     child: Child,
     directory: PathBuf,
 }
@@ -19,7 +19,7 @@ static SERVERS: AtomicU32 = AtomicU32::new(0);
 
 impl Redis {
     /// Starts a server. A test without one fails; it is never skipped.
-    pub(super) async fn start(arguments: &[&str]) -> Redis {
+    pub(crate) async fn start(arguments: &[&str]) -> Redis {
         let number = SERVERS.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("streamkeeper-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
@@ -45,12 +45,12 @@ impl Redis {
         self.directory.join("s")
     }
 
-    pub(super) async fn connect(&self, resp3: bool) -> MultiplexedConnection {
+    pub(crate) async fn connect(&self, resp3: bool) -> MultiplexedConnection {
         self.login(resp3, RedisConnectionInfo::default()).await
     }
 
     /// A connection whose pushes go to the channel.
-    pub(super) async fn listen(&self, sender: UnboundedSender<PushInfo>) -> MultiplexedConnection {
+    pub(crate) async fn listen(&self, sender: UnboundedSender<PushInfo>) -> MultiplexedConnection {
         let stream = UnixStream::connect(self.socket()).await.unwrap();
         let info = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3);
         let config = AsyncConnectionConfig::new().set_push_sender(sender);
@@ -59,7 +59,7 @@ impl Redis {
         connection
     }
 
-    pub(super) async fn login(&self, resp3: bool, info: RedisConnectionInfo) -> MultiplexedConnection {
+    pub(crate) async fn login(&self, resp3: bool, info: RedisConnectionInfo) -> MultiplexedConnection {
         let stream = UnixStream::connect(self.socket()).await.unwrap();
         let protocol = if resp3 { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 };
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(10)));

@@ -11,7 +11,7 @@ use streamkeeper_core::{
 };
 
 /// An answer that makes no sense.
-pub(super) fn odd(call: &str, value: &Value) -> Trouble {
+pub(crate) fn odd(call: &str, value: &Value) -> Trouble {
     let mut shown = format!("{value:?}");
     if let Some((at, _)) = shown.char_indices().nth(200) {
         shown.truncate(at);
@@ -21,7 +21,7 @@ pub(super) fn odd(call: &str, value: &Value) -> Trouble {
 }
 
 /// The bytes of a string, whichever kind of string it is.
-pub(super) fn bytes(value: &Value) -> Option<&[u8]> {
+pub(crate) fn bytes(value: &Value) -> Option<&[u8]> {
     match value {
         Value::BulkString(bytes) => Some(bytes),
         Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text.as_bytes()),
@@ -31,17 +31,17 @@ pub(super) fn bytes(value: &Value) -> Option<&[u8]> {
 }
 
 /// A string as text; what is not UTF-8 in it is replaced.
-pub(super) fn text(value: &Value) -> Option<Cow<'_, str>> {
+pub(crate) fn text(value: &Value) -> Option<Cow<'_, str>> {
     bytes(value).map(String::from_utf8_lossy)
 }
 
 /// A string as text that must be UTF-8.
-pub(super) fn utf8(value: &Value) -> Option<&str> {
+pub(crate) fn utf8(value: &Value) -> Option<&str> {
     std::str::from_utf8(bytes(value)?).ok()
 }
 
 /// A number that cannot be negative, or a string that says one. A negative number counts as zero.
-pub(super) fn number(value: &Value) -> Option<u64> {
+pub(crate) fn number(value: &Value) -> Option<u64> {
     match value {
         Value::Int(n) => Some(u64::try_from(*n).unwrap_or(0)),
         Value::Double(n) if n.is_finite() => Some(*n as u64),
@@ -50,7 +50,7 @@ pub(super) fn number(value: &Value) -> Option<u64> {
 }
 
 /// The elements of a list; nothing for nil.
-pub(super) fn list(value: Value) -> Option<Vec<Value>> {
+pub(crate) fn list(value: Value) -> Option<Vec<Value>> {
     match value {
         Value::Array(items) | Value::Set(items) => Some(items),
         Value::Nil => Some(Vec::new()),
@@ -59,7 +59,7 @@ pub(super) fn list(value: Value) -> Option<Vec<Value>> {
 }
 
 /// The pairs of a map, or of a list that alternates names and values, as RESP2 sends maps.
-pub(super) fn pairs(value: Value) -> Option<Vec<(Value, Value)>> {
+pub(crate) fn pairs(value: Value) -> Option<Vec<(Value, Value)>> {
     match value {
         Value::Map(pairs) => Some(pairs),
         other => {
@@ -74,17 +74,17 @@ pub(super) fn pairs(value: Value) -> Option<Vec<(Value, Value)>> {
 }
 
 /// The value of one name in a map.
-pub(super) fn field<'a>(pairs: &'a [(Value, Value)], name: &str) -> Option<&'a Value> {
+pub(crate) fn field<'a>(pairs: &'a [(Value, Value)], name: &str) -> Option<&'a Value> {
     pairs.iter().find(|(n, _)| bytes(n) == Some(name.as_bytes())).map(|(_, v)| v)
 }
 
 /// An entry id.
-pub(super) fn entry_id(value: &Value) -> Option<EntryId> {
+pub(crate) fn entry_id(value: &Value) -> Option<EntryId> {
     utf8(value)?.parse().ok()
 }
 
 /// The fields of a stream's entry.
-pub(super) fn fields(value: Value) -> Option<Fields> {
+pub(crate) fn fields(value: Value) -> Option<Fields> {
     let owned = |value| match value {
         Value::BulkString(bytes) => Some(bytes),
         other => bytes(&other).map(<[u8]>::to_vec),
@@ -93,7 +93,7 @@ pub(super) fn fields(value: Value) -> Option<Fields> {
 }
 
 /// An entry of a stream: `[id, [field, value, …]]`, without the list if its payload is not there.
-pub(super) fn delivery(value: Value) -> Option<Delivery> {
+pub(crate) fn delivery(value: Value) -> Option<Delivery> {
     let mut parts = list(value)?.into_iter();
     let entry = entry_id(&parts.next()?)?;
     let fields = match parts.next() {

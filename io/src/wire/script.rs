@@ -3,48 +3,58 @@
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value, aio::MultiplexedConnection};
 
 /// One file of `lua/`, with the prelude in front where it needs it.
-pub(super) struct Script {
+pub(crate) struct Script {
     body: &'static str,
     hash: String,
 }
 
 /// A [`Script`] that is made when it is first used.
-pub(super) type Lazy = std::sync::LazyLock<Script>;
+pub(crate) type Lazy = std::sync::LazyLock<Script>;
 
 macro_rules! script {
     (prelude + $file:literal) => {
-        $crate::calls::script::Lazy::new(|| {
-            $crate::calls::script::Script::new(concat!(
+        $crate::wire::script::Lazy::new(|| {
+            $crate::wire::script::Script::new(concat!(
+                include_str!("../lua/common.lua"),
                 include_str!("../lua/prelude.lua"),
                 include_str!(concat!("../lua/", $file))
             ))
         })
     };
+    (messages + $file:literal) => {
+        $crate::wire::script::Lazy::new(|| {
+            $crate::wire::script::Script::new(concat!(
+                include_str!("../../lua/common.lua"),
+                include_str!("../../lua/messages/prelude.lua"),
+                include_str!(concat!("../../lua/messages/", $file))
+            ))
+        })
+    };
     ($file:literal) => {
-        $crate::calls::script::Lazy::new(|| $crate::calls::script::Script::new(include_str!(concat!("../lua/", $file))))
+        $crate::wire::script::Lazy::new(|| $crate::wire::script::Script::new(include_str!(concat!("../lua/", $file))))
     };
 }
-pub(super) use script;
+pub(crate) use script;
 
 impl Script {
-    pub(super) fn new(body: &'static str) -> Script {
+    pub(crate) fn new(body: &'static str) -> Script {
         Script { body, hash: redis::Script::new(body).get_hash().to_owned() }
     }
 
     /// The whole text, as it is sent.
-    pub(super) fn body(&self) -> &'static str {
+    pub(crate) fn body(&self) -> &'static str {
         self.body
     }
 
     /// The beginning of an invocation with that many keys. Keys and arguments follow.
-    pub(super) fn invoke(&self, keys: usize, arguments: usize, bytes: usize) -> Cmd {
+    pub(crate) fn invoke(&self, keys: usize, arguments: usize, bytes: usize) -> Cmd {
         let mut cmd = Cmd::with_capacity(3 + keys + arguments, 64 + bytes);
         cmd.arg("EVALSHA").arg(&self.hash).arg(keys);
         cmd
     }
 
     /// Runs an invocation.
-    pub(super) async fn run(&self, connection: &mut MultiplexedConnection, cmd: Cmd) -> Result<Value, RedisError> {
+    pub(crate) async fn run(&self, connection: &mut MultiplexedConnection, cmd: Cmd) -> Result<Value, RedisError> {
         match send(connection, &cmd).await {
             Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 // EVAL at once, and not SCRIPT LOAD first: between two commands lies another chance of a failover.
@@ -63,7 +73,7 @@ impl Script {
 }
 
 /// Sends one command; an error that Redis answers is an error.
-pub(super) async fn send(connection: &mut MultiplexedConnection, cmd: &Cmd) -> Result<Value, RedisError> {
+pub(crate) async fn send(connection: &mut MultiplexedConnection, cmd: &Cmd) -> Result<Value, RedisError> {
     match connection.send_packed_command(cmd).await? {
         Value::ServerError(error) => Err(error.into()),
         value => Ok(value),

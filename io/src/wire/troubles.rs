@@ -1,0 +1,93 @@
+//! What an error of the redis crate means: the core's table, behind what the crate and Lua wrap around a reply.
+
+use redis::{ErrorKind, RedisError};
+use streamkeeper_core::trouble::{Trouble, TroubleKind};
+
+/// Classifies an error of the redis crate.
+pub(crate) fn trouble(error: &RedisError) -> Trouble {
+    if let Some(code) = error.code() {
+        return reply(code, error.detail().unwrap_or_default());
+    }
+    match error.kind() {
+        ErrorKind::AuthenticationFailed => Trouble { kind: TroubleKind::Refused, message: error.to_string().into() },
+        ErrorKind::InvalidClientConfig | ErrorKind::RESP3NotSupported => Trouble::unsupported(error),
+        _ => Trouble::connection(error),
+    }
+}
+
+/// Classifies an error reply by its code and text.
+pub(crate) fn reply(code: &str, text: &str) -> Trouble {
+    // Redis 7 puts the script's hash and line behind the error's own text.
+    let text = match text.rsplit_once(" script: ") {
+        Some((before, behind)) if behind.contains(", on @user_script:") => before,
+        _ => text,
+    };
+    if code == "ERR" {
+        // Redis 6 puts the script's name and line before it: the code of the command is the first word behind that.
+        let inner = text.rsplit_once("@user_script: ").map(|(_, behind)| behind).or_else(|| {
+            let (_, behind) = text.split_once("@user_script:")?;
+            let (line, behind) = behind.split_once(": ")?;
+            line.bytes().all(|b| b.is_ascii_digit()).then_some(behind)
+        });
+        if let Some(inner) = inner {
+            let inner = inner.strip_prefix('-').unwrap_or(inner);
+            let (first, rest) = inner.split_once(' ').unwrap_or((inner, ""));
+            let is_code = !first.is_empty() && first.bytes().all(|b| b.is_ascii_uppercase());
+            return if is_code { reply(first, rest) } else { Trouble::from_reply("ERR", inner) };
+        }
+        // XINFO says it this way.
+        if text.contains("no such key") {
+            return Trouble::from_reply("NOGROUP", text);
+        }
+        // Redis 7, Valkey.
+        if text.contains("The user executing the script") || text.contains("ACL failure in script") {
+            return Trouble::from_reply("NOPERM", text);
+        }
+    }
+    Trouble::from_reply(code, text)
+}
+
+/// An error's text as a script passes it on: code and text in one.
+pub(crate) fn whole(text: &str) -> Trouble {
+    let (code, rest) = text.split_once(' ').unwrap_or((text, ""));
+    reply(code, rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lua_wraps_around_an_error_comes_off() {
+        use TroubleKind::*;
+        for (code, text, kind, message) in [
+            (
+                "WRONGTYPE",
+                "Operation against a key holding the wrong kind of value script: 0a1b, on @user_script:12.",
+                WrongType,
+                "WRONGTYPE Operation against a key holding the wrong kind of value",
+            ),
+            (
+                "ERR",
+                "Error running script (call to f_0a1b): @user_script:12: NOGROUP No such key",
+                GroupLost,
+                "NOGROUP No such key",
+            ),
+            (
+                "ERR",
+                "Error running script (call to f_0a1b): @user_script: 12: -READONLY You can't write",
+                Other,
+                "ERR 12: -READONLY You can't write",
+            ),
+            ("ERR", "no such key", GroupLost, "NOGROUP no such key"),
+            ("ERR", "The user executing the script can't run this command", Refused, ""),
+            ("ERR", "ACL failure in script: User x has no permissions to run the 'xclaim' command", Refused, ""),
+            ("ERR", "floor 5 is more than a day ahead", Other, "ERR floor 5 is more than a day ahead"),
+            ("OOM", "command not allowed", OutOfMemory, "OOM command not allowed"),
+        ] {
+            let trouble = reply(code, text);
+            assert_eq!(trouble.kind, kind, "{code} {text}");
+            assert!(message.is_empty() || *trouble.message == *message, "{trouble}");
+        }
+    }
+}
