@@ -27,7 +27,7 @@ use crate::{
     errors::ClaimError,
     lease::{EndRequest, Lease, Lost},
     leases::Leases,
-    links::{Generation, Links},
+    links::{Generation, LinkEvent, Links, push::Push},
     log,
     metrics::Meters,
     notification::Notification,
@@ -171,20 +171,23 @@ impl Driver {
         self.tell(Event::Answered(id, answer));
     }
 
-    fn link_event(&mut self, event: Event) {
-        match &event {
-            Event::Connected(link) => {
-                self.shared.meters.link(*link, true);
-                if self.down.remove(link) {
-                    log::link_up(*link);
+    fn link_event(&mut self, event: LinkEvent) {
+        let event = match event {
+            LinkEvent::Connected(link) => {
+                self.shared.meters.link(link, true);
+                if self.down.remove(&link) {
+                    log::link_up(link);
                 }
+                Event::Connected(link)
             }
-            Event::Disconnected(link, trouble) => {
-                self.shared.meters.link(*link, false);
-                self.still_starting(trouble);
+            LinkEvent::Disconnected(link, trouble) => {
+                self.shared.meters.link(link, false);
+                self.still_starting(&trouble);
+                Event::Disconnected(link, trouble)
             }
-            _ => {}
-        }
+            LinkEvent::Heard(Push::Expired(key)) => Event::KeyExpired(key),
+            LinkEvent::Heard(Push::Doorbell(text)) => Event::Doorbell(text),
+        };
         self.tell(event);
     }
 

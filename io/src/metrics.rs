@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use metrics::{Counter, Gauge, Histogram, Label, SharedString};
+use metrics::{Counter, Gauge, Histogram, Label};
 use streamkeeper_core::{
     streams::{
         Answer, Link, Remark,
@@ -21,13 +21,13 @@ use streamkeeper_core::{
 
 /// A metric, and what tells one of its series from the others.
 type Series = (&'static str, Words);
-type Words = [(&'static str, &'static str); 2];
+pub(crate) type Words = [(&'static str, &'static str); 2];
 
 /// No label.
-const PLAIN: Words = [("", ""); 2];
+pub(crate) const PLAIN: Words = [("", ""); 2];
 
 /// One label.
-fn by(key: &'static str, word: &'static str) -> Words {
+pub(crate) fn by(key: &'static str, word: &'static str) -> Words {
     [(key, word), ("", "")]
 }
 
@@ -36,7 +36,8 @@ fn by(key: &'static str, word: &'static str) -> Words {
 pub(crate) struct Meters {
     /// `None`: nothing is measured.
     prefix: Option<String>,
-    service: SharedString,
+    /// What every series is labelled with.
+    labels: Vec<Label>,
     counters: Mutex<BTreeMap<Series, Counter>>,
     gauges: Mutex<BTreeMap<Series, Gauge>>,
     histograms: Mutex<BTreeMap<Series, Histogram>>,
@@ -51,7 +52,12 @@ impl fmt::Debug for Meters {
 impl Meters {
     /// Names begin with `prefix` and `_`; every series is labelled with the service.
     pub(crate) fn new(prefix: &str, service: &str) -> Meters {
-        Meters { prefix: Some(prefix.to_owned()), service: service.to_owned().into(), ..Meters::default() }
+        Meters::labelled(prefix.to_owned(), vec![Label::new("service", service.to_owned())])
+    }
+
+    /// The same with other labels.
+    pub(crate) fn labelled(prefix: String, labels: Vec<Label>) -> Meters {
+        Meters { prefix: Some(prefix), labels, ..Meters::default() }
     }
 
     /// Measures nothing.
@@ -60,13 +66,13 @@ impl Meters {
     }
 
     fn describe(&self, prefix: &str, (name, words): Series) -> (String, Vec<Label>) {
-        let mut labels = vec![Label::new("service", self.service.clone())];
+        let mut labels = self.labels.clone();
         let words = words.into_iter().filter(|(key, _)| !key.is_empty());
         labels.extend(words.map(|(key, word)| Label::from_static_parts(key, word)));
         (format!("{prefix}_{name}"), labels)
     }
 
-    fn count(&self, name: &'static str, words: Words, by: u64) {
+    pub(crate) fn count(&self, name: &'static str, words: Words, by: u64) {
         let Some(prefix) = &self.prefix else { return };
         let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || {
@@ -76,7 +82,7 @@ impl Meters {
         counters.entry((name, words)).or_insert_with(make).increment(by);
     }
 
-    fn gauge(&self, name: &'static str, words: Words, value: usize) {
+    pub(crate) fn gauge(&self, name: &'static str, words: Words, value: usize) {
         let Some(prefix) = &self.prefix else { return };
         let mut gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || {
@@ -87,7 +93,7 @@ impl Meters {
         gauges.entry((name, words)).or_insert_with(make).set(value as f64);
     }
 
-    fn record(&self, name: &'static str, words: Words, span: Duration) {
+    pub(crate) fn record(&self, name: &'static str, words: Words, span: Duration) {
         let Some(prefix) = &self.prefix else { return };
         let mut histograms = self.histograms.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || {
@@ -274,7 +280,7 @@ pub(crate) fn link_name(link: Link) -> &'static str {
 }
 
 /// A trouble's name in meters.
-fn kind(kind: TroubleKind) -> &'static str {
+pub(crate) fn kind(kind: TroubleKind) -> &'static str {
     match kind {
         TroubleKind::Connection => "connection",
         TroubleKind::WrongServer => "wrong-server",
@@ -292,7 +298,7 @@ fn kind(kind: TroubleKind) -> &'static str {
 mod tests {
     use std::sync::Arc;
 
-    use metrics::{CounterFn, Key, KeyName, Metadata, Recorder, Unit, with_local_recorder};
+    use metrics::{CounterFn, Key, KeyName, Metadata, Recorder, SharedString, Unit, with_local_recorder};
     use streamkeeper_core::{id::Token, streams::call::Grant};
 
     use super::*;

@@ -1,15 +1,12 @@
 //! A service seen from outside: to announce, to look after what was set aside, to ask how it stands. No consumer.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
-use redis::{AsyncConnectionConfig, ProtocolVersion, aio::MultiplexedConnection};
 use streamkeeper_core::{
     config::Config,
     id::{ConsumerId, EntryId},
-    streams::Link,
     trouble::Trouble,
 };
-use tokio::sync::Mutex;
 
 use crate::{
     announce::Announce,
@@ -18,7 +15,7 @@ use crate::{
     errors::{AskError, Error},
     links::{
         connect::Connect,
-        open::{Connection, shake_hands},
+        on_demand::{Borrowed, OnDemand},
     },
 };
 
@@ -41,35 +38,7 @@ use crate::{
 pub struct Service {
     name: String,
     calls: Calls,
-    connect: Arc<dyn Connect>,
-    timeout: Duration,
-    connection: Mutex<Current>,
-}
-
-/// The connection that all calls share, and how many there have been: who has seen one break does not drop its successor.
-struct Current<C = Connection> {
-    number: u64,
-    connection: Option<C>,
-}
-
-impl<C> Current<C> {
-    fn made(&mut self, connection: C) -> u64 {
-        self.number += 1;
-        self.connection = Some(connection);
-        self.number
-    }
-
-    fn broken(&mut self, number: u64) {
-        if self.number == number {
-            self.connection = None;
-        }
-    }
-}
-
-/// The use of a connection for one call.
-struct Borrowed {
-    number: u64,
-    redis: MultiplexedConnection,
+    connection: OnDemand,
 }
 
 impl Service {
@@ -81,8 +50,7 @@ impl Service {
     pub(crate) fn with(builder: &Builder, connect: Arc<dyn Connect>, config: &Config) -> Result<Service, Error> {
         let nobody = ConsumerId::named("none")?;
         let calls = Calls::new(builder.keys()?, nobody, config.clone(), builder.dead_limit, 0);
-        let (name, timeout) = (builder.service.clone(), config.call_timeout);
-        Ok(Service { name, calls, connect, timeout, connection: Mutex::new(Current { number: 0, connection: None }) })
+        Ok(Service { name: builder.service.clone(), calls, connection: OnDemand::new(connect, config.call_timeout) })
     }
 
     /// Its name: the first part of its keys.
@@ -130,7 +98,7 @@ impl Service {
                 }
                 let broken = |result: &Result<_, AskError>| matches!(result, Err(AskError::Unanswered(_)));
                 if results.iter().any(broken) {
-                    self.disconnect(number).await;
+                    self.connection.broken(number);
                 }
             }
         }
@@ -144,7 +112,7 @@ impl Service {
     pub async fn dead(&self, after: Option<EntryId>, count: usize) -> Result<Vec<Dead>, AskError> {
         let Borrowed { number, mut redis } = self.connected().await?;
         let dead = self.calls.dead(&mut redis, after, count).await;
-        self.judge(number, dead).await
+        self.judge(number, dead)
     }
 
     /// Puts announcements that were set aside back into the LBS, by [`Dead::id`]. For each its new entry; `None` if it
@@ -155,7 +123,7 @@ impl Service {
     pub async fn retry_dead(&self, ids: &[EntryId]) -> Result<Vec<Option<EntryId>>, AskError> {
         let Borrowed { number, mut redis } = self.connected().await?;
         let entries = self.calls.dead_retry(&mut redis, ids).await;
-        self.judge(number, entries).await
+        self.judge(number, entries)
     }
 
     /// Deletes announcements that were set aside for good, by [`Dead::id`]. Answers how many there were.
@@ -165,7 +133,7 @@ impl Service {
     pub async fn drop_dead(&self, ids: &[EntryId]) -> Result<u64, AskError> {
         let Borrowed { number, mut redis } = self.connected().await?;
         let dropped = self.calls.dead_drop(&mut redis, ids).await;
-        self.judge(number, dropped).await
+        self.judge(number, dropped)
     }
 
     /// How the service stands, and what of the server weakens a promise.
@@ -175,59 +143,25 @@ impl Service {
     pub async fn status(&self) -> Result<Status, AskError> {
         let Borrowed { number, mut redis } = self.connected().await?;
         let status = self.calls.status(&mut redis).await;
-        self.judge(number, status).await
+        self.judge(number, status)
     }
 
-    async fn judge<T>(&self, number: u64, answer: Result<T, Trouble>) -> Result<T, AskError> {
+    fn judge<T>(&self, number: u64, answer: Result<T, Trouble>) -> Result<T, AskError> {
         if let Err(trouble) = &answer
             && trouble.kind.needs_new_connection()
         {
-            self.disconnect(number).await;
+            self.connection.broken(number);
         }
         answer.map_err(AskError::from_answer)
     }
 
-    /// The connection of that number is broken: the next call makes another one.
-    async fn disconnect(&self, number: u64) {
-        self.connection.lock().await.broken(number);
-    }
-
     async fn connected(&self) -> Result<Borrowed, AskError> {
-        let mut current = self.connection.lock().await;
-        if let Some(connection) = &current.connection {
-            return Ok(Borrowed { number: current.number, redis: connection.handle() });
-        }
-        let settings = AsyncConnectionConfig::new().set_response_timeout(Some(self.timeout));
-        let shaking = shake_hands(&*self.connect, Link::Commands, ProtocolVersion::RESP2, settings, || ());
-        let made = tokio::time::timeout(self.timeout, shaking).await.unwrap_or_else(|_| {
-            Err(Trouble::connection(format!("{}: no connection within {:?}", self.connect.describe(), self.timeout)))
-        });
-        let made = made.map_err(AskError::from_connecting)?;
-        let redis = made.handle();
-        Ok(Borrowed { number: current.made(made), redis })
+        self.connection.borrow().await.map_err(AskError::from_connecting)
     }
 }
 
 impl fmt::Debug for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Service").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_saw_a_connection_break_does_not_drop_the_next_one() {
-        let mut current = Current { number: 0, connection: None };
-        let first = current.made('a');
-        current.broken(first);
-        assert_eq!(current.connection, None);
-        let second = current.made('b');
-        current.broken(first);
-        assert_eq!(current.connection, Some('b'));
-        current.broken(second);
-        assert_eq!(current.connection, None);
     }
 }

@@ -1,9 +1,10 @@
-//! The machine's three connections: made when it says so, watched, and heard.
+//! A machine's connections: made when it says so, watched, and heard.
 //!
 //! Nothing is decided here: a connection that cannot be made or breaks is a fact for the machine, which says when to
 //! try again.
 
 pub(crate) mod connect;
+pub(crate) mod on_demand;
 pub(crate) mod open;
 pub(crate) mod push;
 pub(crate) mod tcp;
@@ -11,19 +12,13 @@ pub(crate) mod tls;
 pub(crate) mod url;
 
 use std::{
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use futures::{FutureExt, future::BoxFuture};
 use redis::aio::MultiplexedConnection;
-use streamkeeper_core::{
-    config::Config,
-    keys::Keys,
-    streams::{Event, Link},
-    trouble::Trouble,
-};
+use streamkeeper_core::{config::Config, keys::Keys, link::Link, trouble::Trouble};
 use tokio::sync::mpsc;
 
 use self::{
@@ -36,13 +31,24 @@ use crate::metrics::Meters;
 /// Which connection of a link: an old one's end is not the new one's.
 pub(crate) type Generation = u64;
 
-/// The three connections.
+/// A fact about the connections.
+#[derive(Debug)]
+pub(crate) enum LinkEvent {
+    /// It is there.
+    Connected(Link),
+    /// It could not be made, or broke.
+    Disconnected(Link, Trouble),
+    /// The subscriber heard this.
+    Heard(Push),
+}
+
+/// The three connections; who works on messages has no subscriber.
 pub(crate) struct Links {
     opening: Opening,
     slots: [Slot; 3],
     ended: mpsc::UnboundedSender<(Link, Generation)>,
     ends: mpsc::UnboundedReceiver<(Link, Generation)>,
-    pushes: mpsc::Receiver<Push>,
+    pushes: Option<mpsc::Receiver<Push>>,
 }
 
 #[derive(Default)]
@@ -65,8 +71,14 @@ impl Links {
         meters: Arc<Meters>,
     ) -> Links {
         let (sender, pushes) = push::channel(push_buffer, &connect.login(), keys, meters);
+        let opening = Opening::new(connect, config.call_timeout, config.block()).subscribed(keys, sender);
+        Links { pushes: Some(pushes), ..Links::without_subscriber(opening) }
+    }
+
+    /// Two connections: one for commands, one to read on.
+    pub(crate) fn without_subscriber(opening: Opening) -> Links {
         let (ended, ends) = mpsc::unbounded_channel();
-        Links { opening: Opening::new(connect, keys, config, sender), slots: Default::default(), ended, ends, pushes }
+        Links { opening, slots: Default::default(), ended, ends, pushes: None }
     }
 
     /// Makes a connection, in place of the one that is there or under way.
@@ -116,11 +128,11 @@ impl Links {
     }
 
     /// The next fact about the connections: made, not made, broken, or a message that was pushed. Cancel safe.
-    pub(crate) async fn next(&mut self) -> Event {
+    pub(crate) async fn next(&mut self) -> LinkEvent {
         std::future::poll_fn(|context| self.poll_next(context)).await
     }
 
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Event> {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<LinkEvent> {
         for link in LINKS {
             let slot = &mut self.slots[link as usize];
             if let Some(connecting) = &mut slot.connecting
@@ -130,9 +142,9 @@ impl Links {
                 return Poll::Ready(match made {
                     Ok(connection) => {
                         slot.connection = Some(connection);
-                        Event::Connected(link)
+                        LinkEvent::Connected(link)
                     }
-                    Err(trouble) => Event::Disconnected(link, trouble),
+                    Err(trouble) => LinkEvent::Disconnected(link, trouble),
                 });
             }
         }
@@ -140,13 +152,12 @@ impl Links {
             let slot = &mut self.slots[link as usize];
             // While it is still being made, its own error tells the same, and more.
             if slot.generation == generation && slot.connection.take().is_some() {
-                return Poll::Ready(Event::Disconnected(link, Trouble::connection("the connection was closed")));
+                return Poll::Ready(LinkEvent::Disconnected(link, Trouble::connection("the connection was closed")));
             }
         }
-        match Pin::new(&mut self.pushes).poll_recv(context) {
-            Poll::Ready(Some(Push::Expired(key))) => Poll::Ready(Event::KeyExpired(key)),
-            Poll::Ready(Some(Push::Doorbell(text))) => Poll::Ready(Event::Doorbell(text)),
-            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        match self.pushes.as_mut().map(|pushes| pushes.poll_recv(context)) {
+            Some(Poll::Ready(Some(push))) => Poll::Ready(LinkEvent::Heard(push)),
+            _ => Poll::Pending,
         }
     }
 }

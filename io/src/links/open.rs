@@ -14,7 +14,6 @@ use redis::{
     AsyncConnectionConfig, ErrorKind, ProtocolVersion, RedisConnectionInfo, RedisError, aio::MultiplexedConnection,
 };
 use streamkeeper_core::{
-    config::Config,
     keys::Keys,
     streams::Link,
     trouble::{Trouble, TroubleKind},
@@ -46,6 +45,12 @@ pub(crate) struct Opening {
     connect: Arc<dyn Connect>,
     call_timeout: Duration,
     block: Duration,
+    subscription: Option<Subscription>,
+}
+
+/// What the subscriber's connection listens to.
+#[derive(Clone)]
+struct Subscription {
     expiry_pattern: String,
     doorbell: String,
     pushes: PushSender,
@@ -53,16 +58,16 @@ pub(crate) struct Opening {
 }
 
 impl Opening {
-    pub(crate) fn new(connect: Arc<dyn Connect>, keys: &Keys, config: &Config, pushes: PushSender) -> Opening {
-        Opening {
-            call_timeout: config.call_timeout,
-            block: config.block(),
-            expiry_pattern: Keys::expiry_pattern(connect.login().db()),
-            doorbell: keys.orphans(),
-            pushes,
-            warned: Arc::default(),
-            connect,
-        }
+    pub(crate) fn new(connect: Arc<dyn Connect>, call_timeout: Duration, block: Duration) -> Opening {
+        Opening { connect, call_timeout, block, subscription: None }
+    }
+
+    /// The subscriber's connection listens to expired leases and to the doorbell.
+    pub(crate) fn subscribed(mut self, keys: &Keys, pushes: PushSender) -> Opening {
+        let expiry_pattern = Keys::expiry_pattern(self.connect.login().db());
+        self.subscription =
+            Some(Subscription { expiry_pattern, doorbell: keys.orphans(), pushes, warned: Arc::default() });
+        self
     }
 
     pub(crate) fn wrong_server(&self, link: Link) {
@@ -87,7 +92,7 @@ impl Opening {
 
     async fn make(&self, link: Link, ended: impl FnOnce() + Send + 'static) -> Result<Connection, Trouble> {
         let settings = AsyncConnectionConfig::new();
-        let mut connection = match link {
+        let connection = match link {
             Link::Commands => {
                 let settings = settings.set_response_timeout(Some(self.call_timeout));
                 self.handshake(link, ProtocolVersion::RESP2, settings, ended).await?
@@ -97,15 +102,17 @@ impl Opening {
                 self.handshake(link, ProtocolVersion::RESP2, settings, ended).await?
             }
             Link::Subscriber => {
-                let pushes = self.pushes.clone();
+                let Some(subscription) = &self.subscription else {
+                    return Err(Trouble::other("there is nothing to subscribe to"));
+                };
+                let pushes = subscription.pushes.clone();
                 let settings = settings.set_response_timeout(Some(self.call_timeout));
                 let settings = settings.set_push_sender(move |push| pushes.send(push));
-                self.handshake(link, ProtocolVersion::RESP3, settings, ended).await?
+                let mut connection = self.handshake(link, ProtocolVersion::RESP3, settings, ended).await?;
+                subscription.begin(&mut connection.redis).await?;
+                connection
             }
         };
-        if link == Link::Subscriber {
-            self.subscribe(&mut connection.redis).await?;
-        }
         Ok(connection)
     }
 
@@ -118,9 +125,11 @@ impl Opening {
     ) -> Result<Connection, Trouble> {
         shake_hands(&*self.connect, link, protocol, settings, ended).await
     }
+}
 
+impl Subscription {
     /// Subscribes to expiry notifications and to the doorbell. Without the right to, the reaper still finds orphans.
-    async fn subscribe(&self, redis: &mut MultiplexedConnection) -> Result<(), Trouble> {
+    async fn begin(&self, redis: &mut MultiplexedConnection) -> Result<(), Trouble> {
         let pattern = self.tolerate(&self.expiry_pattern, redis.psubscribe(&self.expiry_pattern).await)?;
         let doorbell = self.tolerate(&self.doorbell, redis.subscribe(&self.doorbell).await)?;
         let all = pattern && doorbell;
