@@ -1,0 +1,103 @@
+//! What was handed to this consumer is taken in: once, however many answers bring it.
+
+use super::{
+    Command, Fate, Machine,
+    call::{Delivery, Fields, Hold},
+    held::{Held, State, Tie},
+    runs::Queue,
+};
+use crate::{id::EntryId, time::Time};
+
+impl Machine {
+    /// New messages: their first delivery.
+    pub(super) fn admit_new(&mut self, messages: Vec<(EntryId, Option<Fields>)>, confirmed: Time) {
+        for (entry, fields) in messages {
+            let hold = Hold { entry, deliveries: 1 };
+            self.admit(Delivery { hold, fields, history: None }, confirmed, Queue::New);
+        }
+    }
+
+    /// Messages that were taken, or taken in again.
+    pub(super) fn admit_all(&mut self, deliveries: Vec<Delivery>, confirmed: Time) {
+        for delivery in deliveries {
+            self.admit(delivery, confirmed, Queue::Due);
+        }
+    }
+
+    fn admit(&mut self, delivery: Delivery, confirmed: Time, queue: Queue) {
+        let Delivery { hold, fields, history } = delivery;
+        if !self.makes_way(hold) {
+            return;
+        }
+        let gone = fields.is_none();
+        self.holds.insert(Held::new(hold, fields.unwrap_or_default(), history, self.now, confirmed));
+        if gone {
+            // Nobody can run it any more.
+            return self.acknowledge(hold.entry, Fate::Lost);
+        }
+        if self.is_running() {
+            self.runs.push(queue, hold.entry);
+        } else {
+            self.give_back(hold.entry);
+        }
+    }
+
+    /// Whether this delivery is to be taken in; what is held of an earlier delivery then ends.
+    fn makes_way(&mut self, hold: Hold) -> bool {
+        let Some(held) = self.holds.get(hold.entry) else { return true };
+        if hold.deliveries <= held.hold.deliveries {
+            return false; // an answer that came late
+        }
+        match held.state() {
+            // Never two runs of a message in one process: it is another's turn, or ours later.
+            State::Running(_) => {
+                self.lose(hold.entry);
+                self.return_stray(hold);
+                false
+            }
+            // It has succeeded, and the acknowledgement that is under way is good for this delivery too.
+            State::Acking(_) => false,
+            State::Parking(parking) => {
+                let fate = parking.fate();
+                self.forget(hold.entry, fate);
+                true
+            }
+            _ => {
+                self.forget(hold.entry, Fate::Lost);
+                true
+            }
+        }
+    }
+
+    /// It is another's: a run is told so, everything else ends here.
+    pub(super) fn lose(&mut self, entry: EntryId) {
+        let Some(held) = self.holds.get_mut(entry) else { return };
+        match held.running_mut() {
+            Some(running) => {
+                let run = running.run;
+                if std::mem::replace(&mut running.tie, Tie::Lost) != Tie::Lost {
+                    self.command(Command::Lost(run));
+                }
+            }
+            None => self.forget(entry, Fate::Lost),
+        }
+    }
+
+    /// It is held no more, and this became of it.
+    pub(super) fn forget(&mut self, entry: EntryId, fate: Fate) {
+        self.free(entry);
+        if self.holds.remove(entry).is_some() {
+            self.settled.push((entry, fate));
+        }
+    }
+
+    /// The group is gone, and with it every hold. What was in flight comes again.
+    pub(super) fn lose_everything(&mut self) {
+        let entries: Vec<EntryId> =
+            self.holds.iter().filter(|(_, held)| !matches!(held.state(), State::Acking(_))).map(|(e, _)| e).collect();
+        for entry in entries {
+            self.lose(entry);
+        }
+        self.settling.forget_strays();
+    }
+}

@@ -1,0 +1,126 @@
+//! Answers to calls: each goes to whoever asked. One that comes twice or to no question is dropped; what it brought is
+//! found in the own list.
+
+use super::{
+    Machine, Remark,
+    asked::{Asked, Question},
+    call::{Answer, Fenced, Hold},
+};
+use crate::{
+    id::CallId,
+    trouble::{Trouble, TroubleKind},
+};
+
+impl Machine {
+    pub(super) fn answered(&mut self, id: CallId, result: Result<Answer, Trouble>) {
+        let Some(asked) = self.calls.remove(&id) else {
+            self.remark(Remark::StrayAnswer(id));
+            return self.look_at_own_list();
+        };
+        self.own.answered(id);
+        match result {
+            Ok(answer) if fits(&asked.question, asked.name, &answer) => {
+                self.links.works(asked.question.link());
+                self.open(asked.question.kind());
+                self.take_in(asked, answer);
+            }
+            Ok(answer) => {
+                let text = format!("{} was answered with an unfit {}", asked.name, answer.name());
+                self.fail(asked, Trouble::other(text));
+            }
+            Err(trouble) => self.fail(asked, trouble),
+        }
+    }
+
+    fn take_in(&mut self, asked: Asked, answer: Answer) {
+        let current = self.is_current(&asked);
+        let issued = asked.issued;
+        match (asked.question, answer) {
+            (Question::Prepare, Answer::Prepared(server)) if current => self.prepared(server, issued),
+            (Question::Prepare, _) => self.prepare_again(),
+            (Question::Read(_), Answer::Read(messages)) => self.read_answered(messages, issued),
+            (Question::Mine { count, .. }, Answer::Mine(holds)) => self.listed(count, holds),
+            (Question::Fetch(_), Answer::Fetched(deliveries)) => self.fetched(deliveries, issued),
+            (Question::Due(_), Answer::Due { deliveries, next, now_ms }) => {
+                self.compare_clocks(now_ms, issued);
+                self.due_answered(deliveries, next, issued);
+            }
+            (Question::Mark(holds), Answer::Marked(answers)) => self.marked(holds, answers),
+            (Question::Check(holds), Answer::Checked(answers)) => self.checked(holds, answers),
+            (Question::Permits(_), Answer::Permits { granted, wait }) => self.permitted(granted, wait),
+            (Question::Ack(entries), Answer::Acked(_)) => self.acked(entries),
+            (Question::Refresh(holds), Answer::Refreshed(answers)) => self.refreshed(holds, answers, issued),
+            (Question::Park(holds), Answer::Parked(answers)) => self.parked(holds, answers),
+            (Question::Bury(holds), Answer::Buried(answers)) => self.buried(holds, answers),
+            (Question::Reclaim, Answer::Reclaimed(reclaimed)) => self.reclaimed(reclaimed, issued),
+            (Question::Reclaim, Answer::ReclaimerIs(span)) => self.reclaimer_is(span),
+            (Question::Sweep, Answer::Swept(swept)) => self.swept(swept),
+            (Question::Leave, _) => self.left(),
+            _ => {}
+        }
+    }
+
+    /// Whether this went over the connection that is in use.
+    fn is_current(&self, asked: &Asked) -> bool {
+        let link = asked.question.link();
+        self.links.is_up(link) && asked.generation == self.links.generation(link)
+    }
+
+    fn fail(&mut self, asked: Asked, trouble: Trouble) {
+        let current = self.is_current(&asked);
+        let question = asked.question;
+        if !self.server.is_proven() && trouble.kind.is_fatal_at_start() {
+            return self.terminate(trouble);
+        }
+        self.remark(Remark::CallFailed { call: asked.name, trouble: trouble.clone() });
+        let kind = trouble.kind;
+        if !kind.needs_new_connection() {
+            self.close(question.kind());
+        } else if current {
+            self.disconnected(question.link(), trouble);
+            if self.stopped() {
+                return;
+            }
+        }
+        if kind == TroubleKind::GroupLost {
+            self.group_lost();
+        }
+        match question {
+            Question::Prepare => self.prepare_again(),
+            Question::Read(_) => self.read_failed(),
+            Question::Mine { .. } | Question::Fetch(_) => self.listing_failed(),
+            Question::Due(_) => self.due_failed(),
+            Question::Mark(holds) | Question::Park(holds) | Question::Bury(holds) => self.settling_failed(&holds),
+            Question::Check(holds) => self.check_failed(&holds),
+            Question::Permits(_) => self.permitted(0, self.config.retry_backoff),
+            Question::Ack(entries) => self.ack_failed(entries),
+            Question::Refresh(holds) => self.refresh_failed(&holds),
+            Question::Reclaim => self.reclaim_failed(),
+            Question::Sweep => self.sweep_failed(),
+            Question::Leave => self.left(),
+        }
+    }
+}
+
+/// Whether this is an answer to that question, of the right size.
+fn fits(question: &Question, name: &str, answer: &Answer) -> bool {
+    let one_each = |holds: &[Hold], answers: &[Fenced]| holds.len() == answers.len();
+    match (question, answer) {
+        (Question::Mark(holds), Answer::Marked(answers))
+        | (Question::Refresh(holds), Answer::Refreshed(answers))
+        | (Question::Park(holds), Answer::Parked(answers))
+        | (Question::Bury(holds), Answer::Buried(answers)) => one_each(holds, answers),
+        (Question::Check(holds), Answer::Checked(answers)) => holds.len() == answers.len(),
+        (Question::Read(count), Answer::Read(messages)) => messages.len() <= *count,
+        (Question::Due(count), Answer::Due { deliveries, .. }) => {
+            deliveries.iter().filter(|delivery| delivery.fields.is_some()).count() <= *count
+        }
+        (Question::Fetch(count), Answer::Fetched(deliveries)) => deliveries.len() <= *count,
+        (Question::Mine { after, count }, Answer::Mine(holds)) => {
+            let ascending = holds.is_sorted_by(|a, b| a.entry < b.entry);
+            holds.len() <= *count && ascending && holds.first().is_none_or(|first| Some(first.entry) > *after)
+        }
+        (Question::Permits(count), Answer::Permits { granted, .. }) => granted <= count,
+        _ => name == answer.name(),
+    }
+}

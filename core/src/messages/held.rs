@@ -1,0 +1,276 @@
+//! A message that is held, and the states it goes through; and all of them together.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    call::{Fields, History, Hold, Reason},
+    event::{Fate, RunId, Stage},
+};
+use crate::{id::EntryId, time::Time};
+
+/// A message that is held.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Held {
+    pub(super) hold: Hold,
+    /// Dropped as soon as nobody can want them any more.
+    pub(super) fields: Fields,
+    pub(super) history: Option<Box<History>>,
+    /// Since when it is here.
+    pub(super) came: Time,
+    /// When the call was issued that last showed it to be ours.
+    pub(super) confirmed: Time,
+    pub(super) refreshing: bool,
+    /// The ordering key that it occupies.
+    pub(super) key: Option<Box<[u8]>>,
+    /// Under which it is remembered as processed.
+    pub(super) processed: Option<Box<[u8]>>,
+    state: State,
+}
+
+/// Where a message stands.
+///
+/// ```text
+///  admitted ─▶ Waiting ─▶ [Checking] ─▶ [Marking] ─▶ Running ─▶ Acking │ Parking │ Burying ─▶ settled
+///               ▲ │ ▲                                  │
+///        Doubted ◀┘ └───────────── Dying ◀─────────────┘ the last attempt failed
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum State {
+    /// It waits for a free slot, in one of the queues.
+    Waiting,
+    /// It waits too, but must be confirmed before it may run.
+    Doubted,
+    /// It has a slot; whether it was processed already is being asked.
+    Checking,
+    /// It has a slot; that its run begins is being written down.
+    Marking,
+    /// It has a slot, and runs.
+    Running(Running),
+    /// Its end is being written down; it then waits for the run that is told of it.
+    Dying(Box<Dying>),
+    /// It is being acknowledged, and this is what will have become of it.
+    Acking(Fate),
+    /// It is being put aside.
+    Parking(Box<Parking>),
+    /// It is being buried.
+    Burying(Box<Burying>),
+}
+
+/// A run that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Running {
+    pub(super) run: RunId,
+    pub(super) stage: Stage,
+    pub(super) tie: Tie,
+    pub(super) cut: Cut,
+}
+
+/// Whether a run's message is still ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Tie {
+    Ours,
+    /// It is nobody's any more: trimmed or deleted. Its payload is only here.
+    Gone,
+    /// It is another's.
+    Lost,
+}
+
+/// Whether a run was told to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Cut {
+    No,
+    /// It was over its time: that is a failure.
+    TimedOut,
+    /// We stop: its message is given back.
+    Cancelled,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Dying {
+    pub(super) reason: Reason,
+    pub(super) error: Option<Box<str>>,
+    /// It was written already, perhaps: the answer was lost.
+    pub(super) repeated: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Parking {
+    pub(super) delay: Duration,
+    pub(super) failure: Option<Box<str>>,
+    /// It was parked already, perhaps: the answer was lost.
+    pub(super) repeated: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Burying {
+    pub(super) reason: Reason,
+    pub(super) error: Box<str>,
+    /// It is gone from the stream: what is buried is what is here.
+    pub(super) gone: bool,
+    /// It was buried already, perhaps: the answer was lost.
+    pub(super) repeated: bool,
+}
+
+/// What a state takes up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Place {
+    Waits,
+    Slot,
+    Settles,
+}
+
+impl State {
+    fn place(&self) -> Place {
+        match self {
+            State::Waiting | State::Doubted => Place::Waits,
+            State::Checking | State::Marking | State::Running(_) => Place::Slot,
+            State::Dying(_) | State::Acking(_) | State::Parking(_) | State::Burying(_) => Place::Settles,
+        }
+    }
+}
+
+impl Held {
+    pub(super) fn new(hold: Hold, fields: Fields, history: Option<History>, came: Time, confirmed: Time) -> Held {
+        let history = history.map(Box::new);
+        let (key, processed, refreshing) = (None, None, false);
+        Held { hold, fields, history, came, confirmed, refreshing, key, processed, state: State::Waiting }
+    }
+
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        self.state == State::Waiting
+    }
+
+    pub(super) fn has_slot(&self) -> bool {
+        self.state.place() == Place::Slot
+    }
+
+    /// Whether it has ended here, and only Redis is still to be told.
+    pub(super) fn settles(&self) -> bool {
+        self.state.place() == Place::Settles
+    }
+
+    pub(super) fn running_mut(&mut self) -> Option<&mut Running> {
+        match &mut self.state {
+            State::Running(running) => Some(running),
+            _ => None,
+        }
+    }
+
+    /// What was to be done with it may have been done: the answer was lost.
+    pub(super) fn repeat(&mut self) {
+        match &mut self.state {
+            State::Dying(dying) => dying.repeated = true,
+            State::Parking(parking) => parking.repeated = true,
+            State::Burying(burying) => burying.repeated = true,
+            _ => {}
+        }
+    }
+
+    /// How often it has crashed its process.
+    pub(super) fn crashed(&self) -> u32 {
+        self.history.as_ref().map_or(0, |history| history.crashed)
+    }
+
+    /// Why its end is decided, if it is.
+    pub(super) fn dying(&self) -> Option<Reason> {
+        self.history.as_ref().and_then(|history| history.dying)
+    }
+
+    /// Whether it may be what crashes processes: two crashes, or one of `process_dead`.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.crashed() >= 2 || (self.crashed() >= 1 && self.dying().is_some())
+    }
+
+    pub(super) fn field(&self, name: &str) -> Option<&[u8]> {
+        self.fields.iter().find(|(field, _)| field == name.as_bytes()).map(|(_, value)| &**value)
+    }
+}
+
+/// All messages that are held, in the order of their ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Holds {
+    map: BTreeMap<EntryId, Held>,
+    waiting: usize,
+    slots: usize,
+}
+
+impl Holds {
+    pub(super) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
+    /// How many wait for a slot.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// How many have a slot.
+    pub(super) fn slots(&self) -> usize {
+        self.slots
+    }
+
+    pub(super) fn get(&self, entry: EntryId) -> Option<&Held> {
+        self.map.get(&entry)
+    }
+
+    pub(super) fn get_mut(&mut self, entry: EntryId) -> Option<&mut Held> {
+        self.map.get_mut(&entry)
+    }
+
+    /// It, if it is this delivery of it.
+    pub(super) fn of(&mut self, hold: Hold) -> Option<&mut Held> {
+        self.map.get_mut(&hold.entry).filter(|held| held.hold == hold)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (EntryId, &Held)> {
+        self.map.iter().map(|(entry, held)| (*entry, held))
+    }
+
+    /// Takes one in that is not held.
+    pub(super) fn insert(&mut self, held: Held) {
+        self.count(held.state.place(), true);
+        let before = self.map.insert(held.hold.entry, held);
+        debug_assert!(before.is_none(), "held twice");
+    }
+
+    pub(super) fn remove(&mut self, entry: EntryId) -> Option<Held> {
+        let held = self.map.remove(&entry)?;
+        self.count(held.state.place(), false);
+        Some(held)
+    }
+
+    /// It stands there from here on.
+    pub(super) fn change(&mut self, entry: EntryId, state: State) {
+        let Some(held) = self.map.get_mut(&entry) else { return };
+        let (from, to) = (held.state.place(), state.place());
+        held.state = state;
+        if from != to {
+            self.count(from, false);
+            self.count(to, true);
+        }
+    }
+
+    fn count(&mut self, place: Place, more: bool) {
+        let counter = match place {
+            Place::Waits => &mut self.waiting,
+            Place::Slot => &mut self.slots,
+            Place::Settles => return,
+        };
+        *counter = if more { *counter + 1 } else { *counter - 1 };
+    }
+
+    #[cfg(debug_assertions)]
+    pub(super) fn assert_counts(&self) {
+        let count = |place| self.map.values().filter(|held| held.state.place() == place).count();
+        assert_eq!((self.waiting, self.slots), (count(Place::Waits), count(Place::Slot)));
+        assert!(self.map.iter().all(|(entry, held)| held.hold.entry == *entry));
+    }
+}

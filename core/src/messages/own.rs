@@ -1,0 +1,164 @@
+//! The own list: what is pending under this consumer's name, and it does not hold. An answer that was lost would strand
+//! such messages for ever. Looked at when it starts, after every read and take that was not answered, after a reconnect,
+//! and with each round of refreshes.
+
+use super::{
+    Machine,
+    asked::{Kind, Question},
+    call::{Call, Delivery, Hold},
+};
+use crate::{
+    id::{CallId, EntryId},
+    time::Time,
+};
+
+/// Where looking at the own list stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct State {
+    /// It is to be looked at, from the beginning.
+    wanted: bool,
+    /// An answer was lost: nothing else is asked for before that is found.
+    urgent: bool,
+    round: Round,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+enum Round {
+    #[default]
+    Over,
+    Listing,
+    /// What a page has shown and is not held. Answers that are on their way may still bring some of it: these first.
+    Missing {
+        entries: Vec<Hold>,
+        /// The page was full: where the next one begins.
+        next: Option<EntryId>,
+        awaited: Vec<CallId>,
+    },
+    Fetching {
+        count: usize,
+        rest: Vec<Hold>,
+        next: Option<EntryId>,
+    },
+}
+
+impl State {
+    /// Whether nothing new is to be asked for yet.
+    pub(super) fn comes_first(&self) -> bool {
+        self.urgent
+    }
+
+    /// For how many messages room is kept.
+    pub(super) fn reserved(&self) -> usize {
+        match self.round {
+            Round::Fetching { count, .. } => count,
+            _ => 0,
+        }
+    }
+
+    /// Whether messages are on their way.
+    pub(super) fn is_fetching(&self) -> bool {
+        matches!(self.round, Round::Fetching { .. })
+    }
+
+    /// This call was answered, or failed.
+    pub(super) fn answered(&mut self, id: CallId) {
+        if let Round::Missing { awaited, .. } = &mut self.round {
+            awaited.retain(|awaited| *awaited != id);
+        }
+    }
+}
+
+impl Machine {
+    /// An answer was lost, or may have been: what it brought is looked for before anything else.
+    pub(super) fn look_at_own_list(&mut self) {
+        if !self.config.no_ack {
+            (self.own.wanted, self.own.urgent) = (true, true);
+        }
+    }
+
+    /// The own list is looked at beside everything else.
+    pub(super) fn glance_at_own_list(&mut self) {
+        self.own.wanted |= !self.config.no_ack;
+    }
+
+    pub(super) fn listing_due(&self) -> Option<Time> {
+        let due = self.is_running() && self.own.wanted && self.own.round == Round::Over;
+        if due { self.open_from(Kind::Mine) } else { None }
+    }
+
+    pub(super) fn fetch_due(&self) -> Option<Time> {
+        match &self.own.round {
+            Round::Missing { awaited, .. } if self.is_running() && awaited.is_empty() && self.room() > 0 => {
+                self.open_from(Kind::Fetch)
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn list_own(&mut self) {
+        if self.listing_due().is_some_and(|at| at <= self.now) {
+            self.own.wanted = false;
+            self.list_behind(None);
+        }
+        if self.fetch_due().is_some_and(|at| at <= self.now) {
+            self.fetch();
+        }
+    }
+
+    fn list_behind(&mut self, after: Option<EntryId>) {
+        let count = self.config.batch;
+        self.own.round = Round::Listing;
+        self.ask(Question::Mine { after, count }, Call::Mine { after, count });
+    }
+
+    pub(super) fn listed(&mut self, count: usize, holds: Vec<Hold>) {
+        let next = holds.last().filter(|_| holds.len() == count).map(|hold| hold.entry);
+        let entries: Vec<Hold> = holds.into_iter().filter(|hold| self.misses(*hold)).collect();
+        let brings = |question: &Question| matches!(question, Question::Read(_) | Question::Due(_));
+        let awaited = self.calls.iter().filter(|(_, asked)| brings(&asked.question)).map(|(id, _)| *id).collect();
+        self.turn_page(entries, next, awaited);
+    }
+
+    /// Goes on with what is missing, or with the next page.
+    fn turn_page(&mut self, entries: Vec<Hold>, next: Option<EntryId>, awaited: Vec<CallId>) {
+        match next {
+            _ if !entries.is_empty() => self.own.round = Round::Missing { entries, next, awaited },
+            Some(_) if self.may(Kind::Mine) && self.is_running() => self.list_behind(next),
+            Some(_) => self.listing_failed(),
+            None => {
+                self.own.round = Round::Over;
+                self.own.urgent = self.own.wanted && self.own.urgent;
+            }
+        }
+    }
+
+    fn misses(&self, hold: Hold) -> bool {
+        let held = self.holds.get(hold.entry).is_some_and(|held| held.hold.deliveries >= hold.deliveries);
+        !held && !self.settling.is_stray(hold)
+    }
+
+    fn fetch(&mut self) {
+        let Round::Missing { entries, next, .. } = std::mem::take(&mut self.own.round) else { return };
+        let mut entries: Vec<Hold> = entries.into_iter().filter(|hold| self.misses(*hold)).collect();
+        if entries.is_empty() {
+            return self.turn_page(entries, next, Vec::new());
+        }
+        let count = entries.len().min(self.room()).min(self.config.batch);
+        let rest = entries.split_off(count);
+        self.own.round = Round::Fetching { count, rest, next };
+        let entries = entries.into_iter().map(|hold| hold.entry).collect();
+        self.ask(Question::Fetch(count), Call::Fetch(entries));
+    }
+
+    pub(super) fn fetched(&mut self, deliveries: Vec<Delivery>, issued: Time) {
+        if let Round::Fetching { rest, next, .. } = std::mem::take(&mut self.own.round) {
+            self.turn_page(rest, next, Vec::new());
+        }
+        self.admit_all(deliveries, issued);
+    }
+
+    pub(super) fn listing_failed(&mut self) {
+        self.own.round = Round::Over;
+        self.look_at_own_list();
+    }
+}

@@ -1,0 +1,133 @@
+//! Asking for messages: new ones from the reader, and what is due. Both together never ask for more than there is room
+//! for, so a read waits no longer than until what is due is to be asked for again.
+
+use std::time::Duration;
+
+use super::{
+    Machine,
+    asked::{Kind, Question},
+    call::{Call, Delivery, Fields},
+};
+use crate::{id::EntryId, time::Time};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// What is being asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct State {
+    /// How many a read that is under way may bring.
+    read: Option<usize>,
+    /// How many the question after what is due may bring.
+    due: Option<usize>,
+    /// When to ask for what is due.
+    due_at: Time,
+}
+
+impl State {
+    /// For how many messages room is kept.
+    pub(super) fn reserved(&self) -> usize {
+        self.read.unwrap_or(0) + self.due_reserved()
+    }
+
+    /// For how many of them a slot is kept: what is due goes before what is new.
+    pub(super) fn due_reserved(&self) -> usize {
+        self.due.unwrap_or(0)
+    }
+
+    /// Whether messages are on their way, perhaps.
+    pub(super) fn is_asking(&self) -> bool {
+        self.read.is_some() || self.due.is_some()
+    }
+}
+
+impl Machine {
+    /// When what is due is to be asked for.
+    pub(super) fn ask_due(&self) -> Option<Time> {
+        let wanted = self.is_open() && self.reading.due.is_none() && !self.own.comes_first();
+        if !wanted || (self.due_room() == 0 && !self.config.no_ack) {
+            return None;
+        }
+        Some(self.open_from(Kind::Due)?.max(self.reading.due_at))
+    }
+
+    /// For how many of what is due there is a slot.
+    fn due_room(&self) -> usize {
+        if self.config.no_ack {
+            return 0; // only messages that were sent with a delay are moved into the stream
+        }
+        let free = self.config.concurrency.saturating_sub(self.holds.slots() + self.runs.due_waiting());
+        free.min(self.room()).min(self.config.batch)
+    }
+
+    pub(super) fn ask_for_due(&mut self) {
+        if self.ask_due().is_some_and(|at| at <= self.now) {
+            let count = self.due_room();
+            self.reading.due = Some(count);
+            self.ask(Question::Due(count), Call::Due { count });
+        }
+    }
+
+    /// Something is due after so long: it is asked for then.
+    pub(super) fn ask_soon(&mut self, span: Duration) {
+        self.reading.due_at = self.reading.due_at.min(self.now + span);
+    }
+
+    pub(super) fn due_answered(&mut self, deliveries: Vec<Delivery>, next: Option<Duration>, issued: Time) {
+        self.reading.due = None;
+        let interval = self.config.due_interval;
+        let longest = interval - interval / 4 + self.dice.below(interval / 4);
+        let at_once = if self.config.no_ack && deliveries.is_empty() { longest } else { Duration::ZERO };
+        self.reading.due_at = self.now + next.unwrap_or(longest).min(longest).max(at_once);
+        self.admit_all(deliveries, issued);
+    }
+
+    pub(super) fn due_failed(&mut self) {
+        self.reading.due = None;
+        self.reading.due_at = self.now;
+        self.look_at_own_list();
+    }
+
+    /// When to read.
+    pub(super) fn read_due(&self) -> Option<Time> {
+        let wanted = self.is_open() && self.reading.read.is_none() && !self.own.comes_first();
+        // What is due goes first, if it can be asked for.
+        let waits = self.ask_due().is_some_and(|at| at <= self.now);
+        if !wanted || waits || self.room() == 0 {
+            return None;
+        }
+        self.open_from(Kind::Read)
+    }
+
+    pub(super) fn read(&mut self) {
+        if self.read_due().is_none_or(|at| at > self.now) {
+            return;
+        }
+        let count = self.room().min(self.config.batch);
+        let block = self.config.block.min(self.until_due()).max(MS);
+        self.reading.read = Some(count);
+        self.ask(Question::Read(count), Call::Read { count, block });
+    }
+
+    /// For how long a read may keep the room that what is due would need.
+    fn until_due(&self) -> Duration {
+        if self.reading.due.is_some() {
+            return self.config.due_interval;
+        }
+        if self.due_room() == 0 {
+            return Duration::MAX; // every slot that is free later is room that no read keeps
+        }
+        let due_at = self.reading.due_at.max(self.open_from(Kind::Due).unwrap_or(self.now));
+        due_at.since(self.now)
+    }
+
+    pub(super) fn read_answered(&mut self, messages: Vec<(EntryId, Option<Fields>)>, issued: Time) {
+        self.reading.read = None;
+        self.prove();
+        self.admit_new(messages, issued);
+    }
+
+    pub(super) fn read_failed(&mut self) {
+        self.reading.read = None;
+        self.look_at_own_list();
+    }
+}

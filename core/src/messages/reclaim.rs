@@ -1,0 +1,132 @@
+//! Looking for messages whose holder is gone, one consumer of the group at a time; and clearing away what nobody needs.
+
+use std::time::Duration;
+
+use super::{
+    Machine, Remark,
+    asked::{Kind, Question},
+    call::{Call, Reclaimed, Swept},
+};
+use crate::time::Time;
+
+/// For how long a reclaimer is one after each of its calls: its key's ttl.
+const ROLE: Duration = Duration::from_secs(2);
+/// How far the server's clock may seem to step against ours.
+const STEP_MS: i128 = 1_000;
+
+/// What this consumer does for the whole group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct State {
+    at: Time,
+    asked: bool,
+    /// Nothing is reclaimed before this: after an outage everything looks idle.
+    trusted_from: Time,
+    /// It is the reclaimer until then.
+    reclaimer_until: Option<Time>,
+    sweep_at: Time,
+    cursor: u64,
+    sweeping: bool,
+    /// The server's clock minus ours, in milliseconds: the bounds that the last look at it gave.
+    clock: Option<(i128, i128)>,
+}
+
+impl Machine {
+    /// For a while, nobody's idle time says anything.
+    pub(super) fn distrust_idle_times(&mut self) {
+        self.reclaiming.trusted_from = self.now + self.config.reclaim_hold();
+        self.reclaiming.reclaimer_until = None;
+    }
+
+    /// The server has told its time: has its clock stepped?
+    pub(super) fn compare_clocks(&mut self, now_ms: u64, issued: Time) {
+        let ms = |time: Time| i128::from(time.as_micros() / 1_000);
+        let seen = (i128::from(now_ms) - ms(self.now) - 1, i128::from(now_ms) - ms(issued) + 1);
+        if let Some(before) = self.reclaiming.clock.replace(seen)
+            && (seen.0 > before.1 + STEP_MS || seen.1 < before.0 - STEP_MS)
+        {
+            self.distrust_idle_times();
+        }
+    }
+
+    /// Only who could take something looks for it.
+    fn is_idle_handed(&self) -> bool {
+        self.is_open() && self.holds.slots() < self.config.concurrency
+    }
+
+    pub(super) fn reclaim_due(&self) -> Option<Time> {
+        if self.config.no_ack || self.reclaiming.asked || !self.is_idle_handed() {
+            return None;
+        }
+        Some(self.open_from(Kind::Reclaim)?.max(self.reclaiming.at).max(self.reclaiming.trusted_from))
+    }
+
+    pub(super) fn reclaim(&mut self) {
+        if self.reclaim_due().is_some_and(|at| at <= self.now) {
+            self.reclaiming.asked = true;
+            self.ask(Question::Reclaim, Call::Reclaim);
+        }
+    }
+
+    pub(super) fn reclaimed(&mut self, reclaimed: Reclaimed, issued: Time) {
+        self.reclaiming.asked = false;
+        self.reclaiming.reclaimer_until = Some(issued + ROLE);
+        let pause = if reclaimed.more { Duration::ZERO } else { self.config.reclaim_interval };
+        self.reclaiming.at = self.now + pause;
+        self.compare_clocks(reclaimed.now_ms, issued);
+        if !reclaimed.moved.is_empty() {
+            self.ask_soon(Duration::ZERO);
+        }
+        for (entry, crashed) in reclaimed.moved {
+            self.remark(Remark::Reclaimed(entry, crashed));
+        }
+    }
+
+    pub(super) fn reclaimer_is(&mut self, span: Duration) {
+        self.reclaiming.asked = false;
+        self.reclaiming.reclaimer_until = None;
+        let jitter = self.dice.below(self.config.reclaim_interval / 4);
+        self.reclaiming.at = self.now + span.clamp(Duration::from_millis(10), ROLE) + jitter;
+    }
+
+    pub(super) fn reclaim_failed(&mut self) {
+        self.reclaiming.asked = false;
+        self.reclaiming.at = self.now + self.config.reclaim_interval;
+    }
+
+    /// The reclaimer sweeps; without acknowledgements there is none, and everybody does.
+    pub(super) fn sweep_due(&self) -> Option<Time> {
+        let sweeps = self.config.no_ack || self.reclaiming.reclaimer_until.is_some_and(|until| self.now < until);
+        if self.reclaiming.sweeping || !sweeps || !self.is_open() {
+            return None;
+        }
+        Some(self.open_from(Kind::Sweep)?.max(self.reclaiming.sweep_at))
+    }
+
+    pub(super) fn sweep(&mut self) {
+        if self.sweep_due().is_some_and(|at| at <= self.now) {
+            self.reclaiming.sweeping = true;
+            let cursor = self.reclaiming.cursor;
+            self.ask(Question::Sweep, Call::Sweep { cursor });
+        }
+    }
+
+    pub(super) fn swept(&mut self, swept: Swept) {
+        self.reclaiming.sweeping = false;
+        self.reclaiming.cursor = swept.cursor;
+        if swept.cursor == 0 {
+            let interval = self.config.sweep_interval;
+            self.reclaiming.sweep_at = self.now + interval - interval / 4 + self.dice.below(interval / 4);
+        } else {
+            self.reclaiming.sweep_at = self.now + Duration::from_millis(10);
+        }
+        if (Swept { cursor: swept.cursor, ..Swept::default() }) != swept {
+            self.remark(Remark::Swept(swept));
+        }
+    }
+
+    pub(super) fn sweep_failed(&mut self) {
+        self.reclaiming.sweeping = false;
+        self.reclaiming.cursor = 0;
+        self.reclaiming.sweep_at = self.now + self.config.sweep_interval;
+    }
+}

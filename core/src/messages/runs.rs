@@ -1,0 +1,387 @@
+//! Which message runs next: what is due before what is new, one at a time of each ordering key and of the suspects, as
+//! many as there are slots and as the rates allow; and runs that last too long.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::Bound,
+    time::Duration,
+};
+
+use super::{
+    Command, Fate, Machine, Remark, Run, RunId, Stage,
+    asked::{Kind, Question},
+    call::{Call, Hold, Reason},
+    held::{Burying, Cut, Dying, Held, Running, State as HeldState, Tie},
+};
+use crate::{id::EntryId, time::Time};
+
+/// How many messages one question is about that is not one command for all of them.
+const BATCH: usize = 500;
+
+/// What waits, and what runs. The queues may name messages that have ended meanwhile: these are passed over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct State {
+    due: VecDeque<EntryId>,
+    new: VecDeque<EntryId>,
+    /// Each key that is occupied, and who waits for it.
+    keys: BTreeMap<Box<[u8]>, VecDeque<EntryId>>,
+    /// The suspect whose turn it is, and those who wait.
+    suspect: Option<EntryId>,
+    suspects: VecDeque<EntryId>,
+    checks: VecDeque<EntryId>,
+    live: BTreeMap<RunId, Live>,
+    last: u64,
+    /// Every run up to this one has been looked at for being over its time.
+    timed_out: RunId,
+    /// Every run up to this one has been looked at for hanging.
+    hanging: RunId,
+    /// A run has succeeded since this process started: not everything crashes.
+    succeeded: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Live {
+    pub(super) entry: EntryId,
+    pub(super) started: Time,
+}
+
+/// In which queue a message waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Queue {
+    Due,
+    New,
+}
+
+impl Default for RunId {
+    fn default() -> RunId {
+        RunId(0)
+    }
+}
+
+impl State {
+    pub(super) fn push(&mut self, queue: Queue, entry: EntryId) {
+        match queue {
+            Queue::Due => self.due.push_back(entry),
+            Queue::New => self.new.push_back(entry),
+        }
+    }
+
+    /// It goes before all others.
+    pub(super) fn push_front(&mut self, entry: EntryId) {
+        self.due.push_front(entry);
+    }
+
+    pub(super) fn due_waiting(&self) -> usize {
+        self.due.len()
+    }
+
+    pub(super) fn under_way(&self) -> usize {
+        self.live.len()
+    }
+
+    pub(super) fn ended(&mut self, run: RunId) -> Option<Live> {
+        self.live.remove(&run)
+    }
+
+    pub(super) fn live(&self) -> impl Iterator<Item = (RunId, Live)> {
+        self.live.iter().map(|(run, live)| (*run, *live))
+    }
+
+    pub(super) fn succeed(&mut self) {
+        self.succeeded = true;
+    }
+
+    /// The first run behind this one.
+    fn behind(&self, run: RunId) -> Option<(RunId, Live)> {
+        self.live.range((Bound::Excluded(run), Bound::Unbounded)).next().map(|(run, live)| (*run, *live))
+    }
+}
+
+impl Machine {
+    /// How many of those that wait there are slots for.
+    pub(super) fn startable(&self) -> usize {
+        if !self.is_open() {
+            return 0;
+        }
+        let free = self.config.concurrency.saturating_sub(self.holds.slots());
+        let due = self.runs.due.len().min(free);
+        // For what is being asked for by due time, slots are kept.
+        let new = self.runs.new.len().min(free.saturating_sub(due + self.reading.due_reserved()));
+        due + new
+    }
+
+    pub(super) fn start_due(&self) -> Option<Time> {
+        if self.startable() > 0 { self.allowed_from() } else { None }
+    }
+
+    pub(super) fn start_runs(&mut self) {
+        self.ask_for_permits();
+        while self.start_due().is_some_and(|at| at <= self.now) {
+            let next = self.runs.due.pop_front().or_else(|| self.runs.new.pop_front());
+            if let Some(entry) = next {
+                self.begin(entry);
+            }
+        }
+        self.ask_for_permits();
+        self.ask_for_checks();
+    }
+
+    /// A message has its turn: it is given a slot, or it turns out what else is to be done with it.
+    fn begin(&mut self, entry: EntryId) {
+        let Some(held) = self.holds.get(entry).filter(|held| held.is_waiting()) else { return };
+        if !self.is_trusted(held) {
+            return self.doubt(entry);
+        }
+        if let Some(history) = &held.history {
+            if history.buried_alive {
+                let (reason, error) = (history.dying.unwrap_or(Reason::Crashed), history.error.clone());
+                return self.bury(entry, Burying { reason, error, gone: false, repeated: false });
+            }
+            let most = self.config.max_crashes;
+            if most > 0 && history.crashed >= most && history.dying.is_none() && self.runs.succeeded {
+                return self.decide_end(entry, Dying { reason: Reason::Crashed, error: None, repeated: false });
+            }
+            if held.is_suspect() && self.runs.suspect.is_some_and(|other| other != entry) {
+                return self.runs.suspects.push_back(entry);
+            }
+        }
+        if self.config.ordered_by.is_some() && !self.occupy_key(entry) {
+            return;
+        }
+        self.spend();
+        let Some(held) = self.holds.get_mut(entry) else { return };
+        if held.is_suspect() {
+            self.runs.suspect = Some(entry);
+        }
+        let stage_is_process = held.dying().is_none();
+        if let Some(processed) = &self.config.processed
+            && stage_is_process
+        {
+            held.processed = match &processed.by {
+                Some(name) => held.field(name).map(Into::into),
+                None => Some(entry.to_string().into_bytes().into()),
+            };
+            if held.processed.is_some() {
+                self.holds.change(entry, HeldState::Checking);
+                return self.runs.checks.push_back(entry);
+            }
+        }
+        self.mark_or_run(entry);
+    }
+
+    /// What has crashed a process is written down as started first.
+    fn mark_or_run(&mut self, entry: EntryId) {
+        let Some(held) = self.holds.get(entry) else { return };
+        if held.crashed() >= 1 {
+            self.holds.change(entry, HeldState::Marking);
+            self.mark(entry);
+        } else {
+            self.run(entry);
+        }
+    }
+
+    /// It is written down that it starts: it does, if it still may.
+    pub(super) fn go_on(&mut self, entry: EntryId) {
+        if self.may_go_on(entry) {
+            self.run(entry);
+        }
+    }
+
+    /// Whether what has a slot may still run. If not, it waits again, or is given back.
+    fn may_go_on(&mut self, entry: EntryId) -> bool {
+        let Some(held) = self.holds.get(entry) else { return false };
+        if !self.is_running() {
+            self.give_back(entry);
+            return false;
+        }
+        if self.paused || !self.is_trusted(held) {
+            self.step_back(entry);
+            self.runs.push_front(entry);
+            return false;
+        }
+        true
+    }
+
+    /// It gives its slot back, and waits again.
+    pub(super) fn step_back(&mut self, entry: EntryId) {
+        self.holds.change(entry, HeldState::Waiting);
+    }
+
+    fn run(&mut self, entry: EntryId) {
+        self.runs.last += 1;
+        let run = RunId(self.runs.last);
+        let Some(held) = self.holds.get_mut(entry) else { return };
+        let stage = held.dying().map_or(Stage::Process, Stage::Dead);
+        let history = held.history.as_deref().cloned();
+        let before = history.as_ref().map_or(0, |history| history.failed.saturating_add(history.crashed));
+        let start = Run {
+            id: run,
+            entry,
+            stage,
+            attempt: before.saturating_add(1),
+            deliveries: held.hold.deliveries,
+            history,
+            fields: held.fields.clone(),
+        };
+        self.holds.change(entry, HeldState::Running(Running { run, stage, tie: Tie::Ours, cut: Cut::No }));
+        self.runs.live.insert(run, Live { entry, started: self.now });
+        self.command(Command::Start(start));
+    }
+
+    /// Whether its last confirmation is so fresh that nobody can have taken it.
+    pub(super) fn is_trusted(&self, held: &Held) -> bool {
+        self.config.no_ack || self.now < held.confirmed + self.config.trust()
+    }
+
+    /// Occupies its ordering key, if nobody else does.
+    fn occupy_key(&mut self, entry: EntryId) -> bool {
+        let Some(name) = &self.config.ordered_by else { return true };
+        let Some(held) = self.holds.get_mut(entry) else { return false };
+        if held.key.is_some() {
+            return true; // it was handed over
+        }
+        let Some(key) = held.field(name).map(Box::<[u8]>::from) else { return true };
+        if let Some(waiting) = self.runs.keys.get_mut(&key) {
+            waiting.push_back(entry);
+            return false;
+        }
+        held.key = Some(key.clone());
+        self.runs.keys.insert(key, VecDeque::new());
+        true
+    }
+
+    /// What it alone occupied goes to those who wait for it.
+    pub(super) fn free(&mut self, entry: EntryId) {
+        if self.runs.suspect == Some(entry) {
+            self.runs.suspect = None;
+            while let Some(next) = self.runs.suspects.pop_front() {
+                if self.holds.get(next).is_some_and(Held::is_waiting) {
+                    self.runs.suspect = Some(next);
+                    self.runs.push_front(next);
+                    break;
+                }
+            }
+        }
+        if self.config.ordered_by.is_none() {
+            return;
+        }
+        let Some(key) = self.holds.get_mut(entry).and_then(|held| held.key.take()) else { return };
+        while let Some(next) = self.runs.keys.get_mut(&key).and_then(VecDeque::pop_front) {
+            if let Some(held) = self.holds.get_mut(next)
+                && held.is_waiting()
+                && held.key.is_none()
+            {
+                held.key = Some(key);
+                return self.runs.push_front(next);
+            }
+        }
+        self.runs.keys.remove(&key);
+    }
+
+    /// The queues name nobody any more who has ended.
+    pub(super) fn tidy_queues(&mut self) {
+        let holds = &self.holds;
+        let waits = |entry: &EntryId| holds.get(*entry).is_some_and(Held::is_waiting);
+        for queue in [&mut self.runs.due, &mut self.runs.new, &mut self.runs.suspects] {
+            queue.retain(waits);
+        }
+        for queue in self.runs.keys.values_mut() {
+            queue.retain(waits);
+        }
+    }
+
+    fn ask_for_checks(&mut self) {
+        while !self.runs.checks.is_empty() && self.may(Kind::Check) {
+            let count = self.runs.checks.len().min(BATCH);
+            let entries: Vec<EntryId> = self.runs.checks.drain(..count).collect();
+            let checking = entries.iter().filter_map(|entry| {
+                let held = self.holds.get(*entry).filter(|held| *held.state() == HeldState::Checking)?;
+                Some((held.hold, held.processed.clone()?))
+            });
+            let (holds, keys): (Vec<Hold>, Vec<Box<[u8]>>) = checking.unzip();
+            if !holds.is_empty() {
+                let items = holds.iter().map(|hold| hold.entry).zip(keys).collect();
+                self.ask(Question::Check(holds), Call::Check(items));
+            }
+        }
+    }
+
+    pub(super) fn checks_due(&self) -> Option<Time> {
+        if self.runs.checks.is_empty() { None } else { self.open_from(Kind::Check) }
+    }
+
+    pub(super) fn checked(&mut self, holds: Vec<Hold>, answers: Vec<bool>) {
+        for (hold, processed) in holds.into_iter().zip(answers) {
+            let Some(held) = self.holds.of(hold).filter(|held| *held.state() == HeldState::Checking) else { continue };
+            if processed {
+                held.processed = None;
+                self.acknowledge(hold.entry, Fate::Duplicate);
+            } else if self.may_go_on(hold.entry) {
+                self.mark_or_run(hold.entry);
+            }
+        }
+    }
+
+    pub(super) fn check_failed(&mut self, holds: &[Hold]) {
+        self.runs.checks.extend(holds.iter().map(|hold| hold.entry));
+    }
+
+    pub(super) fn timeout_due(&self) -> Option<Time> {
+        let (_, live) = self.runs.behind(self.runs.timed_out)?;
+        Some(live.started + self.config.timeout?)
+    }
+
+    pub(super) fn hang_due(&self) -> Option<Time> {
+        let (_, live) = self.runs.behind(self.runs.hanging)?;
+        Some(live.started + self.config.hangs_after())
+    }
+
+    /// Runs start one after the other, so the first is always the one that has lasted longest.
+    pub(super) fn cut_off_late_runs(&mut self) {
+        while self.timeout_due().is_some_and(|at| at <= self.now) {
+            let Some((run, live)) = self.runs.behind(self.runs.timed_out) else { break };
+            self.runs.timed_out = run;
+            self.time_out(run, live.entry);
+        }
+        while self.hang_due().is_some_and(|at| at <= self.now) {
+            let Some((run, live)) = self.runs.behind(self.runs.hanging) else { break };
+            self.runs.hanging = run;
+            self.remark(Remark::Hangs(live.entry, self.now.since(live.started)));
+        }
+    }
+
+    fn time_out(&mut self, run: RunId, entry: EntryId) {
+        let Some(running) = self.holds.get_mut(entry).and_then(Held::running_mut) else { return };
+        if running.cut == Cut::No {
+            running.cut = Cut::TimedOut;
+            self.command(Command::Cancel(run));
+            self.remark(Remark::TimedOut(entry));
+        }
+    }
+
+    /// How long this message's run may take, in words.
+    pub(super) fn timeout_text(&self) -> Box<str> {
+        let timeout = self.config.timeout.unwrap_or(Duration::ZERO);
+        format!("the run was cancelled after its timeout of {timeout:?}").into()
+    }
+
+    #[cfg(debug_assertions)]
+    pub(super) fn assert_runs(&self) {
+        let running = |held: &Held| match held.state() {
+            HeldState::Running(running) => Some(running.run),
+            _ => None,
+        };
+        let count = self.holds.iter().filter(|(_, held)| running(held).is_some()).count();
+        assert_eq!(count, self.runs.live.len(), "runs and running messages");
+        for (run, live) in &self.runs.live {
+            assert_eq!(self.holds.get(live.entry).and_then(running), Some(*run), "a run without its message");
+        }
+        for (_, held) in self.holds.iter() {
+            assert!(!held.settles() || held.key.is_none(), "a key is occupied by what has ended");
+            assert!(held.key.as_ref().is_none_or(|key| self.runs.keys.contains_key(key)));
+        }
+        let owners = self.holds.iter().filter(|(_, held)| held.key.is_some()).count();
+        assert_eq!(owners, self.runs.keys.len(), "each key has one owner");
+        assert!(self.runs.suspect.is_none_or(|entry| self.holds.get(entry).is_some_and(|held| !held.settles())));
+    }
+}

@@ -1,0 +1,396 @@
+//! Redis is told what became of messages: acknowledged, put aside, buried, marked. Each call whose answer was lost is
+//! asked again; what cannot be judged is tried again later.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use super::{
+    Fate, Machine, Remark,
+    asked::{Kind, Question},
+    call::{AckItem, BuryItem, Call, Fenced, Hold, Mark, MarkItem, ParkItem},
+    held::{Burying, Dying, Held, Parking, State as HeldState},
+    runs::Queue,
+};
+use crate::{id::EntryId, time::Time};
+
+/// How many messages go into one script that does several steps for each.
+const BATCH: usize = 500;
+/// How many burials go into one call: each copies a payload.
+const BURIALS: usize = 100;
+/// For how long a message is put aside that came while its earlier run in this process has not ended.
+const STRAY_PAUSE: Duration = Duration::from_secs(1);
+
+/// What Redis is still to be told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct State {
+    acks: VecDeque<EntryId>,
+    /// Since when the first of them waits.
+    acks_since: Time,
+    marks: VecDeque<EntryId>,
+    parks: VecDeque<EntryId>,
+    buries: VecDeque<EntryId>,
+    /// Deliveries that are not held, and are to be given back.
+    strays: BTreeMap<EntryId, Stray>,
+    /// What could not be judged, and when it is tried again.
+    later: BTreeSet<(Time, EntryId)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Stray {
+    hold: Hold,
+    asked: bool,
+}
+
+impl State {
+    pub(super) fn is_stray(&self, hold: Hold) -> bool {
+        self.strays.get(&hold.entry).is_some_and(|stray| stray.hold.deliveries >= hold.deliveries)
+    }
+
+    pub(super) fn strays(&self) -> usize {
+        self.strays.len()
+    }
+
+    pub(super) fn forget_strays(&mut self) {
+        self.strays.clear();
+    }
+
+    fn unsent(&self) -> bool {
+        !self.marks.is_empty() || !self.parks.is_empty() || !self.buries.is_empty()
+    }
+}
+
+impl Parking {
+    /// What has become of the message once it is put aside.
+    pub(super) fn fate(&self) -> Fate {
+        if self.failure.is_some() { Fate::Retried(self.delay) } else { Fate::Returned }
+    }
+}
+
+impl Machine {
+    /// It is acknowledged, and this is what becomes of it.
+    pub(super) fn acknowledge(&mut self, entry: EntryId, fate: Fate) {
+        if self.config.no_ack {
+            return self.forget(entry, fate);
+        }
+        self.free(entry);
+        self.holds.change(entry, HeldState::Acking(fate));
+        if let Some(held) = self.holds.get_mut(entry) {
+            held.fields = Default::default();
+        }
+        if self.settling.acks.is_empty() {
+            self.settling.acks_since = self.now;
+        }
+        self.settling.acks.push_back(entry);
+    }
+
+    /// It is put aside, with nothing counted against it, and due at once.
+    pub(super) fn give_back(&mut self, entry: EntryId) {
+        self.park(entry, Parking { delay: Duration::ZERO, failure: None, repeated: false });
+    }
+
+    /// It is put aside.
+    pub(super) fn park(&mut self, entry: EntryId, parking: Parking) {
+        self.settle_as(entry, HeldState::Parking(Box::new(parking)));
+    }
+
+    /// It is buried.
+    pub(super) fn bury(&mut self, entry: EntryId, burying: Burying) {
+        self.settle_as(entry, HeldState::Burying(Box::new(burying)));
+    }
+
+    /// It is written down that it will end.
+    pub(super) fn decide_end(&mut self, entry: EntryId, dying: Dying) {
+        self.settle_as(entry, HeldState::Dying(Box::new(dying)));
+    }
+
+    fn settle_as(&mut self, entry: EntryId, state: HeldState) {
+        if self.config.no_ack {
+            return self.forget(entry, Fate::Lost);
+        }
+        self.free(entry);
+        self.holds.change(entry, state);
+        self.queue(entry);
+    }
+
+    /// It is written down that it starts.
+    pub(super) fn mark(&mut self, entry: EntryId) {
+        self.settling.marks.push_back(entry);
+    }
+
+    /// This delivery is given back without being held.
+    pub(super) fn return_stray(&mut self, hold: Hold) {
+        let stray = self.settling.strays.get(&hold.entry);
+        if !self.config.no_ack && stray.is_none_or(|stray| stray.hold.deliveries < hold.deliveries) {
+            self.settling.strays.insert(hold.entry, Stray { hold, asked: false });
+        }
+    }
+
+    /// Puts it where its state says.
+    fn queue(&mut self, entry: EntryId) {
+        let Some(held) = self.holds.get(entry) else { return };
+        match held.state() {
+            HeldState::Marking | HeldState::Dying(_) => self.settling.marks.push_back(entry),
+            HeldState::Parking(_) => self.settling.parks.push_back(entry),
+            HeldState::Burying(_) => self.settling.buries.push_back(entry),
+            HeldState::Waiting => self.runs.push(Queue::Due, entry),
+            HeldState::Doubted => self.doubt(entry),
+            HeldState::Acking(_) | HeldState::Checking | HeldState::Running(_) => {}
+        }
+    }
+
+    /// When something is to be told.
+    pub(super) fn settling_due(&self) -> Option<Time> {
+        let later = self.settling.later.first().map(|(at, _)| *at);
+        let strays = self.settling.strays.values().any(|stray| !stray.asked);
+        let owed = [
+            (!self.settling.marks.is_empty(), Kind::Mark),
+            (!self.settling.parks.is_empty() || strays, Kind::Park),
+            (!self.settling.buries.is_empty(), Kind::Bury),
+        ];
+        let owed = owed.into_iter().filter(|(owed, _)| *owed).filter_map(|(_, kind)| self.open_from(kind)).min();
+        [later, owed, self.acks_due(), self.checks_due()].into_iter().flatten().min()
+    }
+
+    /// Tells what is to be told.
+    pub(super) fn settle(&mut self) {
+        while let Some((at, entry)) = self.settling.later.first().copied()
+            && at <= self.now
+        {
+            self.settling.later.pop_first();
+            self.queue(entry);
+        }
+        while self.acks_due().is_some_and(|at| at <= self.now) {
+            self.send_acks();
+        }
+        if !self.settling.unsent() && self.settling.strays.is_empty() {
+            return;
+        }
+        while !self.settling.marks.is_empty() && self.may(Kind::Mark) {
+            self.send_marks();
+        }
+        while (!self.settling.parks.is_empty() || self.settling.strays.values().any(|s| !s.asked))
+            && self.may(Kind::Park)
+        {
+            self.send_parks();
+        }
+        while !self.settling.buries.is_empty() && self.may(Kind::Bury) {
+            self.send_buries();
+        }
+    }
+
+    /// Acknowledgements wait for each other, unless nothing runs that could bring another one.
+    fn acks_due(&self) -> Option<Time> {
+        let acks = &self.settling.acks;
+        if acks.is_empty() {
+            return None;
+        }
+        let open = self.open_from(Kind::Ack)?;
+        let at_once = acks.len() >= self.config.batch || self.holds.slots() == 0;
+        Some(if at_once { open } else { open.max(self.settling.acks_since + self.config.ack_delay) })
+    }
+
+    fn send_acks(&mut self) {
+        let count = self.settling.acks.len().min(self.config.batch);
+        let entries: Vec<EntryId> = self.settling.acks.drain(..count).collect();
+        self.settling.acks_since = self.now;
+        let item = |entry: &EntryId| {
+            let held = self.holds.get(*entry);
+            let recorded = held.is_some_and(|held| held.history.is_some());
+            AckItem { entry: *entry, recorded, processed: held.and_then(|held| held.processed.clone()) }
+        };
+        let items = entries.iter().map(item).collect();
+        self.ask(Question::Ack(entries), Call::Ack(items));
+    }
+
+    pub(super) fn acked(&mut self, entries: Vec<EntryId>) {
+        for entry in entries {
+            if let Some(held) = self.holds.remove(entry)
+                && let HeldState::Acking(fate) = held.state()
+            {
+                self.settled.push((entry, *fate));
+            }
+        }
+    }
+
+    pub(super) fn ack_failed(&mut self, entries: Vec<EntryId>) {
+        self.settling.acks.extend(entries);
+    }
+
+    fn send_marks(&mut self) {
+        let count = self.settling.marks.len().min(BATCH);
+        let entries: Vec<EntryId> = self.settling.marks.drain(..count).collect();
+        let item = |entry: EntryId| {
+            let held = self.holds.get(entry)?;
+            let mark = match held.state() {
+                HeldState::Marking => Mark::Started,
+                HeldState::Dying(dying) => Mark::Dying { reason: dying.reason, error: dying.error.clone() },
+                _ => return None,
+            };
+            Some(MarkItem { hold: held.hold, mark })
+        };
+        let items: Vec<MarkItem> = entries.into_iter().filter_map(item).collect();
+        if !items.is_empty() {
+            self.ask(Question::Mark(items.iter().map(|item| item.hold).collect()), Call::Mark(items));
+        }
+    }
+
+    fn send_parks(&mut self) {
+        let count = self.settling.parks.len().min(BATCH);
+        let entries: Vec<EntryId> = self.settling.parks.drain(..count).collect();
+        let item = |entry: EntryId| {
+            let held = self.holds.get(entry)?;
+            let HeldState::Parking(parking) = held.state() else { return None };
+            Some(ParkItem { hold: held.hold, delay: parking.delay, failure: parking.failure.clone() })
+        };
+        let mut items: Vec<ParkItem> = entries.into_iter().filter_map(item).collect();
+        for stray in self.settling.strays.values_mut().filter(|stray| !stray.asked).take(BATCH) {
+            stray.asked = true;
+            items.push(ParkItem { hold: stray.hold, delay: STRAY_PAUSE, failure: None });
+        }
+        if !items.is_empty() {
+            self.ask(Question::Park(items.iter().map(|item| item.hold).collect()), Call::Park(items));
+        }
+    }
+
+    fn send_buries(&mut self) {
+        let count = self.settling.buries.len().min(BURIALS);
+        let entries: Vec<EntryId> = self.settling.buries.drain(..count).collect();
+        let item = |entry: EntryId| {
+            let held = self.holds.get(entry)?;
+            let HeldState::Burying(burying) = held.state() else { return None };
+            let gone = burying.gone.then(|| held.fields.clone());
+            Some(BuryItem { hold: held.hold, reason: burying.reason, error: burying.error.clone(), gone })
+        };
+        let items: Vec<BuryItem> = entries.into_iter().filter_map(item).collect();
+        if !items.is_empty() {
+            self.ask(Question::Bury(items.iter().map(|item| item.hold).collect()), Call::Bury(items));
+        }
+    }
+
+    pub(super) fn marked(&mut self, holds: Vec<Hold>, answers: Vec<Fenced>) {
+        for (hold, answer) in holds.into_iter().zip(answers) {
+            let Some(held) = self.holds.of(hold) else { continue };
+            match (held.state().clone(), answer) {
+                (HeldState::Marking, Fenced::Done) => self.go_on(hold.entry),
+                (HeldState::Dying(dying), Fenced::Done) => self.end_decided(hold.entry, *dying),
+                (HeldState::Marking | HeldState::Dying(_), Fenced::Broken(error)) => {
+                    self.set_aside(hold.entry, error);
+                }
+                // Trimmed while its last run went on: what is here is all there is.
+                (HeldState::Dying(dying), Fenced::Gone) if dying.error.is_some() => {
+                    self.bury_gone(hold.entry, dying.error.unwrap_or_default());
+                }
+                (HeldState::Marking | HeldState::Dying(_), _) => self.forget(hold.entry, Fate::Lost),
+                _ => {}
+            }
+        }
+    }
+
+    /// Its end is written down: only `process_dead` is called for it from here on.
+    fn end_decided(&mut self, entry: EntryId, dying: Dying) {
+        let Some(held) = self.holds.get_mut(entry) else { return };
+        let history = held.history.get_or_insert_default();
+        history.dying = Some(dying.reason);
+        if let Some(error) = dying.error {
+            history.failed = history.failed.saturating_add(1);
+            history.error = error;
+        }
+        self.holds.change(entry, HeldState::Waiting);
+        if self.is_running() {
+            self.runs.push(Queue::Due, entry);
+        } else {
+            self.give_back(entry);
+        }
+    }
+
+    pub(super) fn parked(&mut self, holds: Vec<Hold>, answers: Vec<Fenced>) {
+        for (hold, answer) in holds.into_iter().zip(answers) {
+            if self.settling.strays.get(&hold.entry).is_some_and(|stray| stray.hold == hold) {
+                self.settling.strays.remove(&hold.entry);
+                continue;
+            }
+            let Some(held) = self.holds.of(hold) else { continue };
+            let HeldState::Parking(parking) = held.state().clone() else { continue };
+            match (answer, parking.failure.clone()) {
+                (Fenced::Done, failure) => {
+                    match failure {
+                        Some(_) => self.ask_soon(parking.delay),
+                        None => self.count_returned(),
+                    }
+                    self.forget(hold.entry, parking.fate());
+                }
+                (Fenced::Gone, Some(error)) if !parking.repeated => self.bury_gone(hold.entry, error),
+                (Fenced::Broken(error), _) => self.set_aside(hold.entry, error),
+                (Fenced::Lost | Fenced::Gone, _) => self.forget(hold.entry, Fate::Lost),
+            }
+        }
+    }
+
+    pub(super) fn buried(&mut self, holds: Vec<Hold>, answers: Vec<Fenced>) {
+        for (hold, answer) in holds.into_iter().zip(answers) {
+            let Some(held) = self.holds.of(hold) else { continue };
+            let HeldState::Burying(burying) = held.state().clone() else { continue };
+            match answer {
+                Fenced::Done => self.forget(hold.entry, Fate::Buried(burying.reason)),
+                Fenced::Gone if burying.repeated || burying.gone => {
+                    self.forget(hold.entry, Fate::Buried(burying.reason));
+                }
+                Fenced::Gone => self.bury_as_gone(hold.entry, *burying),
+                Fenced::Lost => self.forget(hold.entry, Fate::Lost),
+                Fenced::Broken(error) => self.set_aside(hold.entry, error),
+            }
+        }
+    }
+
+    /// It failed, and is not in the stream any more: it can only be buried, with what is here of it.
+    fn bury_gone(&mut self, entry: EntryId, error: Box<str>) {
+        let reason = super::call::Reason::Failed;
+        self.bury_as_gone(entry, Burying { reason, error, gone: true, repeated: false });
+    }
+
+    fn bury_as_gone(&mut self, entry: EntryId, burying: Burying) {
+        // If others may have had it meanwhile, they may have processed it.
+        if self.holds.get(entry).is_some_and(|held| self.is_trusted(held)) {
+            self.bury(entry, Burying { gone: true, ..burying });
+        } else {
+            self.forget(entry, Fate::Lost);
+        }
+    }
+
+    /// It cannot be judged: it is tried again later, and holds up nobody meanwhile.
+    pub(super) fn set_aside(&mut self, entry: EntryId, error: Box<str>) {
+        self.remark(Remark::Broken(entry, error));
+        if self.holds.get(entry).is_some_and(Held::has_slot) {
+            self.free(entry);
+            self.step_back(entry);
+        }
+        self.settling.later.insert((self.now + self.config.retry_backoff_limit, entry));
+    }
+
+    /// A call was refused, or its answer was lost: it is asked again.
+    pub(super) fn settling_failed(&mut self, holds: &[Hold]) {
+        for hold in holds {
+            if let Some(stray) = self.settling.strays.get_mut(&hold.entry)
+                && stray.hold == *hold
+            {
+                stray.asked = false;
+            } else if let Some(held) = self.holds.of(*hold) {
+                held.repeat();
+                self.queue(hold.entry);
+            }
+        }
+    }
+
+    #[cfg(debug_assertions)]
+    pub(super) fn assert_settling(&self) {
+        let acking = self.holds.iter().filter(|(_, held)| matches!(held.state(), HeldState::Acking(_))).count();
+        let asked = |question: &Question| match question {
+            Question::Ack(entries) => entries.len(),
+            _ => 0,
+        };
+        let owed = self.settling.acks.len() + self.calls.values().map(|call| asked(&call.question)).sum::<usize>();
+        assert_eq!(acking, owed, "acknowledgements that are owed");
+    }
+}

@@ -1,0 +1,131 @@
+//! Stopping: nothing more is started; runs may finish until the deadline, then they are cancelled; what is not finished
+//! is given back, the last acknowledgements go out, and the consumer's name is deleted if nothing is left under it.
+
+use super::{
+    Command, Link, Machine, Notification, Phase, Report,
+    asked::{Kind, Question},
+    call::Call,
+    held::{Cut, Held, State},
+};
+use crate::{id::EntryId, time::Time};
+
+/// How far a stop has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Stop {
+    deadline: Time,
+    report: Report,
+    cancelled: bool,
+    leaving: Leaving,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Leaving {
+    Later,
+    Asked,
+    Over,
+}
+
+impl Machine {
+    /// The application wants it to stop. A second wish may only bring the deadline forward.
+    pub(super) fn shut_down(&mut self, deadline: Time) {
+        match &mut self.phase {
+            Phase::Running => {
+                let (report, leaving) = (Report::default(), Leaving::Later);
+                self.phase = Phase::Stopping(Stop { deadline, report, cancelled: false, leaving });
+                self.return_what_waits();
+            }
+            Phase::Stopping(stop) => stop.deadline = stop.deadline.min(deadline),
+            Phase::Stopped => {}
+        }
+    }
+
+    fn return_what_waits(&mut self) {
+        let unstarted =
+            |held: &Held| matches!(held.state(), State::Waiting | State::Doubted | State::Checking | State::Marking);
+        let entries: Vec<EntryId> = self.holds.iter().filter(|(_, held)| unstarted(held)).map(|(e, _)| e).collect();
+        for entry in entries {
+            self.give_back(entry);
+        }
+        self.tidy_queues();
+    }
+
+    pub(super) fn count_finished(&mut self) {
+        if let Phase::Stopping(stop) = &mut self.phase {
+            stop.report.finished += 1;
+        }
+    }
+
+    pub(super) fn count_returned(&mut self) {
+        if let Phase::Stopping(stop) = &mut self.phase {
+            stop.report.returned += 1;
+        }
+    }
+
+    pub(super) fn stop_due(&self) -> Option<Time> {
+        match self.phase {
+            Phase::Stopping(stop) if stop.cancelled => Some(self.grace_end(stop)),
+            Phase::Stopping(stop) => Some(stop.deadline),
+            Phase::Running | Phase::Stopped => None,
+        }
+    }
+
+    /// Until when Redis may still be told what is cancelled at the deadline.
+    fn grace_end(&self, stop: Stop) -> Time {
+        stop.deadline + self.config.call_timeout * 2
+    }
+
+    pub(super) fn stop_at_the_deadline(&mut self) {
+        if let Phase::Stopping(stop) = &mut self.phase
+            && !stop.cancelled
+            && stop.deadline <= self.now
+        {
+            stop.cancelled = true;
+            self.cancel_runs();
+        }
+    }
+
+    /// Every run is stopped where it stands.
+    pub(super) fn cancel_runs(&mut self) {
+        let live: Vec<_> = self.runs.live().collect();
+        for (run, live) in live {
+            if let Some(running) = self.holds.get_mut(live.entry).and_then(Held::running_mut)
+                && running.cut == Cut::No
+            {
+                running.cut = Cut::Cancelled;
+                self.command(Command::Cancel(run));
+            }
+        }
+    }
+
+    pub(super) fn left(&mut self) {
+        if let Phase::Stopping(stop) = &mut self.phase {
+            stop.leaving = Leaving::Over;
+        }
+    }
+
+    pub(super) fn stop_if_finished(&mut self) {
+        let Phase::Stopping(stop) = self.phase else { return };
+        let asking = self.reading.is_asking() || self.own.is_fetching();
+        let idle = self.holds.is_empty() && self.settling.strays() == 0 && !asking;
+        if self.now >= self.grace_end(stop) {
+            return self.say_stopped(stop);
+        }
+        if !idle || stop.leaving == Leaving::Asked {
+            return;
+        }
+        let reachable = self.links.is_up(Link::Commands);
+        if stop.leaving == Leaving::Over || !reachable {
+            return self.say_stopped(stop);
+        }
+        if self.may(Kind::Leave) {
+            self.phase = Phase::Stopping(Stop { leaving: Leaving::Asked, ..stop });
+            self.ask(Question::Leave, Call::Leave);
+        }
+    }
+
+    fn say_stopped(&mut self, stop: Stop) {
+        let left = self.holds.len() + self.settling.strays();
+        self.notify(Notification::Stopped(Report { left, ..stop.report }));
+        self.end();
+    }
+}
