@@ -76,7 +76,7 @@ pub enum Stage {
 }
 
 /// Which run of this process.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(pub u64);
 
 impl fmt::Debug for RunId {

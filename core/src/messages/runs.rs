@@ -52,12 +52,6 @@ pub(super) enum Queue {
     New,
 }
 
-impl Default for RunId {
-    fn default() -> RunId {
-        RunId(0)
-    }
-}
-
 impl State {
     pub(super) fn push(&mut self, queue: Queue, entry: EntryId) {
         match queue {
