@@ -16,6 +16,7 @@ use super::{
     start, trouble,
     value::{delivery, entry_id, list, odd},
 };
+use crate::wire::longest;
 
 pub(super) static ANNOUNCE: Lazy = script!("announce.lua");
 pub(super) static RETRY: Lazy = script!("retry.lua");
@@ -61,9 +62,6 @@ pub struct Dead {
     /// The fields it had in the LBS.
     pub original: Fields,
 }
-
-/// "For ever" as a ttl: Redis refuses what its clock cannot count up to.
-const LONGEST_WINDOW: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
 
 impl Calls {
     /// Announces streams, in order. Each has its own result: those that failed may or may not be announced.
@@ -115,11 +113,7 @@ impl Calls {
         match &item.once {
             Some((key, window)) => {
                 let mut cmd = ANNOUNCE.invoke(2, 3, 256 + json.len());
-                cmd.arg(&names.lbs)
-                    .arg(names.keys.once(key))
-                    .arg(millis((*window).min(LONGEST_WINDOW)).max(1))
-                    .arg(FIELD)
-                    .arg(json);
+                cmd.arg(&names.lbs).arg(names.keys.once(key)).arg(millis(longest(*window)).max(1)).arg(FIELD).arg(json);
                 cmd
             }
             None => {

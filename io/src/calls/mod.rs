@@ -51,7 +51,7 @@ pub fn scripts() -> impl Iterator<Item = (&'static str, &'static str)> {
         ("retry", &admin::RETRY),
         ("share", &look::SHARE),
     ];
-    scripts.into_iter().map(|(name, script)| (name, script.body()))
+    scripts.into_iter().map(|(name, script)| (name, script.body())).chain(crate::messages::scripts())
 }
 
 /// Everything that stays the same from call to call. Cheap to clone.

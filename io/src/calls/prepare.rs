@@ -11,7 +11,10 @@ use super::{
     Calls, start,
     value::{bytes, delivery, entry_id, field, list, number, pairs, text},
 };
-use crate::wire::info::{Info, OLDEST};
+use crate::wire::{
+    info::{Info, OLDEST},
+    troubles::refused,
+};
 
 impl Calls {
     /// INFO; `None` if this user may not ask.
@@ -223,15 +226,6 @@ impl Calls {
             .into())),
             Err(trouble) => Err(trouble),
         }
-    }
-}
-
-/// Whether the server will not do this, whoever asks how often: no right, or no such command.
-fn refused(trouble: &Trouble) -> bool {
-    match trouble.kind {
-        TroubleKind::Refused => !trouble.message.starts_with("NOAUTH"),
-        TroubleKind::Other => true,
-        _ => false,
     }
 }
 

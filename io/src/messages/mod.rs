@@ -1,3 +1,6 @@
 //! The second half: many workers share one stream through a consumer group, message by message, at least once.
 
+#[allow(dead_code, reason = "the shell is to use them")]
 mod calls;
+
+pub(crate) use calls::scripts;

@@ -48,7 +48,7 @@ impl Info {
         if let Some(policy) = self.get("maxmemory_policy").filter(|policy| *policy != "noeviction") {
             warnings.push(
                 format!(
-                    "maxmemory-policy is {policy}: Redis may evict leases, and streams with them, when memory is \
+                    "maxmemory-policy is {policy}: Redis may evict keys, whole streams with them, when memory is \
                      short; set it to noeviction"
                 )
                 .into(),

@@ -32,6 +32,11 @@ pub(crate) fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// At most a hundred years: "for ever" as a ttl or a delay. Redis refuses what its clock cannot count up to.
+pub(crate) fn longest(span: Duration) -> Duration {
+    span.min(Duration::from_secs(100 * 365 * 24 * 3_600))
+}
+
 /// Where a page behind `after` begins.
 pub(crate) fn start(after: Option<EntryId>) -> String {
     after.map_or_else(|| "-".to_owned(), |entry| format!("({entry}"))

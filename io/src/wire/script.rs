@@ -30,6 +30,11 @@ macro_rules! script {
             ))
         })
     };
+    (messages / $file:literal) => {
+        $crate::wire::script::Lazy::new(|| {
+            $crate::wire::script::Script::new(include_str!(concat!("../../lua/messages/", $file)))
+        })
+    };
     ($file:literal) => {
         $crate::wire::script::Lazy::new(|| $crate::wire::script::Script::new(include_str!(concat!("../lua/", $file))))
     };

@@ -53,6 +53,15 @@ pub(crate) fn whole(text: &str) -> Trouble {
     reply(code, rest)
 }
 
+/// Whether the server will not do this, whoever asks how often: no right, or no such command.
+pub(crate) fn refused(trouble: &Trouble) -> bool {
+    match trouble.kind {
+        TroubleKind::Refused => !trouble.message.starts_with("NOAUTH"),
+        TroubleKind::Other => true,
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
