@@ -81,7 +81,7 @@ mod lease;
 mod leases;
 mod links;
 mod log;
-mod messages;
+pub mod messages;
 mod metrics;
 mod notification;
 mod outbox;

@@ -1,31 +1,43 @@
 //! The calls on messages, executed: call → commands, reply → answer. Every change of more than one key is one of the
 //! scripts in `lua/messages/`; nothing is decided here.
 
+mod dead;
 mod hold;
 mod prepare;
 mod reclaim;
 mod record;
+mod scheduled;
+mod send;
+mod serial;
 mod settle;
+mod status;
 mod take;
 #[cfg(test)]
 mod tests;
+mod trim;
 mod troubles;
 
 use std::sync::{Arc, atomic::AtomicBool};
 
 use redis::{Cmd, Value, aio::MultiplexedConnection};
 use streamkeeper_core::{
-    messages::{Answer, Call, Config, Consumer, Keys},
+    messages::{Answer, Call, Config, Consumer, Keys, Settings},
     trouble::Trouble,
 };
+
+pub use dead::{DeadLetter, Retried};
+pub use scheduled::Scheduled;
+pub(crate) use send::{ToSchedule, ToSend, Waits};
+pub use status::{Holder, Status};
 
 use crate::wire::{script, troubles::trouble, value};
 
 /// The Lua scripts of the second half: the name of each, and its whole text.
 pub(crate) fn scripts() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let scripts: [(_, &'static script::Lazy); 13] = [
+    let scripts: [(_, &'static script::Lazy); 18] = [
         ("messages/ack", &settle::ACK),
         ("messages/bury", &settle::BURY),
+        ("messages/cancel", &scheduled::CANCEL),
         ("messages/due", &take::DUE),
         ("messages/fetch", &take::FETCH),
         ("messages/leave", &reclaim::LEAVE),
@@ -35,8 +47,12 @@ pub(crate) fn scripts() -> impl Iterator<Item = (&'static str, &'static str)> {
         ("messages/reclaim", &reclaim::RECLAIM),
         ("messages/records", &reclaim::RECORDS),
         ("messages/refresh", &hold::REFRESH),
+        ("messages/retry", &dead::RETRY),
+        ("messages/schedule", &send::SCHEDULE),
+        ("messages/send", &send::SEND),
         ("messages/stale", &reclaim::STALE),
         ("messages/stranded", &reclaim::STRANDED),
+        ("messages/trim", &trim::TRIM),
     ];
     scripts.into_iter().map(|(name, script)| (name, script.body()))
 }
@@ -86,6 +102,13 @@ impl Calls {
         }))
     }
 
+    /// For producers and operators, who are no consumers of the group.
+    pub(crate) fn outside(keys: Keys) -> Calls {
+        let consumer = Consumer::new("outside", 0).expect("a name");
+        let config = Config::new(Settings::default()).expect("the defaults hold");
+        Calls::new(keys, consumer, config)
+    }
+
     /// Executes one call on a connection: [`Call::Read`] on the reader's, all others on the one for commands.
     pub(crate) async fn execute(&self, connection: &mut MultiplexedConnection, call: &Call) -> Result<Answer, Trouble> {
         let result = match call {
@@ -121,5 +144,10 @@ impl Calls {
     /// Sends a command.
     async fn send(&self, connection: &mut MultiplexedConnection, cmd: &Cmd) -> Result<Value, Trouble> {
         script::send(connection, cmd).await.map_err(|e| trouble(&e))
+    }
+
+    /// Sends a command of a person: an error says what to do.
+    async fn ask(&self, connection: &mut MultiplexedConnection, cmd: &Cmd) -> Result<Value, Trouble> {
+        self.send(connection, cmd).await.map_err(|trouble| troubles::advise(trouble, &self.0.keys))
     }
 }

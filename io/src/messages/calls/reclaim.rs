@@ -97,7 +97,12 @@ impl Calls {
         let deleted = list(self.run(connection, &STALE, cmd).await?).unwrap_or_default();
         let name = |value| text(value).map(|name| name.into()).ok_or_else(|| odd("sweep", value));
         let consumers = deleted.iter().map(name).collect::<Result<_, _>>()?;
-        Ok(Swept { consumers, ..Swept::default() })
+        let (trimmed, more) = match names.config.trim {
+            true => self.trim_page(connection, 0).await?,
+            false => (0, false),
+        };
+        let cursor = if more { Page::Rest.cursor() } else { 0 };
+        Ok(Swept { cursor, trimmed, consumers, ..Swept::default() })
     }
 
     pub(super) async fn leave(&self, connection: &mut MultiplexedConnection) -> Result<bool, Trouble> {

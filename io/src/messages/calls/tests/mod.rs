@@ -1,5 +1,6 @@
 //! The calls against a real server, one server a test.
 
+mod send;
 mod smoke;
 
 use std::{future::Future, time::Duration};
