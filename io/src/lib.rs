@@ -110,7 +110,8 @@ pub use service::Service;
 pub use streamkeeper_core::{
     config::{ClaimMode, ConfigError, Retry, Settings},
     id::{ConsumerId, EntryId, IdError, StreamName, Token},
-    streams::{ClaimLost, End, Link, LostReason, Report, SetAside},
+    link::Link,
+    streams::{ClaimLost, End, LostReason, Report, SetAside},
     time::Time,
     trouble::{Trouble, TroubleKind},
 };

@@ -103,6 +103,19 @@ impl Meters {
         histograms.entry((name, words)).or_insert_with(make).record(span.as_secs_f64());
     }
 
+    /// Records many spans at once.
+    pub(crate) fn record_all(&self, name: &'static str, spans: impl Iterator<Item = (Words, Duration)>) {
+        let Some(prefix) = &self.prefix else { return };
+        let mut histograms = self.histograms.lock().unwrap_or_else(PoisonError::into_inner);
+        for (words, span) in spans {
+            let make = || {
+                let (name, labels) = self.describe(prefix, (name, words));
+                metrics::histogram!(name, labels)
+            };
+            histograms.entry((name, words)).or_insert_with(make).record(span.as_secs_f64());
+        }
+    }
+
     /// A call to Redis was answered.
     pub(crate) fn answered(&self, call: &'static str, items: usize, answer: &Result<Answer, Trouble>, took: Duration) {
         if self.prefix.is_none() {
@@ -294,20 +307,32 @@ pub(crate) fn kind(kind: TroubleKind) -> &'static str {
     }
 }
 
+/// A recorder for tests.
 #[cfg(test)]
-mod tests {
+pub(crate) mod tape {
     use std::sync::Arc;
 
-    use metrics::{CounterFn, Key, KeyName, Metadata, Recorder, SharedString, Unit, with_local_recorder};
-    use streamkeeper_core::{id::Token, streams::call::Grant};
+    use metrics::{CounterFn, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
     use super::*;
 
-    /// Writes down what is counted.
+    /// Writes down what is counted, and how many spans are recorded.
     #[derive(Clone, Default)]
-    struct Tape(Arc<Mutex<BTreeMap<String, u64>>>);
+    pub(crate) struct Tape(Arc<Mutex<BTreeMap<String, u64>>>);
 
     struct Line(Tape, String);
+
+    impl Tape {
+        /// What was counted, in the order of the names.
+        pub(crate) fn lines(&self) -> Vec<String> {
+            self.0.lock().unwrap().iter().map(|(line, n)| format!("{line} {n}")).collect()
+        }
+
+        fn line(&self, key: &Key) -> Arc<Line> {
+            let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+            Arc::new(Line(self.clone(), format!("{}{{{}}}", key.name(), labels.join(","))))
+        }
+    }
 
     impl CounterFn for Line {
         fn increment(&self, by: u64) {
@@ -316,21 +341,34 @@ mod tests {
         fn absolute(&self, _: u64) {}
     }
 
+    impl HistogramFn for Line {
+        fn record(&self, _: f64) {
+            self.increment(1);
+        }
+    }
+
     impl Recorder for Tape {
         fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
         fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
         fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
         fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-            let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
-            Counter::from_arc(Arc::new(Line(self.clone(), format!("{}{{{}}}", key.name(), labels.join(",")))))
+            Counter::from_arc(self.line(key))
         }
         fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
             Gauge::noop()
         }
-        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
-            Histogram::noop()
+        fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::from_arc(self.line(key))
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics::with_local_recorder;
+    use streamkeeper_core::{id::Token, streams::call::Grant};
+
+    use super::{tape::Tape, *};
 
     #[test]
     fn answers_are_counted_by_what_became_of_each_stream() {
@@ -345,13 +383,14 @@ mod tests {
             meters.push_dropped();
             Meters::off().push_dropped();
         });
-        let counted: Vec<String> = tape.0.lock().unwrap().iter().map(|(line, n)| format!("{line} {n}")).collect();
         assert_eq!(
-            counted,
+            tape.lines(),
             [
                 "sk_acquire_total{service=svc,outcome=gone} 1",
                 "sk_acquire_total{service=svc,outcome=granted} 2",
                 "sk_call_failed_total{service=svc,call=renew,kind=connection} 1",
+                "sk_call_seconds{service=svc,call=acquire} 1",
+                "sk_call_seconds{service=svc,call=renew} 1",
                 "sk_hints_total{service=svc,outcome=dropped} 1",
                 "sk_renew_total{service=svc,outcome=failed} 7",
             ]

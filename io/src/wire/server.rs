@@ -41,6 +41,11 @@ impl Redis {
         panic!("{binary} did not come up within 5 s");
     }
 
+    /// What a client is to be given.
+    pub(crate) fn url(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
     fn socket(&self) -> PathBuf {
         self.directory.join("s")
     }

@@ -1,0 +1,285 @@
+//! Sends messages into a stream.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use redis::aio::MultiplexedConnection;
+use serde::Serialize;
+use streamkeeper_core::{messages::Keys, trouble::Trouble};
+
+use super::{
+    calls::{Calls, ToSchedule, ToSend},
+    codec::Encode,
+    errors::SendError,
+    letter::{Letter, Stationery, Way},
+    message::{Message, Sent},
+    meters::Meters,
+    producing::ProducerBuilder,
+};
+use crate::{
+    links::{
+        connect::Connect,
+        on_demand::{Borrowed, OnDemand},
+    },
+    metrics,
+};
+
+/// Where each message's trace context comes from.
+pub(crate) type Trace = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
+/// How many messages of a batch go out together.
+const CHUNK: usize = 500;
+
+/// Sends messages of type `T` into one stream. Cheap to clone; it connects when it is first used, and anew after a
+/// broken connection.
+///
+/// What many tasks send at the same time goes out together, on one connection. One call takes at most
+/// [`call_timeout`](ProducerBuilder::call_timeout), and as long again to connect.
+///
+/// Sending is not cancel safe: when the future is dropped, the message was sent or not. With an idempotency key
+/// ([`Message::once`]) or an id and a delay it may be sent again; so it may after [`SendError::Unanswered`].
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+/// use streamkeeper::messages::{Message, Producer};
+///
+/// #[derive(serde::Serialize)]
+/// struct Order {
+///     item: String,
+/// }
+///
+/// let tea = || Order { item: "tea".to_owned() };
+/// let producer = Producer::<Order>::builder("orders").redis("redis://localhost:6379").build()?;
+/// producer.send(&tea()).await?;
+/// producer.send_message(Message::new(tea()).header("tenant", "acme").once("order-17", Duration::from_secs(3600))).await?;
+/// producer.send_message(Message::new(tea()).delay(Duration::from_secs(60))).await?;
+/// for result in producer.send_batch((0..1_000).map(|_| tea())).await {
+///     println!("{:?}", result?);
+/// }
+/// # Ok(()) }
+/// ```
+pub struct Producer<T: ?Sized = serde_json::Value>(Arc<Parts<T>>);
+
+struct Parts<T: ?Sized> {
+    stream: String,
+    codec: Arc<dyn Encode<T>>,
+    trace: Option<Trace>,
+    duplicates: Option<Duration>,
+    max_len: Option<u64>,
+    calls: Calls,
+    connection: OnDemand,
+    meters: Meters,
+    seed: u64,
+    /// How many ids were made.
+    made: AtomicU64,
+    /// How many messages were sent since the stream was trimmed.
+    since_trim: AtomicU64,
+}
+
+impl<T: Serialize + ?Sized + 'static> Producer<T> {
+    /// Sets up a producer of a stream, for messages that are written as JSON unless another codec is given.
+    pub fn builder(stream: impl Into<String>) -> ProducerBuilder<T> {
+        ProducerBuilder::json(stream.into())
+    }
+}
+
+impl<T: ?Sized + 'static> Producer<T> {
+    /// Sets up a producer of a stream, for messages that only this codec can write.
+    pub fn with_codec(stream: impl Into<String>, codec: impl Encode<T>) -> ProducerBuilder<T> {
+        ProducerBuilder::new(stream.into(), Arc::new(codec))
+    }
+
+    pub(crate) fn new(
+        builder: ProducerBuilder<T>,
+        keys: Keys,
+        connect: Arc<dyn Connect>,
+        seed: u64,
+        series: metrics::Meters,
+    ) -> Producer<T> {
+        Producer(Arc::new(Parts {
+            connection: OnDemand::new(connect, builder.call_timeout),
+            calls: Calls::outside(keys),
+            meters: Meters(series),
+            stream: builder.stream,
+            codec: builder.codec,
+            trace: builder.trace,
+            duplicates: builder.duplicates,
+            max_len: builder.max_len,
+            seed,
+            made: AtomicU64::new(0),
+            since_trim: AtomicU64::new(0),
+        }))
+    }
+
+    /// The stream.
+    pub fn stream(&self) -> &str {
+        &self.0.stream
+    }
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// See [`SendError`]: each variant says whether it may have been sent.
+    pub async fn send(&self, body: &T) -> Result<Sent, SendError> {
+        self.0.send_one(self.0.letter(body, Message::new(()))).await
+    }
+
+    async fn send_all(&self, letters: Vec<Result<Letter, SendError>>) -> Vec<Result<Sent, SendError>> {
+        let mut results = Vec::with_capacity(letters.len());
+        let mut letters = letters.into_iter();
+        loop {
+            let chunk: Vec<_> = letters.by_ref().take(CHUNK).collect();
+            if chunk.is_empty() {
+                return results;
+            }
+            results.extend(self.0.send_chunk(chunk).await);
+        }
+    }
+}
+
+impl<T: 'static> Producer<T> {
+    /// Sends a message with headers, a key, a delay, or an idempotency key.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub async fn send_message(&self, message: Message<T>) -> Result<Sent, SendError> {
+        let (body, rest) = message.split();
+        self.0.send_one(self.0.letter(&body, rest)).await
+    }
+
+    /// Sends many messages, pipelined; what they are made from is encoded first. Each has its own result, in order:
+    /// what cannot be encoded, or is refused, keeps none of the others from being sent.
+    pub async fn send_batch<M: Into<Message<T>>>(
+        &self,
+        messages: impl IntoIterator<Item = M>,
+    ) -> Vec<Result<Sent, SendError>> {
+        let letter = |message: M| {
+            let (body, rest) = message.into().split();
+            self.0.letter(&body, rest)
+        };
+        let letters = messages.into_iter().map(letter).collect();
+        self.send_all(letters).await
+    }
+}
+
+impl<T: ?Sized + 'static> Parts<T> {
+    fn letter(&self, body: &T, rest: Message<()>) -> Result<Letter, SendError> {
+        let stationery = Stationery { stream: &self.stream, codec: &*self.codec, duplicates: self.duplicates };
+        let traceparent = || self.trace.as_ref().and_then(|trace| trace());
+        let next_id = || format!("{:016x}-{}", self.seed, self.made.fetch_add(1, Ordering::Relaxed)).into();
+        stationery.letter(body, rest, traceparent, next_id)
+    }
+
+    async fn send_one(&self, letter: Result<Letter, SendError>) -> Result<Sent, SendError> {
+        let unanswered = || SendError::Unanswered { stream: self.stream.clone(), trouble: no_answer() };
+        self.send_chunk(vec![letter]).await.pop().unwrap_or_else(|| Err(unanswered()))
+    }
+
+    /// Sends some together. One result each.
+    async fn send_chunk(&self, letters: Vec<Result<Letter, SendError>>) -> Vec<Result<Sent, SendError>> {
+        let (mut results, mut good) = (Vec::with_capacity(letters.len()), Vec::with_capacity(letters.len()));
+        for letter in letters {
+            results.push(match letter {
+                Ok(letter) => {
+                    good.push(letter);
+                    None
+                }
+                Err(error) => Some(Err(error)),
+            });
+        }
+        let mut answers = self.transmit(good).await.into_iter();
+        let unanswered = || SendError::Unanswered { stream: self.stream.clone(), trouble: no_answer() };
+        let results: Vec<Result<Sent, SendError>> = results
+            .into_iter()
+            .map(|result| result.or_else(|| answers.next()).unwrap_or_else(|| Err(unanswered())))
+            .collect();
+        let word = |result: &Result<Sent, SendError>| result.as_ref().map_or_else(SendError::label, Sent::label);
+        self.meters.sent(results.iter().map(word));
+        results
+    }
+
+    async fn transmit(&self, letters: Vec<Letter>) -> Vec<Result<Sent, SendError>> {
+        if letters.is_empty() {
+            return Vec::new();
+        }
+        let Borrowed { number, mut redis } = match self.connection.borrow().await {
+            Ok(borrowed) => borrowed,
+            Err(trouble) => {
+                let error = SendError::from_connecting(&self.stream, trouble);
+                return letters.iter().map(|_| Err(error.clone())).collect();
+            }
+        };
+        let (count, answers) = (letters.len(), self.ask(&mut redis, letters).await);
+        if answers.iter().any(|answer| matches!(answer, Err(trouble) if trouble.kind.needs_new_connection())) {
+            self.connection.broken(number);
+        } else {
+            self.trim(&mut redis, count).await;
+        }
+        answers
+            .into_iter()
+            .map(|answer| answer.map_err(|trouble| SendError::from_answer(&self.stream, trouble)))
+            .collect()
+    }
+
+    /// What is to stand in the stream goes first, then what is to wait. One answer each, in the letters' order.
+    async fn ask(&self, redis: &mut MultiplexedConnection, letters: Vec<Letter>) -> Vec<Result<Sent, Trouble>> {
+        let (mut now, mut later, mut order) = (Vec::new(), Vec::new(), Vec::with_capacity(letters.len()));
+        for Letter { fields, way } in letters {
+            let fields = fields.into();
+            order.push(matches!(way, Way::Schedule { .. }));
+            match way {
+                Way::Add => now.push(ToSend { fields, once: None }),
+                Way::Once { key, window } => now.push(ToSend { fields, once: Some((key, window)) }),
+                Way::Schedule { id, delay, window } => later.push(ToSchedule { id, delay, window, fields }),
+            }
+        }
+        let sent = if now.is_empty() { Vec::new() } else { self.calls.send_all(redis, &now).await };
+        let waits = if later.is_empty() { Vec::new() } else { self.calls.schedule(redis, &later).await };
+        let mut sent = sent.into_iter().map(|answer| answer.map(Sent::Entry));
+        let mut waits = waits.into_iter().zip(later).map(|(answer, item)| {
+            answer.map(|waits| Sent::Scheduled { id: item.id, due_ms: waits.due_ms, repeated: waits.repeated })
+        });
+        let next = |later| if later { waits.next() } else { sent.next() };
+        order.into_iter().map(next).map(|answer| answer.unwrap_or_else(|| Err(no_answer()))).collect()
+    }
+
+    /// Trims the stream once for so many messages sent.
+    async fn trim(&self, redis: &mut MultiplexedConnection, sent: usize) {
+        let Some(max_len) = self.max_len else { return };
+        let every = (max_len / 10).clamp(100, 10_000);
+        let before = self.since_trim.fetch_add(sent as u64, Ordering::Relaxed);
+        // Whoever's messages pass the mark trims.
+        if before / every == (before + sent as u64) / every {
+            return;
+        }
+        match self.calls.trim(redis, max_len).await {
+            Ok(dropped) => tracing::debug!(stream = self.stream, dropped, "trimmed"),
+            Err(trouble) => {
+                tracing::warn!(stream = self.stream, %trouble, "not trimmed: tried again with later messages");
+            }
+        }
+    }
+}
+
+impl<T: ?Sized> Clone for Producer<T> {
+    fn clone(&self) -> Producer<T> {
+        Producer(self.0.clone())
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for Producer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer").field("stream", &self.0.stream).finish_non_exhaustive()
+    }
+}
+
+fn no_answer() -> Trouble {
+    Trouble::other("there was no answer for this message")
+}
