@@ -25,6 +25,8 @@ local function judge(entry, deliveries, mark, failed, text)
   if mark == 'started' then
     record.started = deliveries
   else
+    -- The mark of the run that failed says nothing of `process_dead`.
+    if record.dying == '-' then record.started = 0 end
     record.dying = mark
     if failed then count_failure(record, deliveries, text) end
   end

@@ -18,12 +18,15 @@ pub(super) static ACK: Lazy = script!(messages + "ack.lua");
 pub(super) static PARK: Lazy = script!(messages + "park.lua");
 pub(super) static BURY: Lazy = script!(messages + "bury.lua");
 
+/// How many messages one XACK is about, at most.
+const PLAIN: usize = 10_000;
+
 impl Calls {
     pub(super) async fn ack(&self, connection: &mut MultiplexedConnection, items: &[AckItem]) -> Result<u64, Trouble> {
         let (names, mut buffer, mut acked) = (&*self.0, String::new(), 0);
         let owes = |item: &AckItem| item.recorded || item.processed.is_some();
-        for items in items.chunks(BATCH) {
-            let plain = !names.config.delete_after_success && !items.iter().any(owes);
+        let plain = !names.config.delete_after_success && !items.iter().any(owes);
+        for items in items.chunks(if plain { PLAIN } else { BATCH }) {
             let value = if plain {
                 let mut cmd = redis::cmd("XACK");
                 cmd.arg(names.keys.stream()).arg(names.keys.group());

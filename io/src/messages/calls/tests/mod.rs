@@ -1,7 +1,12 @@
 //! The calls against a real server, one server a test.
 
+mod fence;
+mod rate;
+mod reclaim;
 mod send;
+mod settle;
 mod smoke;
+mod sweep;
 
 use std::{future::Future, time::Duration};
 
