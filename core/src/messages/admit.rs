@@ -87,6 +87,7 @@ impl Machine {
     pub(super) fn forget(&mut self, entry: EntryId, fate: Fate) {
         self.free(entry);
         if self.holds.remove(entry).is_some() {
+            self.next_suspect(entry);
             self.settled.push((entry, fate));
         }
     }

@@ -12,6 +12,9 @@ use crate::{
     time::Time,
 };
 
+/// How many messages are fetched in one call.
+const BATCH: usize = 500;
+
 /// Where looking at the own list stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct State {
@@ -143,7 +146,7 @@ impl Machine {
         if entries.is_empty() {
             return self.turn_page(entries, next, Vec::new());
         }
-        let count = entries.len().min(self.room()).min(self.config.batch);
+        let count = entries.len().min(self.room()).min(BATCH);
         let rest = entries.split_off(count);
         self.own.round = Round::Fetching { count, rest, next };
         let entries = entries.into_iter().map(|hold| hold.entry).collect();

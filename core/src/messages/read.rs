@@ -10,6 +10,8 @@ use super::{
 };
 use crate::{id::EntryId, time::Time};
 
+/// How much of what is due is taken in one call: a script does several steps for each.
+const MOST_DUE: usize = 1_000;
 const MS: Duration = Duration::from_millis(1);
 
 /// What is being asked for.
@@ -56,7 +58,7 @@ impl Machine {
             return 0; // only messages that were sent with a delay are moved into the stream
         }
         let free = self.config.concurrency.saturating_sub(self.holds.slots() + self.runs.due_waiting());
-        free.min(self.room()).min(self.config.batch)
+        free.min(self.room()).min(self.config.batch).min(MOST_DUE)
     }
 
     pub(super) fn ask_for_due(&mut self) {

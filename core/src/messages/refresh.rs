@@ -104,10 +104,8 @@ impl Machine {
     pub(super) fn refreshed(&mut self, holds: Vec<Hold>, answers: Vec<Fenced>, issued: Time) {
         self.refreshes.under_way -= 1;
         for (hold, answer) in holds.into_iter().zip(answers) {
-            let trust = self.config.trust();
             let Some(held) = self.holds.of(hold) else { continue };
             held.refreshing = false;
-            let trusted = self.now < held.confirmed + trust;
             match answer {
                 Fenced::Done => {
                     held.confirmed = held.confirmed.max(issued);
@@ -122,8 +120,8 @@ impl Machine {
                 }
                 // What is being settled hears from its own call.
                 _ if held.settles() => {}
-                // Nobody can have taken it: it was trimmed or deleted, and what is here of it is all there is.
-                Fenced::Gone if trusted && held.running_mut().is_some() => {
+                // It was trimmed or deleted, and what is here of it is all there is; or another has ended it.
+                Fenced::Gone if held.running_mut().is_some() => {
                     if let Some(running) = held.running_mut()
                         && running.tie == Tie::Ours
                     {

@@ -9,7 +9,7 @@ use std::{
 use super::{
     Fate, Machine, Remark,
     asked::{Kind, Question},
-    call::{AckItem, BuryItem, Call, Fenced, Hold, Mark, MarkItem, ParkItem},
+    call::{AckItem, BuryItem, Call, Fenced, Hold, Mark, MarkItem, ParkItem, Reason},
     held::{Burying, Dying, Held, Parking, State as HeldState},
     runs::Queue,
 };
@@ -28,6 +28,8 @@ pub(super) struct State {
     acks: VecDeque<EntryId>,
     /// Since when the first of them waits.
     acks_since: Time,
+    /// One of them has crashed a process before: the next crash must not find its success untold.
+    hurry: bool,
     marks: VecDeque<EntryId>,
     parks: VecDeque<EntryId>,
     buries: VecDeque<EntryId>,
@@ -78,6 +80,7 @@ impl Machine {
         self.holds.change(entry, HeldState::Acking(fate));
         if let Some(held) = self.holds.get_mut(entry) {
             held.fields = Default::default();
+            self.settling.hurry |= held.crashed() >= 1;
         }
         if self.settling.acks.is_empty() {
             self.settling.acks_since = self.now;
@@ -187,7 +190,7 @@ impl Machine {
             return None;
         }
         let open = self.open_from(Kind::Ack)?;
-        let at_once = acks.len() >= self.config.batch || self.holds.slots() == 0;
+        let at_once = self.settling.hurry || acks.len() >= self.config.batch || self.holds.slots() == 0;
         Some(if at_once { open } else { open.max(self.settling.acks_since + self.config.ack_delay) })
     }
 
@@ -195,6 +198,7 @@ impl Machine {
         let count = self.settling.acks.len().min(self.config.batch);
         let entries: Vec<EntryId> = self.settling.acks.drain(..count).collect();
         self.settling.acks_since = self.now;
+        self.settling.hurry &= !self.settling.acks.is_empty();
         let item = |entry: &EntryId| {
             let held = self.holds.get(*entry);
             let recorded = held.is_some_and(|held| held.history.is_some());
@@ -210,6 +214,7 @@ impl Machine {
                 && let HeldState::Acking(fate) = held.state()
             {
                 self.settled.push((entry, *fate));
+                self.next_suspect(entry);
             }
         }
     }
@@ -334,29 +339,19 @@ impl Machine {
             let HeldState::Burying(burying) = held.state().clone() else { continue };
             match answer {
                 Fenced::Done => self.forget(hold.entry, Fate::Buried(burying.reason)),
-                Fenced::Gone if burying.repeated || burying.gone => {
-                    self.forget(hold.entry, Fate::Buried(burying.reason));
-                }
-                Fenced::Gone => self.bury_as_gone(hold.entry, *burying),
-                Fenced::Lost => self.forget(hold.entry, Fate::Lost),
+                // The answer that said so was lost.
+                Fenced::Gone if burying.repeated => self.forget(hold.entry, Fate::Buried(burying.reason)),
+                Fenced::Gone if !burying.gone => self.bury(hold.entry, Burying { gone: true, ..*burying }),
+                Fenced::Lost | Fenced::Gone => self.forget(hold.entry, Fate::Lost),
                 Fenced::Broken(error) => self.set_aside(hold.entry, error),
             }
         }
     }
 
-    /// It failed, and is not in the stream any more: it can only be buried, with what is here of it.
+    /// It failed, and is not in the stream any more, or acknowledged by another: the script knows which. If nobody else
+    /// has it, it can only be buried, with what is here of it.
     fn bury_gone(&mut self, entry: EntryId, error: Box<str>) {
-        let reason = super::call::Reason::Failed;
-        self.bury_as_gone(entry, Burying { reason, error, gone: true, repeated: false });
-    }
-
-    fn bury_as_gone(&mut self, entry: EntryId, burying: Burying) {
-        // If others may have had it meanwhile, they may have processed it.
-        if self.holds.get(entry).is_some_and(|held| self.is_trusted(held)) {
-            self.bury(entry, Burying { gone: true, ..burying });
-        } else {
-            self.forget(entry, Fate::Lost);
-        }
+        self.bury(entry, Burying { reason: Reason::Failed, error, gone: true, repeated: false });
     }
 
     /// It cannot be judged: it is tried again later, and holds up nobody meanwhile.
@@ -366,6 +361,7 @@ impl Machine {
             self.free(entry);
             self.step_back(entry);
         }
+        self.next_suspect(entry);
         self.settling.later.insert((self.now + self.config.retry_backoff_limit, entry));
     }
 

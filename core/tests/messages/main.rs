@@ -1,0 +1,8 @@
+//! The machine of messages: golden stories, one situation each, told as text in `told/` (`INSTA_UPDATE=always cargo test
+//! --test messages` writes them anew; read the difference before you believe it); and the promises, in worlds where
+//! everything goes wrong.
+
+mod group;
+mod plan;
+mod promises;
+mod world;
