@@ -176,6 +176,10 @@ impl Calls {
 
 /// Whether all keys lie in one slot of a cluster.
 fn share_a_slot(keys: &Keys) -> bool {
-    let slot = hash_tag(keys.stream()).unwrap_or(keys.stream());
-    hash_tag(&keys.scheduled()) == Some(slot)
+    let scheduled = keys.scheduled();
+    match (hash_tag(keys.stream()), hash_tag(&scheduled)) {
+        (Some(stream), Some(others)) => stream == others,
+        (None, Some(others)) => others[1..others.len() - 1] == *keys.stream(),
+        (_, None) => false,
+    }
 }

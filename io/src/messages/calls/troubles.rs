@@ -7,8 +7,8 @@ use streamkeeper_core::{
 
 /// The commands that the second half uses, as an ACL rule: what to allow when something is refused.
 pub(super) const RIGHTS: &str = "+eval +evalsha +xgroup|create +xgroup|delconsumer +xreadgroup +xclaim +xpending +xack +xdel +xadd +xrange +xlen \
-     +xinfo|groups +xinfo|consumers +xtrim +get +mget +set +del +pttl +pexpire +hget +hmget +hset +hsetnx +hdel +hlen \
-     +hscan +hexists +zadd +zrem +zcard +zscore +zmscore +zrange +zrangebyscore +time +info +ping";
+     +xinfo|groups +xinfo|consumers +xtrim +get +mget +set +del +pttl +pexpire +hget +hmget +hset +hdel +hlen \
+     +hscan +hexists +zadd +zrem +zcard +zscore +zmscore +zrange +zrangebyscore +time +info";
 
 /// Adds what can be done.
 pub(super) fn advise(trouble: Trouble, keys: &Keys) -> Trouble {

@@ -1,11 +1,13 @@
 //! The calls against a real server, one server a test.
 
 mod fence;
+mod prepare;
 mod rate;
 mod reclaim;
 mod send;
 mod settle;
 mod smoke;
+mod status;
 mod sweep;
 
 use std::{future::Future, time::Duration};

@@ -78,8 +78,10 @@ fn what_is_due_comes_in_its_order_and_not_before() {
         let mut a = Peer::ready(&redis, "a").await;
         let (one, two, three) = (a.given("1").await, a.given("2").await, a.given("3").await);
         a.park_for(one, 60_000, Some("x")).await;
-        a.park_for(two, 1, Some("x")).await;
-        a.park_for(three, 0, Some("x")).await;
+        for (hold, due_ms) in [(two, 5), (three, 4)] {
+            a.park(hold, Some("x")).await;
+            a.raw(&format!("ZADD m:g:delayed {due_ms} {}", hold.entry)).await;
+        }
         let (mut seen, mut next) = (Vec::new(), None);
         while seen.len() < 2 {
             let (taken, then) = a.due(1).await;
