@@ -254,6 +254,9 @@ impl Driver {
 
     fn notify(&mut self, fact: Notification) {
         log::notification(&fact);
+        if fact != Notification::Ready {
+            self.pulse.ended();
+        }
         self.progress.send_replace(match fact {
             Notification::Ready => Progress::Started,
             Notification::Stopped(report) => Progress::Stopped(report),

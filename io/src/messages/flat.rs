@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::codec::{CodecError, Decode, Encode, Payload, header};
 
-/// Each field of a struct (or entry of a map) as a field of the stream entry. Strings, numbers and booleans stand there
+/// Each field of a struct (or entry of a map) as a field of the stream entry, in the order of the names. Strings, numbers and booleans stand there
 /// as their own text, `None` does not stand there at all, everything else as JSON.
 ///
 /// What is read back is guided by the type: the text `7` is a number where a number is expected.

@@ -46,11 +46,6 @@ impl Flight {
         Flight { worker: Some(worker), began: runs.now(), span, handed, runs }
     }
 
-    /// Whether it has ended.
-    pub(crate) fn is_over(&self) -> bool {
-        self.worker.is_none()
-    }
-
     /// Drops the worker's future, and reports.
     fn end(&mut self, outcome: Outcome) {
         let _entered = self.span.enter();
@@ -90,7 +85,7 @@ impl Future for Flight {
 impl Drop for Flight {
     /// Whoever ran it has ended before: the application's runtime.
     fn drop(&mut self) {
-        if !self.is_over() {
+        if self.worker.is_some() {
             self.end(Outcome::Cancelled);
         }
     }

@@ -2,13 +2,14 @@
 //! would hold up.
 //!
 //! Runs are handed over in batches, and so do their ends come back. *Lanes* are tasks that take one run after the other
-//! and poll each once: most are over then, and cost no task of their own; the others become tasks. While lanes are
-//! busy, one more always waits for work, so that a worker that blocks holds up nobody but itself.
+//! and poll each once: where that ends them, they cost no task of their own. Once one is not over, it becomes a task,
+//! and so do those behind it. While lanes are busy, one more always waits for work, so that a worker that blocks holds
+//! up nobody but itself.
 
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    task::Context,
     time::Duration,
 };
 
@@ -165,6 +166,17 @@ impl Runs {
     fn begin_lane(self: &Arc<Runs>) {
         let lane = Lane { runs: self.clone(), orderly: false };
         self.connect.spawn(Box::pin(lane.run()));
+        // What was spawned last waits for this very thread, which is about to be busy: let that be something else.
+        self.connect.spawn(Box::pin(async {}));
+    }
+
+    /// Lets a run become a task.
+    fn spawn(self: &Arc<Runs>, flight: Flight) {
+        let runs = self.clone();
+        self.connect.spawn(Box::pin(async move {
+            flight.await;
+            runs.tell();
+        }));
     }
 
     /// The next run for a lane: `idle` if the lane waits, and is not on its way from another run.
@@ -201,14 +213,19 @@ impl Lane {
         let mut idle = true;
         loop {
             let mut told_at = runs.now();
-            let mut taken = 0_u32;
+            let (mut taken, mut polls) = (0_u32, true);
             while let Some(handed) = runs.next(&mut idle) {
-                fly(Flight::new(handed, runs.clone()), &runs);
+                let mut flight = Flight::new(handed, runs.clone());
+                polls = polls && flight.poll_unpin(&mut Context::from_waker(noop_waker_ref())).is_ready();
+                if !polls {
+                    // Polled again at once: by a task that can be woken.
+                    runs.spawn(flight);
+                }
                 taken += 1;
                 if taken.is_multiple_of(TURN) {
                     runs.tell();
                     tokio::task::yield_now().await;
-                    told_at = runs.now();
+                    (told_at, polls) = (runs.now(), true);
                 } else if runs.now().since(told_at) > PATIENCE {
                     runs.tell();
                     told_at = runs.now();
@@ -235,16 +252,4 @@ impl Drop for Lane {
             self.runs.told.notify_one();
         }
     }
-}
-
-/// Polls a run once; if that does not end it, it becomes a task, which polls it again at once.
-fn fly(mut flight: Flight, runs: &Arc<Runs>) {
-    if let Poll::Ready(()) = flight.poll_unpin(&mut Context::from_waker(noop_waker_ref())) {
-        return;
-    }
-    let runs_of_task = runs.clone();
-    runs.connect.spawn(Box::pin(async move {
-        flight.await;
-        runs_of_task.tell();
-    }));
 }

@@ -1,6 +1,10 @@
 //! Producers and consumers, end to end, on a real redis-server, one server a test.
 
 mod basics;
+mod failures;
+mod running;
+mod sending;
+mod stopping;
 
 use std::{
     future::Future,
@@ -10,7 +14,7 @@ use std::{
 
 use redis::{Cmd, FromRedisValue, aio::MultiplexedConnection};
 
-use super::{Backoff, Builder, Consumer, Context, Producer, ProducerBuilder};
+use super::*;
 use crate::wire::server::Redis;
 
 /// A server, and a client of its own to look with.
