@@ -1,7 +1,7 @@
 //! What was handed to this consumer is taken in: once, however many answers bring it.
 
 use super::{
-    Command, Fate, Machine,
+    Command, Fate, Machine, Remark,
     call::{Delivery, Fields, Hold},
     held::{Held, State, Tie},
     runs::Queue,
@@ -26,7 +26,7 @@ impl Machine {
 
     fn admit(&mut self, delivery: Delivery, confirmed: Time, queue: Queue) {
         let Delivery { hold, fields, history } = delivery;
-        if !self.makes_way(hold) {
+        if !self.makes_way(hold, confirmed) {
             return;
         }
         let gone = fields.is_none();
@@ -43,10 +43,13 @@ impl Machine {
     }
 
     /// Whether this delivery is to be taken in; what is held of an earlier delivery then ends.
-    fn makes_way(&mut self, hold: Hold) -> bool {
+    fn makes_way(&mut self, hold: Hold, confirmed: Time) -> bool {
         let Some(held) = self.holds.get(hold.entry) else { return true };
         if hold.deliveries <= held.hold.deliveries {
-            return false; // an answer that came late
+            if hold == held.hold {
+                self.comes_again(hold, confirmed);
+            }
+            return false;
         }
         match held.state() {
             // Never two runs of a message in one process: it is another's turn, or ours later.
@@ -66,6 +69,21 @@ impl Machine {
                 self.forget(hold.entry, Fate::Lost);
                 true
             }
+        }
+    }
+
+    /// What is held comes once more: an answer came late; or the group was lost and everything comes again.
+    fn comes_again(&mut self, hold: Hold, confirmed: Time) {
+        let Some(running) = self.holds.get_mut(hold.entry).and_then(Held::running_mut) else { return };
+        match running.tie {
+            Tie::Ours => {}
+            Tie::Gone => {
+                running.tie = Tie::Ours;
+                if let Some(held) = self.holds.get_mut(hold.entry) {
+                    held.confirmed = held.confirmed.max(confirmed);
+                }
+            }
+            Tie::Lost => self.return_stray(hold),
         }
     }
 
@@ -94,6 +112,7 @@ impl Machine {
 
     /// The group is gone, and with it every hold. What was in flight comes again.
     pub(super) fn lose_everything(&mut self) {
+        self.remark(Remark::GroupLost);
         let entries: Vec<EntryId> =
             self.holds.iter().filter(|(_, held)| !matches!(held.state(), State::Acking(_))).map(|(e, _)| e).collect();
         for entry in entries {

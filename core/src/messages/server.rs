@@ -12,6 +12,8 @@ use crate::{id::Identity, time::Time, trouble::Trouble};
 pub(super) struct State {
     preparation: Preparation,
     identity: Option<Identity>,
+    /// The group is gone, and is being created again.
+    lost: bool,
     /// It has been read from: from here on no trouble counts as one of the start.
     proven: bool,
     pub(super) gates: Gates,
@@ -91,8 +93,8 @@ impl Machine {
     pub(super) fn prepared(&mut self, server: Server, issued: Time) {
         let first = self.server.identity.is_none();
         self.server.preparation = Preparation::Done;
-        if server.created && !first {
-            self.remark(Remark::GroupLost);
+        let known = std::mem::take(&mut self.server.lost);
+        if server.created && !first && !known {
             self.lose_everything();
         }
         self.server.identity = Some(server.identity.clone());
@@ -112,10 +114,12 @@ impl Machine {
         self.server.proven = true;
     }
 
-    /// The group is gone: it is created again.
+    /// The group is gone: it is created again, by whoever comes first.
     pub(super) fn group_lost(&mut self) {
         if self.server.preparation == Preparation::Done {
             self.server.preparation = Preparation::Due;
+            self.server.lost = true;
+            self.lose_everything();
         }
     }
 }
