@@ -5,6 +5,7 @@
 
 mod machine;
 mod measure;
+mod messages;
 mod steady;
 mod takeover;
 mod throughput;
@@ -14,16 +15,23 @@ use measure::Table;
 type Figure = (&'static str, fn() -> Table);
 
 /// What can be measured, in the order of the page.
-const FIGURES: [Figure; 5] = [
+const FIGURES: [Figure; 9] = [
     ("takeover", takeover::takeover),
     ("handover", takeover::hand_over),
     ("steady", steady::steady),
     ("throughput", throughput::throughput),
     ("machine", machine::machine),
+    ("consume", messages::consume),
+    ("produce", messages::produce),
+    ("latency", messages::latency),
+    ("in-flight", messages::in_flight),
 ];
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(("--child", words)) = wanted.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return messages::child::run(words);
+    }
     for name in &wanted {
         if !FIGURES.iter().any(|(figure, _)| figure == name) {
             let all = FIGURES.map(|(figure, _)| figure).join(", ");
