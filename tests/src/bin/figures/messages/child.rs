@@ -160,14 +160,14 @@ async fn produce(url: &str, how: &str) {
             SENT
         }
         "64" => {
-            each_of_64(|id| {
+            each_of_64(move |id| {
                 let producer = producer.clone();
                 async move { drop(producer.send(&order(id)).await.expect("sent")) }
             })
             .await
         }
         "raw-64" => {
-            each_of_64(|id| {
+            each_of_64(move |id| {
                 let mut raw = raw.clone();
                 async move {
                     let mut cmd = redis::cmd("XADD");
