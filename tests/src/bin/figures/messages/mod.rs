@@ -128,7 +128,8 @@ pub(crate) fn latency() -> Table {
 /// What a message that is being worked on takes up.
 pub(crate) fn in_flight() -> Table {
     const FLIGHT: usize = 20_000;
-    let mut table = Table::new(["messages in flight", "client bytes each", "Redis µs a message and refresh", "client µs"]);
+    let mut table =
+        Table::new(["messages in flight", "client bytes each", "Redis µs a message and refresh", "client µs"]);
     let server = Server::start(Flavor::Redis);
     let concurrency = FLIGHT.to_string();
     let (mut measured, mut lines) = start(&server, &["consume", &concurrency, "forever"]);
@@ -173,8 +174,7 @@ fn is_drained(connection: &mut Connection) -> bool {
 }
 
 fn pending(connection: &mut Connection) -> u64 {
-    let summary: Vec<redis::Value> =
-        redis::cmd("XPENDING").arg(STREAM).arg(GROUP).query(connection).expect("XPENDING");
+    let summary: Vec<redis::Value> = redis::cmd("XPENDING").arg(STREAM).arg(GROUP).query(connection).expect("XPENDING");
     match summary.first() {
         Some(redis::Value::Int(count)) => u64::try_from(*count).unwrap_or(0),
         _ => 0,
