@@ -30,6 +30,14 @@ macro_rules! script {
             ))
         })
     };
+    (common + messages / $file:literal) => {
+        $crate::wire::script::Lazy::new(|| {
+            $crate::wire::script::Script::new(concat!(
+                include_str!("../../lua/common.lua"),
+                include_str!(concat!("../../lua/messages/", $file))
+            ))
+        })
+    };
     (messages / $file:literal) => {
         $crate::wire::script::Lazy::new(|| {
             $crate::wire::script::Script::new(include_str!(concat!("../../lua/messages/", $file)))

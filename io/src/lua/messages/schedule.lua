@@ -8,7 +8,7 @@ local known = redis.call('GET', once) or redis.call('ZSCORE', scheduled, id)
 if known then return {tonumber(known) or 0, 1} end
 -- What can go wrong goes wrong here, before anything is written.
 redis.call('HEXISTS', bodies, id)
-local due = now_ms() + tonumber(ARGV[2])
+local due = math.floor(clock() / 1000) + tonumber(ARGV[2])
 local added = redis.pcall('ZADD', scheduled, whole(due), id)
 if type(added) == 'table' then return added end
 redis.call('HSET', bodies, id, ARGV[4])

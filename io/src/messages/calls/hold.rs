@@ -20,7 +20,7 @@ use crate::wire::{entry_text, millis};
 
 pub(super) static MARK: Lazy = script!(messages + "mark.lua");
 pub(super) static REFRESH: Lazy = script!(messages + "refresh.lua");
-pub(super) static RATE: Lazy = script!(messages + "rate.lua");
+pub(super) static RATE: Lazy = script!(common + messages / "rate.lua");
 
 impl Calls {
     pub(super) async fn mark(

@@ -18,7 +18,7 @@ use super::{
 use crate::wire::{longest, millis, troubles::trouble};
 
 pub(super) static SEND: Lazy = script!(messages / "send.lua");
-pub(super) static SCHEDULE: Lazy = script!(messages + "schedule.lua");
+pub(super) static SCHEDULE: Lazy = script!(common + messages / "schedule.lua");
 
 /// How many fields a message may have that a script is to handle.
 const MOST_FIELDS: usize = 3_000;

@@ -9,7 +9,7 @@ use super::{
     value::{number, odd},
 };
 
-pub(super) static TRIM: Lazy = script!(messages + "trim.lua");
+pub(super) static TRIM: Lazy = script!(common + messages / "trim.lua");
 
 /// How many entries go in one call, at most: Redis does nothing else meanwhile.
 const AT_ONCE: u64 = 100_000;

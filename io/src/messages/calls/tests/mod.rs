@@ -1,5 +1,6 @@
 //! The calls against a real server, one server a test.
 
+mod cost;
 mod fence;
 mod prepare;
 mod rate;
