@@ -117,7 +117,13 @@ impl Machine {
     pub(super) fn listed(&mut self, count: usize, holds: Vec<Hold>) {
         let next = holds.last().filter(|_| holds.len() == count).map(|hold| hold.entry);
         let entries: Vec<Hold> = holds.into_iter().filter(|hold| self.misses(*hold)).collect();
-        let brings = |question: &Question| matches!(question, Question::Read(_) | Question::Due(_));
+        // What is on its way: new messages by a read, all others by a question after what is due.
+        let (new, due) = (entries.iter().any(|hold| hold.deliveries == 1), entries.iter().any(|h| h.deliveries > 1));
+        let brings = |question: &Question| match question {
+            Question::Read(_) => new,
+            Question::Due(_) => due,
+            _ => false,
+        };
         let awaited = self.calls.iter().filter(|(_, asked)| brings(&asked.question)).map(|(id, _)| *id).collect();
         self.turn_page(entries, next, awaited);
     }

@@ -12,7 +12,8 @@ use crate::{id::EntryId, time::Time};
 
 /// How much of what is due is taken in one call: a script does several steps for each.
 const MOST_DUE: usize = 1_000;
-const MS: Duration = Duration::from_millis(1);
+/// A read is not cut shorter than this for the sake of what is due.
+const SHORTEST_BLOCK: Duration = Duration::from_millis(20);
 
 /// What is being asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -105,7 +106,7 @@ impl Machine {
             return;
         }
         let count = self.room().min(self.config.batch);
-        let block = self.config.block.min(self.until_due()).max(MS);
+        let block = self.config.block.min(self.until_due().max(SHORTEST_BLOCK));
         self.reading.read = Some(count);
         self.ask(Question::Read(count), Call::Read { count, block });
     }

@@ -252,7 +252,7 @@ impl Machine {
         }
         self.runs.suspect = None;
         while let Some(next) = self.runs.suspects.pop_front() {
-            if self.holds.get(next).is_some_and(Held::is_waiting) {
+            if next != entry && self.holds.get(next).is_some_and(Held::is_waiting) {
                 self.runs.suspect = Some(next);
                 return self.runs.push_front(next);
             }
@@ -266,7 +266,8 @@ impl Machine {
         }
         let Some(key) = self.holds.get_mut(entry).and_then(|held| held.key.take()) else { return };
         while let Some(next) = self.runs.keys.get_mut(&key).and_then(VecDeque::pop_front) {
-            if let Some(held) = self.holds.get_mut(next)
+            if next != entry
+                && let Some(held) = self.holds.get_mut(next)
                 && held.is_waiting()
                 && held.key.is_none()
             {

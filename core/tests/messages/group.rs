@@ -39,7 +39,7 @@ pub(crate) struct Record {
     /// Its payload went while this delivery was held.
     gone: Option<u64>,
     pub(crate) dying: Option<Reason>,
-    buried_alive: bool,
+    pub(crate) buried_alive: bool,
     error: Box<str>,
 }
 

@@ -2,7 +2,14 @@
 //! --test messages` writes them anew; read the difference before you believe it); and the promises, in worlds where
 //! everything goes wrong.
 
+mod failing;
 mod group;
+mod keeping;
 mod plan;
 mod promises;
+mod running;
+mod stopping;
+mod story;
+mod words;
+
 mod world;

@@ -1,0 +1,152 @@
+//! Runs that fail, and runs that take their process along.
+
+use streamkeeper_core::{
+    messages::{
+        Answer, Event, Link, Outcome,
+        call::{Fenced, Reason, Reclaimed},
+        config::DeadFailure,
+    },
+    trouble::Trouble,
+};
+
+use super::{
+    story::{Story, entry, ms},
+    words::rejected,
+};
+
+#[test]
+fn a_retry() {
+    let mut s = Story::started(|_| {});
+    s.sends(&[1]).at(110).fails(1, "no").at(1_500).fails(1, "no").at(4_000).succeeds(1).at(4_100);
+    s.ends("retry", "It is put aside, is due after the backoff's pause, and blocks nobody meanwhile.");
+}
+
+#[test]
+fn the_workers_own_pause() {
+    let mut s = Story::started(|_| {});
+    s.sends(&[1]).at(110).ran(1, Outcome::Failed { error: "busy".into(), pause: Some(ms(300)) }).at(500);
+    s.ends("own_pause", "A worker may say when it wants it again.");
+}
+
+#[test]
+fn the_last_attempt() {
+    let mut s = Story::started(|s| s.max_attempts = 2);
+    s.sends(&[1]).at(110).fails(1, "no").at(1_500).fails(1, "never").at(1_550).ran(1, rejected("")).at(1_600);
+    s.ends("last_attempt", "That it is dying is written down first: whatever happens, only process_dead is called.");
+}
+
+#[test]
+fn process_dead_takes_care() {
+    let mut s = Story::started(|s| s.max_attempts = 1);
+    s.sends(&[1]).at(110).fails(1, "no").at(150).succeeds(1).at(160);
+    s.ends("dead_acked", "An ack of process_dead: the application has taken care, nothing is buried.");
+}
+
+#[test]
+fn process_dead_fails() {
+    let mut s = Story::started(|s| s.max_attempts = 1);
+    s.sends(&[1]).at(110).fails(1, "no").at(150).fails(1, "no mail").at(2_500);
+    s.ends("dead_kept", "It is kept, and process_dead is called again after the backoff's pause.");
+    let mut s = Story::started(|s| (s.max_attempts, s.dead_failure) = (1, DeadFailure::Bury));
+    s.sends(&[1]).at(110).fails(1, "no").at(150).fails(1, "no mail").at(160);
+    s.ends("dead_buried_anyway", "Or it is buried all the same, with what went wrong first.");
+}
+
+#[test]
+fn a_worker_that_decides() {
+    let mut s = Story::started(|_| {});
+    s.sends(&[1, 2]).at(110).ran(1, rejected("no such order")).ran(2, Outcome::Drop).at(120);
+    s.ends("decided", "Dead is buried at once, without process_dead; drop is acknowledged.");
+}
+
+#[test]
+fn a_failure_is_counted_once() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("park").told("due").sends(&[1]).at(110).fails(1, "no").at(120).unanswered("park").told("park").at(160);
+    s.event(Event::Connected(Link::Commands)).at(200);
+    s.ends("park_unanswered", "The answer was lost: it is asked again, and the server knows this delivery's failure.");
+}
+
+#[test]
+fn a_burial_is_not_answered() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("bury").sends(&[1]).at(110).ran(1, rejected("no")).at(120).unanswered("bury").told("bury").at(160);
+    s.event(Event::Connected(Link::Commands)).at(200);
+    s.ends("bury_unanswered", "Gone means that the first one arrived.");
+}
+
+#[test]
+fn what_cannot_be_judged() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("park").sends(&[1, 2]).at(110).fails(1, "no").at(120);
+    s.answer("park", Answer::Parked(vec![Fenced::Broken("WRONGTYPE".into())])).succeeds(2).told("park").at(1_200);
+    s.ends("broken", "It is remarked, tried again after a second, and holds up nobody.");
+}
+
+#[test]
+fn a_first_crash() {
+    let mut s = Story::started(|_| {});
+    s.is_due(1, |r| r.crashed = 1).sends(&[2]).at(400);
+    s.ends(
+        "crashed_once",
+        "Its process died, with whatever was in flight. From now on its run is marked before it starts.",
+    );
+}
+
+#[test]
+fn suspects() {
+    let mut s = Story::started(|_| {});
+    s.is_due(1, |r| r.crashed = 2).is_due(2, |r| r.crashed = 2).sends(&[3]).at(400).succeeds(1).at(410);
+    s.ends("suspects", "One at a time, and the next one not before Redis knows of the last one's success.");
+}
+
+#[test]
+fn a_poisonous_message() {
+    let mut s = Story::started(|_| {});
+    s.sends(&[2]).at(110).succeeds(2).at(120).is_due(1, |r| r.crashed = 3).at(400).ran(1, rejected("")).at(410);
+    s.ends("condemned", "It has killed three processes, and another message succeeded: it is not run again.");
+    let mut s = Story::started(|_| {});
+    s.is_due(1, |r| r.crashed = 3).at(400).succeeds(1).at(410);
+    s.ends("not_condemned", "Where nothing succeeds, it is not the message: it gets another chance.");
+}
+
+#[test]
+fn a_poisonous_process_dead() {
+    let mut s = Story::started(|_| {});
+    s.is_due(1, |r| (r.failed, r.crashed, r.dying) = (5, 1, Some(Reason::Failed))).at(400);
+    s.ends("dying_and_crashed", "Its process_dead is marked too.");
+    let mut s = Story::started(|_| {});
+    s.is_due(1, |r| (r.crashed, r.dying, r.buried_alive) = (2, Some(Reason::Failed), true)).at(400);
+    s.ends("buried_alive", "Its process_dead has killed a process: it is buried without that.");
+}
+
+#[test]
+fn who_reclaims() {
+    let mut s = Story::started(|s| s.concurrency = 1);
+    s.by_hand("reclaim").at(8_600);
+    s.answer("reclaim", Answer::ReclaimerIs(ms(700))).at(9_600);
+    let moved = vec![(entry(7), 1)];
+    s.told("due").answer("reclaim", Answer::Reclaimed(Reclaimed { now_ms: 9_600, moved, more: true })).at(9_610);
+    s.answer("reclaim", Answer::Reclaimed(Reclaimed { now_ms: 9_610, ..Reclaimed::default() })).at(10_500);
+    s.sends(&[1]).at(20_000);
+    s.ends(
+        "reclaimer",
+        "Not before the living could refresh; at once again if there is more; not without a free slot.",
+    );
+}
+
+#[test]
+fn a_step_of_the_clock() {
+    let mut s = Story::started(|_| {});
+    s.at(8_600).by_hand("reclaim").at(10_000);
+    s.answer("reclaim", Answer::Reclaimed(Reclaimed { now_ms: 70_000, ..Reclaimed::default() })).at(18_900);
+    s.ends("clock_step", "Everything looks idle after a step: nothing is reclaimed for a while.");
+}
+
+#[test]
+fn a_refused_call() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("ack").sends(&[1]).at(110).succeeds(1).refused("ack", Trouble::from_reply("LOADING", "loading"));
+    s.at(150).refused("ack", Trouble::from_reply("LOADING", "loading")).told("ack").at(300);
+    s.ends("refused", "It is asked again, after a pause that grows.");
+}

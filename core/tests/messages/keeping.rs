@@ -1,0 +1,145 @@
+//! Messages are kept while they are worked on, and none is stranded.
+
+use streamkeeper_core::{
+    id::CallId,
+    messages::{Answer, Event, Link},
+    trouble::Trouble,
+};
+
+use super::story::{Story, entry, ms};
+
+#[test]
+fn a_long_run() {
+    let mut s = Story::started(|_| {});
+    s.sends(&[1, 2]).at(110).succeeds(2).at(32_000).succeeds(1).at(40_000);
+    s.ends("long_run", "It is refreshed every quarter of reclaim_idle; what ended before costs nothing.");
+}
+
+#[test]
+fn a_refresh_is_not_answered() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("refresh").sends(&[1]).at(15_500);
+    s.refused("refresh", Trouble::connection("no answer in time")).told("refresh").at(15_600);
+    s.event(Event::Connected(Link::Commands)).at(15_700);
+    s.ends("refresh_unanswered", "It is asked again at once, on a new connection.");
+}
+
+#[test]
+fn lost_to_another() {
+    let mut s = Story::started(|_| {});
+    s.sends(&[1, 2]).at(110).another_takes(1).another_takes(2).at(8_000);
+    s.at(16_000).fails(1, "no").succeeds(2).at(16_100);
+    s.ends("lost", "The run is told. Its failure is ignored; a success is one, whoever holds the message.");
+}
+
+#[test]
+fn lost_and_taken_again() {
+    let mut s = Story::started(|_| {});
+    s.sends(&[1]).at(110).another_takes(1).at(15_200);
+    s.group.pending.insert(
+        entry(1),
+        super::group::Pending {
+            owner: super::group::DELAYED,
+            deliveries: 2,
+            touched: streamkeeper_core::time::Time::from_millis(15_200),
+        },
+    );
+    s.group.delayed.insert(entry(1), streamkeeper_core::time::Time::from_millis(15_200));
+    s.at(15_600).fails(1, "late").at(17_000);
+    s.ends("taken_again", "Never two runs of it in one process: it is given back for a second, then comes again.");
+}
+
+#[test]
+fn trimmed_while_it_runs() {
+    let mut s = Story::started(|_| {});
+    s.sends(&[1, 2]).at(110).trimmed(1).trimmed(2).at(8_000).fails(1, "no").succeeds(2).at(8_010);
+    s.sends(&[3]).at(8_100).trimmed(3).fails(3, "no").at(8_200);
+    s.ends(
+        "trimmed",
+        "A failure of what is not in the stream any more is buried from memory: nothing else is left of it.",
+    );
+}
+
+#[test]
+fn trimmed_before_it_runs() {
+    let mut s = Story::started(|_| {});
+    s.is_due(1, |_| {}).trimmed(1).at(500);
+    s.ends("trimmed_early", "What has no payload cannot run: it is acknowledged.");
+}
+
+#[test]
+fn a_read_is_not_answered() {
+    let mut s = Story::started(|_| {});
+    for call in ["mine", "fetch", "due", "read"] {
+        s.told(call);
+    }
+    s.by_hand("read").at(2_200).sends(&[1]).unanswered("read").told("read").at(2_300);
+    s.event(Event::Connected(Link::Reader)).at(2_310).succeeds(1).at(2_320);
+    s.ends(
+        "read_unanswered",
+        "What the lost answer brought is pending under our name: it is taken in before anything new.",
+    );
+}
+
+#[test]
+fn due_is_not_answered() {
+    let mut s = Story::started(|_| {});
+    s.told("mine").is_due(1, |r| r.failed = 1).by_hand("due").at(400).unanswered("due").told("due");
+    s.at(450).event(Event::Connected(Link::Commands)).at(470);
+    s.ends("due_unanswered", "The same for what was due; the message keeps its story.");
+}
+
+#[test]
+fn a_late_answer() {
+    let mut s = Story::started(|_| {});
+    s.told("mine").sends(&[1]).at(110).event(Event::Answered(CallId(9_999), Ok(Answer::Read(vec![]))));
+    s.by_hand("mine").by_hand("read").at(500);
+    s.ends(
+        "stray",
+        "Nobody asked that, but it may have brought something: the own list is looked at, and nothing else runs twice.",
+    );
+}
+
+#[test]
+fn stood_still() {
+    let mut s = Story::started(|s| (s.concurrency, s.prefetch) = (1, 1));
+    s.sends(&[1, 2]).at(110).frozen_until(8_000).succeeds(1).at(8_010);
+    s.ends("stood_still", "Within two thirds of reclaim_idle nothing can have happened: the second one starts.");
+    let mut s = Story::started(|s| (s.concurrency, s.prefetch) = (1, 1));
+    s.sends(&[1, 2]).at(110).frozen_until(60_000).another_takes(2).succeeds(1).at(60_300);
+    s.ends("stood_still_long", "After longer than that it is not started: it is another's.");
+}
+
+#[test]
+fn doubted() {
+    let mut s = Story::started(|s| (s.concurrency, s.prefetch, s.block) = (1, 1, ms(30_000)));
+    s.by_hand("read").at(2_500);
+    s.answer("read", Answer::Read(vec![])).at(2_600);
+    s.told("refresh").sends(&[1]).frozen_until(30_000).goes("read").at(30_100);
+    s.ends("doubted", "Its last confirmation counts from when the read was issued: it is confirmed before it runs.");
+}
+
+#[test]
+fn unstarted_for_too_long() {
+    let mut s = Story::started(|s| (s.concurrency, s.prefetch) = (1, 1));
+    s.sends(&[1, 2]).at(110).at(16_000).at(16_500);
+    s.ends("unstarted", "What waits here for a third of reclaim_idle is given back: another may have a free slot.");
+}
+
+#[test]
+fn the_group_is_lost() {
+    let mut s = Story::started(|_| {});
+    s.sends(&[1, 2]).at(110);
+    s.group.destroy();
+    s.succeeds(1).at(700).fails(2, "no").at(1_900);
+    s.ends("group_lost", "It is created again at the beginning, and everything comes again: what was in flight too.");
+}
+
+#[test]
+fn out_of_memory() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("park").sends(&[1, 2]).at(110).fails(1, "no").at(112);
+    s.refused("park", Trouble::from_reply("OOM", "command not allowed when used memory > 'maxmemory'."));
+    s.at(120).succeeds(2).at(124).sends(&[3]).at(130).succeeds(3).told("park").at(200);
+    s.ends("out_of_memory", "Reading and acknowledging go on: they are the way out. The rest is tried again.");
+}

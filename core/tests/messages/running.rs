@@ -1,0 +1,133 @@
+//! How messages come, run and end when nothing goes wrong.
+
+use streamkeeper_core::{
+    messages::{
+        Answer, Event, Link,
+        call::Delivery,
+        config::{Processed, Rate},
+    },
+    trouble::Trouble,
+};
+
+use super::story::{Story, ms};
+
+#[test]
+fn a_start() {
+    let mut s = Story::unborn(|_| {});
+    for call in ["prepare", "mine", "due", "read", "reclaim"] {
+        s.told(call);
+    }
+    s.event(Event::Timeout).event(Event::Connected(Link::Reader)).event(Event::Connected(Link::Commands)).at(300);
+    s.ends("start", "The own list first: a namesake's messages are not in it, those of a lost answer are.");
+}
+
+#[test]
+fn a_server_that_refuses() {
+    let mut s = Story::unborn(|_| {});
+    s.by_hand("prepare").event(Event::Timeout).event(Event::Connected(Link::Commands));
+    s.refused("prepare", Trouble::from_reply("NOPERM", "this user has no permissions"));
+    s.ends("refused_at_start", "What waiting cannot mend is told at once, as long as nothing was ever read.");
+}
+
+#[test]
+fn acknowledgements_wait_for_each_other() {
+    let mut s = Story::started(|_| {});
+    s.sends(&[1, 2, 3]).at(110).succeeds(1).at(112).succeeds(2).at(130).succeeds(3).at(140);
+    s.ends("acks", "Up to 5 ms while something runs that may bring another one, at once when nothing does.");
+}
+
+#[test]
+fn slots_and_prefetch() {
+    let mut s = Story::started(|s| (s.concurrency, s.prefetch) = (2, 1));
+    s.told("read").sends(&[1, 2, 3, 4]).at(110).succeeds(1).at(120).succeeds(2).at(130);
+    s.ends("slots", "Two run, one waits, and no more than that is asked for. An ended one makes room before its ack.");
+}
+
+#[test]
+fn due_goes_before_new() {
+    let mut s = Story::started(|s| (s.concurrency, s.prefetch) = (1, 2));
+    s.sends(&[1, 2, 3]).at(105);
+    s.is_due(9, |_| {}).at(400).told("due").succeeds(1).at(410);
+    s.ends("due_first", "The slot that is free is kept for what is due, and new messages that wait here go behind it.");
+}
+
+#[test]
+fn due_is_asked_for_in_time() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("due").at(200);
+    s.told("due").at(201);
+    s.by_hand("due").at(600);
+    let deliveries: Vec<Delivery> = Vec::new();
+    s.answer("due", Answer::Due { deliveries, next: Some(ms(40)), now_ms: 600 }).told("due").told("read").at(650);
+    s.ends("due_in_time", "At the instant that the last answer named; the read that keeps the room waits no longer.");
+}
+
+#[test]
+fn pause_and_go_on() {
+    let mut s = Story::started(|s| (s.concurrency, s.prefetch) = (1, 2));
+    s.sends(&[1, 2]).at(110).event(Event::Pause(true)).succeeds(1).at(2_000).event(Event::Pause(false)).at(2_010);
+    s.ends("pause", "Nothing is started or asked for; what ends is told all the same.");
+}
+
+#[test]
+fn one_of_each_key() {
+    let mut s = Story::started(|s| s.ordered_by = Some("key".into()));
+    s.sends_keyed(1, "a").sends_keyed(2, "a").sends_keyed(3, "b").at(110).succeeds(1).at(120).succeeds(2).succeeds(3);
+    s.at(130);
+    s.ends("keys", "The second of a key waits until the first has ended; other keys do not wait.");
+}
+
+#[test]
+fn a_rate() {
+    let mut s = Story::started(|s| s.rate = Some(Rate { count: 2, per: ms(100) }));
+    s.sends(&[1, 2, 3, 4]).at(110).succeeds(1).succeeds(2).at(300);
+    s.ends("rate", "Two at once after a quiet time, then one every 50 ms.");
+}
+
+#[test]
+fn a_rate_of_the_group() {
+    let mut s = Story::started(|s| s.group_rate = Some(Rate { count: 2, per: ms(100) }));
+    s.by_hand("permits").sends(&[1, 2, 3]).at(110);
+    s.answer("permits", Answer::Permits { granted: 2, wait: ms(70) }).at(200);
+    s.answer("permits", Answer::Permits { granted: 1, wait: ms(0) });
+    s.ends("group_rate", "Permits are asked for when something could start, and again when the server says.");
+}
+
+#[test]
+fn processed_before() {
+    let mut s = Story::started(|s| s.processed = Some(Processed { age: ms(60_000), by: Some("key".into()) }));
+    s.sends_keyed(1, "a").sends_keyed(2, "b").at(110).succeeds(1).succeeds(2).at(120);
+    s.sends_keyed(3, "a").at(200);
+    s.ends("processed", "A message whose key was processed is acknowledged without a run.");
+}
+
+#[test]
+fn without_acknowledgements() {
+    let mut s = Story::started(|s| s.no_ack = true);
+    s.told("refresh").sends(&[1, 2]).at(110).succeeds(1).fails(2, "no").at(20_000);
+    s.ends("no_ack", "At most once: no refresh, no acknowledgement, no retry; a failure is only told.");
+}
+
+#[test]
+fn a_hanging_run() {
+    let mut s = Story::started(|s| s.reclaim_idle = ms(4_000));
+    s.by_hand("refresh").sends(&[1]).at(41_000);
+    s.ends("hangs", "It is kept, and remarked once: nobody knows whether it hangs.");
+}
+
+#[test]
+fn a_timeout() {
+    let mut s = Story::started(|s| s.timeout = Some(ms(2_000)));
+    s.sends(&[1]).at(2_200).ran(1, streamkeeper_core::messages::Outcome::Cancelled).at(3_300);
+    s.ends("timeout", "A run that is over its time is cancelled, which is a failure.");
+}
+
+#[test]
+fn a_timeout_that_cannot_be_enforced() {
+    let mut s = Story::started(|s| (s.timeout, s.reclaim_idle) = (Some(ms(2_000)), ms(4_000)));
+    s.sends(&[1]).at(9_000).another_takes(1).sends(&[2]).at(9_100).fails(1, "late").at(9_200);
+    s.ends(
+        "timeout_ignored",
+        "What cannot be stopped is not refreshed any more, keeps its slot, and can fail nobody's run.",
+    );
+}

@@ -1,0 +1,54 @@
+//! Stops: within the deadline, and nothing is forgotten.
+
+use streamkeeper_core::{
+    messages::{Event, Link, Outcome},
+    trouble::Trouble,
+};
+
+use super::story::Story;
+
+#[test]
+fn in_time() {
+    let mut s = Story::started(|s| (s.concurrency, s.prefetch) = (2, 2));
+    s.sends(&[1, 2, 3]).at(110).stop(5_000).at(200).succeeds(1).at(300).fails(2, "no").at(5_000);
+    s.ends("stop", "What waits is given back, what runs may finish, the read that is under way is waited for.");
+}
+
+#[test]
+fn the_read_brings_something() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("read").at(2_300).stop(5_000).at(2_310).sends(&[1]).goes("read").at(2_400);
+    s.ends("stop_reading", "What the last read brings is given back.");
+}
+
+#[test]
+fn at_the_deadline() {
+    let mut s = Story::started(|_| {});
+    s.sends(&[1, 2]).at(110).stop(500).at(501).ran(1, Outcome::Cancelled).at(600).at(3_000);
+    s.ends(
+        "stop_deadline",
+        "It is cancelled and given back; what cannot be stopped stays pending, for others to reclaim.",
+    );
+}
+
+#[test]
+fn the_last_attempt_fails() {
+    let mut s = Story::started(|s| s.max_attempts = 1);
+    s.sends(&[1]).at(110).stop(5_000).fails(1, "no").at(500);
+    s.ends("stop_dying", "process_dead is not started any more: it is given back as dying.");
+}
+
+#[test]
+fn while_redis_is_away() {
+    let mut s = Story::started(|_| {});
+    s.sends(&[1]).at(110).event(Event::Disconnected(Link::Commands, Trouble::connection("gone")));
+    s.stop(1_000).succeeds(1).at(4_000);
+    s.ends("stop_away", "It ends all the same, and says what it had to leave.");
+}
+
+#[test]
+fn at_once() {
+    let mut s = Story::unborn(|_| {});
+    s.event(Event::Timeout).stop(0).at(100);
+    s.ends("stop_at_once", "One that never connected has nothing to wait for.");
+}
