@@ -94,11 +94,7 @@ impl Service {
             Ok(Borrowed { number, mut redis }) => {
                 let answers = self.calls.announce(&mut redis, &good).await;
                 for (place, answer) in places.into_iter().zip(answers) {
-                    results[place] = answer.map_err(AskError::from_answer);
-                }
-                let broken = |result: &Result<_, AskError>| matches!(result, Err(AskError::Unanswered(_)));
-                if results.iter().any(broken) {
-                    self.connection.broken(number);
+                    results[place] = self.judge(number, answer);
                 }
             }
         }
@@ -147,10 +143,8 @@ impl Service {
     }
 
     fn judge<T>(&self, number: u64, answer: Result<T, Trouble>) -> Result<T, AskError> {
-        if let Err(trouble) = &answer
-            && trouble.kind.needs_new_connection()
-        {
-            self.connection.broken(number);
+        if let Err(trouble) = &answer {
+            self.connection.judge(number, trouble);
         }
         answer.map_err(AskError::from_answer)
     }

@@ -6,7 +6,10 @@ use std::{
 };
 
 use redis::{AsyncConnectionConfig, ProtocolVersion, aio::MultiplexedConnection};
-use streamkeeper_core::{link::Link, trouble::Trouble};
+use streamkeeper_core::{
+    link::Link,
+    trouble::{Trouble, TroubleKind},
+};
 
 use super::{
     connect::Connect,
@@ -35,10 +38,9 @@ impl<C> Current<C> {
         self.number
     }
 
-    fn broken(&mut self, number: u64) {
-        if self.number == number {
-            self.connection = None;
-        }
+    /// Whether it was the one that is there.
+    fn broken(&mut self, number: u64) -> bool {
+        self.number == number && self.connection.take().is_some()
     }
 }
 
@@ -73,9 +75,16 @@ impl OnDemand {
         Ok(Borrowed { number: self.lock().made(made), redis })
     }
 
-    /// The connection of that number is broken: the next call makes another one.
-    pub(crate) fn broken(&self, number: u64) {
-        self.lock().broken(number);
+    /// If this trouble says that the connection of that number is of no use any more, the next call makes another one,
+    /// to another server if this one was not the one to talk to.
+    pub(crate) fn judge(&self, number: u64, trouble: &Trouble) {
+        if !trouble.kind.needs_new_connection() {
+            return;
+        }
+        let current = self.lock().broken(number);
+        if current && trouble.kind == TroubleKind::WrongServer {
+            self.connect.wrong_server(Link::Commands);
+        }
     }
 
     fn there(&self) -> Option<Borrowed> {
@@ -97,12 +106,11 @@ mod tests {
     fn who_saw_a_connection_break_does_not_drop_the_next_one() {
         let mut current = Current { number: 0, connection: None };
         let first = current.made('a');
-        current.broken(first);
-        assert_eq!(current.connection, None);
+        assert!(current.broken(first) && !current.broken(first));
         let second = current.made('b');
-        current.broken(first);
+        assert!(!current.broken(first));
         assert_eq!(current.connection, Some('b'));
-        current.broken(second);
+        assert!(current.broken(second));
         assert_eq!(current.connection, None);
     }
 }

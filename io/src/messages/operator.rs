@@ -137,10 +137,8 @@ impl Messages {
     }
 
     fn judge<T>(&self, number: u64, answer: Result<T, Trouble>) -> Result<T, AskError> {
-        if let Err(trouble) = &answer
-            && trouble.kind.needs_new_connection()
-        {
-            self.connection.broken(number);
+        if let Err(trouble) = &answer {
+            self.connection.judge(number, trouble);
         }
         answer.map_err(AskError::from_answer)
     }

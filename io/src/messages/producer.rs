@@ -217,15 +217,12 @@ impl<T: ?Sized + 'static> Parts<T> {
             }
         };
         let (count, answers) = (letters.len(), self.ask(&mut redis, letters).await);
-        if answers.iter().any(|answer| matches!(answer, Err(trouble) if trouble.kind.needs_new_connection())) {
-            self.connection.broken(number);
-        } else {
+        answers.iter().filter_map(|answer| answer.as_ref().err()).for_each(|t| self.connection.judge(number, t));
+        if answers.iter().any(Result::is_ok) {
             self.trim(&mut redis, count).await;
         }
-        answers
-            .into_iter()
-            .map(|answer| answer.map_err(|trouble| SendError::from_answer(&self.stream, trouble)))
-            .collect()
+        let error = |trouble| SendError::from_answer(&self.stream, trouble);
+        answers.into_iter().map(|answer| answer.map_err(error)).collect()
     }
 
     /// What is to stand in the stream goes first, then what is to wait. One answer each, in the letters' order.

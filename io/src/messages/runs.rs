@@ -8,6 +8,7 @@
 
 use std::{
     collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Context,
     time::Duration,
@@ -149,7 +150,8 @@ impl Runs {
         if let Some(on_span) = &self.on_span
             && let Some(traceparent) = super::context::Context::new(handed.clone()).traceparent()
         {
-            on_span(span, traceparent);
+            // A hook that panics costs a trace, not a message.
+            let _ = catch_unwind(AssertUnwindSafe(|| on_span(span, traceparent)));
         }
         self.handler.clone().handle(handed)
     }
@@ -251,5 +253,120 @@ impl Drop for Lane {
             self.runs.close();
             self.runs.told.notify_one();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use futures::future::pending;
+    use streamkeeper_core::messages::{RunId, Stage};
+
+    use super::*;
+    use crate::{Tcp, Tls, messages::context::tests::handed};
+
+    /// Runs whose id is odd never end by themselves; run 0 blocks until another has run, or fails.
+    struct Odd(Arc<AtomicU64>);
+
+    impl Handler for Odd {
+        fn handle(self: Arc<Self>, handed: Arc<Handed>) -> BoxFuture<'static, Outcome> {
+            Box::pin(async move {
+                let id = handed.run.id.0;
+                if id == 0 && !came_true(|| self.0.load(Ordering::SeqCst) > 0) {
+                    return Outcome::Cancelled;
+                }
+                self.0.fetch_add(1, Ordering::SeqCst);
+                if id % 2 == 1 {
+                    pending::<()>().await;
+                }
+                Outcome::Ack
+            })
+        }
+    }
+
+    fn runs() -> Arc<Runs> {
+        counted(Arc::default())
+    }
+
+    /// Counts how many runs have begun.
+    fn counted(begun: Arc<AtomicU64>) -> Arc<Runs> {
+        let connect = Tcp::new(["redis://127.0.0.1:1"], &Tls::default(), Duration::from_secs(1)).unwrap();
+        let runs = Runs::new(Arc::new(connect), Arc::new(Odd(begun)), None);
+        runs.open();
+        runs
+    }
+
+    async fn ends(runs: &Arc<Runs>, count: usize) -> Vec<(RunId, Outcome)> {
+        let mut all = Vec::new();
+        while all.len() < count {
+            let ends = tokio::time::timeout(Duration::from_secs(20), runs.next_ended(true)).await.expect("they end");
+            all.extend(ends.into_iter().map(|end| (end.id, end.outcome)));
+        }
+        all.sort_by_key(|(id, _)| *id);
+        all
+    }
+
+    fn came_true(holds: impl Fn() -> bool) -> bool {
+        (0..5_000).any(|_| {
+            std::thread::sleep(Duration::from_millis(1));
+            holds()
+        })
+    }
+
+    fn batch(ids: impl Iterator<Item = u64>) -> Vec<Arc<Handed>> {
+        ids.map(|id| handed(id, Stage::Process, &[])).collect()
+    }
+
+    #[tokio::test]
+    async fn every_run_ends_once_also_when_it_is_cancelled() {
+        let runs = runs();
+        let started = batch(1..1_001);
+        runs.start(started.clone());
+        assert!(ends(&runs, 500).await.iter().all(|(id, outcome)| id.0 % 2 == 0 && *outcome == Outcome::Ack));
+        started.iter().for_each(|handed| handed.cancel());
+        assert!(ends(&runs, 500).await.iter().all(|(id, outcome)| id.0 % 2 == 1 && *outcome == Outcome::Cancelled));
+        let cancelled = batch(2_000..2_010);
+        cancelled.iter().for_each(|handed| handed.cancel());
+        runs.start(cancelled);
+        assert!(ends(&runs, 10).await.iter().all(|(_, outcome)| *outcome == Outcome::Cancelled), "not even begun");
+        assert!(runs.take_ended().is_empty());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_run_that_blocks_leaves_the_others_to_another_lane() {
+        for _ in 0..100 {
+            let runs = runs();
+            runs.start(batch(std::iter::once(0)));
+            tokio::task::yield_now().await;
+            runs.start(batch((2..10).step_by(2)));
+            let outcomes = ends(&runs, 5).await;
+            assert!(outcomes.iter().all(|(_, outcome)| *outcome == Outcome::Ack), "{outcomes:?}");
+            runs.close();
+        }
+    }
+
+    #[tokio::test]
+    async fn once_closed_nothing_is_run() {
+        let runs = runs();
+        runs.start(batch(1..4));
+        assert_eq!(ends(&runs, 1).await, [(RunId(2), Outcome::Ack)]);
+        runs.close();
+        assert!(runs.next_ended(false).await.is_empty());
+        runs.start(batch(10..12));
+        let cancelled = [(RunId(10), Outcome::Cancelled), (RunId(11), Outcome::Cancelled)];
+        assert_eq!(ends(&runs, 2).await, cancelled);
+    }
+
+    #[test]
+    fn a_runtime_that_ends_ends_its_runs() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let begun = Arc::new(AtomicU64::new(0));
+        let runs = runtime.block_on(async { counted(begun.clone()) });
+        runs.start(batch((1..8).step_by(2)));
+        assert!(came_true(|| begun.load(Ordering::SeqCst) == 4));
+        runtime.shutdown_background();
+        assert!(came_true(|| runs.ended.lock().unwrap().ends.len() == 4 && runs.is_closed()));
+        assert!(runs.take_ended().iter().all(|end| end.outcome == Outcome::Cancelled));
     }
 }

@@ -37,8 +37,6 @@ pub(crate) async fn start(builder: Builder, handler: Arc<dyn Handler>) -> Result
     let seed = builder.seed.map_or_else(identity::random, Ok)?;
     let name = builder.consumer(seed)?;
     let settling = Arc::new(Settling::new(keys.len()));
-    // A child, so that stopping this consumer does not stop what else the caller's token stops.
-    let cancel = builder.cancel.child_token();
 
     let mut members = Vec::with_capacity(keys.len());
     for (keys, stream) in keys.into_iter().zip(&builder.streams) {
@@ -61,7 +59,8 @@ pub(crate) async fn start(builder: Builder, handler: Arc<dyn Handler>) -> Result
             pulse: pulse.clone(),
             requests: asked,
             progress,
-            cancel: cancel.clone(),
+            // A child, so that stopping this one does not stop what else the caller's token stops.
+            cancel: builder.cancel.child_token(),
             stopping: false,
             down: BTreeSet::new(),
             grace: builder.grace,

@@ -181,3 +181,15 @@ async fn a_stream_is_kept_short_but_drops_nothing_that_is_not_done() {
     let length: u64 = world.ask("XLEN s").await;
     assert!((500..1_000).contains(&length), "500 are unread: {length}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_reached_a_replica_goes_on_to_the_next_server() {
+    let (mut primary, mut replica) = (World::new().await, World::new().await);
+    let _: String = replica.ask("REPLICAOF 127.0.0.1 1").await;
+    let producer = Producer::<str>::builder("s").redis(replica.redis.url()).redis(primary.redis.url()).build().unwrap();
+    let error = producer.send("m").await.unwrap_err();
+    assert!(matches!(&error, SendError::Refused { trouble, .. } if trouble.message.contains("READONLY")), "{error}");
+    producer.send("m").await.unwrap();
+    let length: u64 = primary.ask("XLEN s").await;
+    assert_eq!(length, 1);
+}
