@@ -20,7 +20,7 @@ pub struct Settings {
     pub no_ack: bool,
     /// How many failed runs a message has before it is dead. 0: no limit.
     pub max_attempts: u32,
-    /// How often a message may crash its process before it is dead. 0: no limit.
+    /// How often a message may crash its process before it is dead: 3 or more. 0: no limit.
     pub max_crashes: u32,
     /// The pause after a failed run.
     pub backoff: Backoff,
@@ -175,6 +175,10 @@ impl std::ops::Deref for Config {
 /// The shortest time after which a message may be taken from its holder: refreshes need room.
 pub const SHORTEST_RECLAIM_IDLE: Duration = Duration::from_secs(1);
 
+/// All that were in flight crash once and, since they come again together, may crash twice. Only from then on they run
+/// one at a time: a third crash is a message's own.
+pub const FEWEST_CRASHES: u32 = 3;
+
 impl Config {
     /// Checks the settings against each other.
     ///
@@ -187,7 +191,7 @@ impl Config {
         let rates = [("rate", s.rate), ("group_rate", s.group_rate)];
         let count = |n: u32| Count(n as usize);
         #[rustfmt::skip]
-        let rules: [(bool, &'static str, Value, &'static str, &'static str, Value, &'static str); 21] = [
+        let rules: [(bool, &'static str, Value, &'static str, &'static str, Value, &'static str); 22] = [
             (s.concurrency >= 1, "concurrency", Count(s.concurrency), "must be at least one run", "the least", Count(1), "raise concurrency"),
             (s.concurrency <= 100_000, "concurrency", Count(s.concurrency), "must not exceed the most", "the most", Count(100_000), "run more consumers"),
             (s.prefetch <= 100_000, "prefetch", Count(s.prefetch), "must not exceed the most", "the most", Count(100_000), "lower prefetch"),
@@ -206,6 +210,7 @@ impl Config {
             (s.backoff.base <= s.backoff.limit, "backoff.base", Span(s.backoff.base), "must not exceed backoff.limit", "backoff.limit", Span(s.backoff.limit), "raise backoff.limit"),
             (s.backoff.factor >= 1, "backoff.factor", count(s.backoff.factor), "must be at least 1", "the least", Count(1), "raise backoff.factor"),
             (s.backoff.jitter_percent <= 100, "backoff.jitter_percent", count(s.backoff.jitter_percent), "must not exceed 100", "the most", Count(100), "lower backoff.jitter_percent"),
+            (s.max_crashes == 0 || s.max_crashes >= FEWEST_CRASHES, "max_crashes", count(s.max_crashes), "must not be fewer than the fewest that tell a message from its neighbours", "the fewest", count(FEWEST_CRASHES), "raise max_crashes, or set 0 for no limit"),
             (s.retry_backoff <= s.retry_backoff_limit, "retry_backoff", Span(s.retry_backoff), "must not exceed retry_backoff_limit", "retry_backoff_limit", Span(s.retry_backoff_limit), "raise retry_backoff_limit"),
             (s.retry_backoff >= ms, "retry_backoff", Span(s.retry_backoff), "must not be shorter than the shortest pause", "the shortest pause", Span(ms), "raise retry_backoff"),
             (s.timeout.is_none_or(|t| t >= ms), "timeout", Span(s.timeout.unwrap_or_default()), "must not be shorter than the shortest timeout", "the shortest timeout", Span(ms), "raise timeout, or set none"),
@@ -290,6 +295,8 @@ mod tests {
             ("backoff.base", |s| s.backoff.base = Duration::from_secs(301)),
             ("backoff.factor", |s| s.backoff.factor = 0),
             ("backoff.jitter_percent", |s| s.backoff.jitter_percent = 101),
+            ("max_crashes", |s| s.max_crashes = 1),
+            ("max_crashes", |s| s.max_crashes = 2),
             ("retry_backoff", |s| s.retry_backoff = Duration::from_secs(2)),
             ("retry_backoff", |s| s.retry_backoff = Duration::ZERO),
             ("timeout", |s| s.timeout = Some(Duration::ZERO)),

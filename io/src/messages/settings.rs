@@ -49,7 +49,7 @@ impl Builder {
         self
     }
 
-    /// How often a message may crash its process before it is dead. Default 3; 0: no limit.
+    /// How often a message may crash its process before it is dead: 3 (the default) or more; 0: no limit.
     pub fn max_crashes(mut self, crashes: u32) -> Builder {
         self.settings.max_crashes = crashes;
         self
