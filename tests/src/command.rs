@@ -1,6 +1,6 @@
 //! One-shot commands of the program: `announce`, `dead`, `status`, and wrong usage.
 
-use std::io::Read;
+use std::io::{Read, Seek, Write};
 use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 
@@ -25,8 +25,19 @@ pub struct Answer {
 /// If it does not end.
 #[must_use]
 pub fn streamkeeper(arguments: &[&str]) -> Answer {
+    streamkeeper_fed(arguments, b"")
+}
+
+/// The same with this on its standard input.
+///
+/// # Panics
+/// If it does not end.
+#[must_use]
+pub fn streamkeeper_fed(arguments: &[&str], input: &[u8]) -> Answer {
+    let mut file = tempfile::tempfile().expect("a temporary file");
+    file.write_all(input).and_then(|()| file.rewind()).expect("a temporary file can be written");
     let mut command = Command::new(crate::program::streamkeeper());
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(arguments).stdin(file).stdout(Stdio::piped()).stderr(Stdio::piped());
     let process = Process::spawn(&mut command);
     let (out, errors) = process.pipes();
     let (out, errors) = (read_all(out.expect("piped")), read_all(errors.expect("piped")));

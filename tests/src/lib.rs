@@ -23,6 +23,7 @@ pub mod acl;
 pub mod certificates;
 pub mod command;
 pub mod consumer;
+pub mod crew;
 pub mod event;
 pub mod flavor;
 pub mod fleet;

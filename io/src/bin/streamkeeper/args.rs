@@ -3,11 +3,17 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use streamkeeper::{Builder, ClaimMode, Client, EntryId, Tls};
+use streamkeeper::{Builder, ClaimMode, Client, Tls};
 
 use crate::duration;
 
-/// Every Redis stream owned by exactly one live consumer.
+mod dead;
+mod messages;
+
+pub(crate) use dead::{Dead, DeadTask, Half, Which};
+pub(crate) use messages::{Begin, Consume, Messages, MessagesTask, Scheduled, ScheduledTask, Send};
+
+/// Redis Streams: every stream owned by exactly one live consumer, or every message worked on by one of many.
 #[derive(Debug, Parser)]
 #[command(version, about, after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage. Logs: STREAMKEEPER_LOG=debug.")]
 pub(crate) struct Arguments {
@@ -21,15 +27,23 @@ pub(crate) enum Task {
     Work(Box<Work>),
     /// Announce streams: the service's consumers will own them.
     Announce(Announce),
-    /// Look after announcements that were set aside.
+    /// Send messages to a stream: those given, or each line of standard input.
+    Send(Send),
+    /// Work on a stream's messages with a command. SIGTERM or Ctrl-C finishes what runs; a second one exits at once.
+    Consume(Box<Consume>),
+    /// Look after announcements that were set aside (--service), or after dead letters (--stream, --group).
     Dead(Dead),
+    /// Look after messages that were sent with a delay and are not due yet.
+    Scheduled(Scheduled),
+    /// Look at a stream of messages.
+    Messages(Messages),
     /// How the service stands, and what of the server weakens a promise.
     Status(Status),
 }
 
-/// Which service, where.
+/// Where the server is.
 #[derive(Debug, Args)]
-pub(crate) struct Place {
+pub(crate) struct Server {
     /// The server: redis://[user][:password@]host[:port][/db], rediss://…, unix:///path?db=1.
     #[arg(
         long,
@@ -38,13 +52,7 @@ pub(crate) struct Place {
         hide_env_values = true,
         default_value = "redis://127.0.0.1:6379"
     )]
-    redis: Vec<String>,
-    /// The service: the first part of its keys.
-    #[arg(long, value_name = "NAME")]
-    service: String,
-    /// Put {SERVICE} in front of every key: for Redis Cluster.
-    #[arg(long)]
-    hash_tagged: bool,
+    pub(crate) redis: Vec<String>,
     /// PEM file with the certificate authorities to trust instead of the web's.
     #[arg(long, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
@@ -56,12 +64,34 @@ pub(crate) struct Place {
     tls_key: Option<PathBuf>,
 }
 
+impl Server {
+    pub(crate) fn tls(&self) -> Tls {
+        let identity = self.tls_cert.clone().zip(self.tls_key.clone());
+        Tls { ca: self.tls_ca.clone(), identity }
+    }
+
+    fn service(&self, name: &str, hash_tagged: bool) -> Builder {
+        let builder = Client::builder(name).hash_tagged(hash_tagged).tls(self.tls());
+        self.redis.iter().fold(builder, |builder, url| builder.redis(url))
+    }
+}
+
+/// Which service, where.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    #[command(flatten)]
+    server: Server,
+    /// The service: the first part of its keys.
+    #[arg(long, value_name = "NAME")]
+    service: String,
+    /// Put {SERVICE} in front of every key: for Redis Cluster.
+    #[arg(long)]
+    hash_tagged: bool,
+}
+
 impl Place {
     pub(crate) fn builder(&self) -> Builder {
-        let identity = self.tls_cert.clone().zip(self.tls_key.clone());
-        let builder = Client::builder(&self.service).hash_tagged(self.hash_tagged);
-        let builder = builder.tls(Tls { ca: self.tls_ca.clone(), identity });
-        self.redis.iter().fold(builder, |builder, url| builder.redis(url))
+        self.server.service(&self.service, self.hash_tagged)
     }
 }
 
@@ -192,72 +222,6 @@ pub(crate) struct Announce {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Dead {
-    #[command(subcommand)]
-    pub(crate) what: DeadTask,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum DeadTask {
-    /// List what was set aside, oldest first.
-    List {
-        #[command(flatten)]
-        place: Place,
-        /// Only those set aside for this reason: malformed, crash-loop or failed.
-        #[arg(long)]
-        reason: Option<String>,
-        /// One JSON object a line on stdout.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Show everything that is known of one.
-    Show {
-        #[command(flatten)]
-        place: Place,
-        /// Its id, as `list` shows it.
-        id: EntryId,
-        /// As a JSON object.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Put them back: they are announced again.
-    Retry {
-        #[command(flatten)]
-        place: Place,
-        #[command(flatten)]
-        which: Which,
-        /// One JSON object a line on stdout.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Delete them for good.
-    Drop {
-        #[command(flatten)]
-        place: Place,
-        #[command(flatten)]
-        which: Which,
-        /// A JSON object on stdout.
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-/// Which of those that were set aside.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-pub(crate) struct Which {
-    /// Their ids, as `list` shows them.
-    #[arg(value_name = "ID")]
-    pub(crate) ids: Vec<EntryId>,
-    /// All that were set aside for this reason: malformed, crash-loop or failed.
-    #[arg(long)]
-    pub(crate) reason: Option<String>,
-    /// All.
-    #[arg(long)]
-    pub(crate) all: bool,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct Status {
     #[command(flatten)]
     pub(crate) place: Place,
@@ -293,6 +257,18 @@ mod tests {
             "streamkeeper dead retry --service s 1-1 --all",
             "streamkeeper dead show --service s x",
             "streamkeeper work --service s --tls-cert f",
+            "streamkeeper dead list",
+            "streamkeeper dead list --service s --stream m --group g",
+            "streamkeeper dead list --stream m",
+            "streamkeeper dead list --group g",
+            "streamkeeper send 1",
+            "streamkeeper send --stream m --delay 1s --once k 1",
+            "streamkeeper send --stream m --id x 1",
+            "streamkeeper send --stream m --header x 1",
+            "streamkeeper consume --stream m --group g",
+            "streamkeeper consume --stream m --group g --exec cat --rate 5",
+            "streamkeeper scheduled cancel --stream m",
+            "streamkeeper messages status --stream m",
         ] {
             assert_eq!(usage(line).unwrap_err(), 2, "{line}");
         }
@@ -309,6 +285,14 @@ mod tests {
             "streamkeeper dead retry --service s 1-1 2-1",
             "streamkeeper dead drop --service s --all",
             "streamkeeper status --service s --json",
+            "streamkeeper dead list --stream m --group g --reason rejected",
+            "streamkeeper dead retry --stream m --group g 1-1",
+            "streamkeeper send --stream m --key k --header a=b --header c=d --once k --window 1h {} [] --json",
+            "streamkeeper send --stream m --delay 1s --id x",
+            "streamkeeper consume --stream m --group g --exec cat --rate 5/1s --processed 1h --ordered-by key --no-ack",
+            "streamkeeper scheduled list --stream m --json",
+            "streamkeeper scheduled cancel --stream m a b",
+            "streamkeeper messages status --stream m --group g --json",
         ] {
             assert!(usage(line).is_ok(), "{line}");
         }

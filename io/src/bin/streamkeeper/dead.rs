@@ -1,14 +1,14 @@
-//! Looking after what was set aside.
+//! Looking after announcements that were set aside; dead letters are next door.
 
 use std::io::{self, Write};
 
 use serde_json::{Value, json};
-use streamkeeper::{Dead, EntryId, Service};
+use streamkeeper::{Builder, Dead, EntryId, Service};
 
 use crate::{
     Failure,
-    args::{DeadTask, Place, Which},
-    at_start,
+    args::{DeadTask, Half, Which},
+    at_start, letters,
 };
 
 /// How many are asked for at a time.
@@ -16,28 +16,27 @@ const PAGE: usize = 1_000;
 
 pub(crate) async fn run(dead: crate::args::Dead) -> Result<(), Failure> {
     match dead.what {
-        DeadTask::List { place, reason, json } => {
-            let service = open(&place)?;
-            list(&service, reason.as_deref(), json).await
-        }
-        DeadTask::Show { place, id, json } => show(&open(&place)?, id, json).await,
-        DeadTask::Retry { place, which, json } => {
-            let service = open(&place)?;
-            retry(&service, &chosen(&service, which).await?, json).await
-        }
-        DeadTask::Drop { place, which, json } => {
-            let service = open(&place)?;
-            let ids = chosen(&service, which).await?;
-            let dropped = service.drop_dead(&ids).await?;
-            let text = if json { json!({ "dropped": dropped }).to_string() } else { format!("{dropped} dropped") };
-            writeln!(io::stdout(), "{text}")?;
-            all_there(ids.len(), usize::try_from(dropped).unwrap_or(usize::MAX))
-        }
+        DeadTask::List { place, reason, json } => match place.half()? {
+            Half::Service(builder) => list(&open(*builder)?, reason.as_deref(), json).await,
+            Half::Letters(messages) => letters::list(&messages, reason.as_deref(), json).await,
+        },
+        DeadTask::Show { place, id, json } => match place.half()? {
+            Half::Service(builder) => show(&open(*builder)?, id, json).await,
+            Half::Letters(messages) => letters::show(&messages, id, json).await,
+        },
+        DeadTask::Retry { place, which, json } => match place.half()? {
+            Half::Service(builder) => retry(&open(*builder)?, which, json).await,
+            Half::Letters(messages) => letters::retry(&messages, which, json).await,
+        },
+        DeadTask::Drop { place, which, json } => match place.half()? {
+            Half::Service(builder) => drop(&open(*builder)?, which, json).await,
+            Half::Letters(messages) => letters::drop(&messages, which, json).await,
+        },
     }
 }
 
-fn open(place: &Place) -> Result<Service, Failure> {
-    place.builder().service().map_err(at_start)
+fn open(builder: Builder) -> Result<Service, Failure> {
+    builder.service().map_err(at_start)
 }
 
 async fn list(service: &Service, reason: Option<&str>, json: bool) -> Result<(), Failure> {
@@ -87,8 +86,17 @@ async fn find(service: &Service, id: EntryId) -> Result<Dead, Failure> {
     found.ok_or_else(|| Failure::Failed(format!("{id} is not set aside: `streamkeeper dead list` shows what is")))
 }
 
-async fn retry(service: &Service, ids: &[EntryId], json: bool) -> Result<(), Failure> {
-    let entries = service.retry_dead(ids).await?;
+async fn drop(service: &Service, which: Which, json: bool) -> Result<(), Failure> {
+    let ids = chosen(service, which).await?;
+    let dropped = service.drop_dead(&ids).await?;
+    let text = if json { json!({ "dropped": dropped }).to_string() } else { format!("{dropped} dropped") };
+    writeln!(io::stdout(), "{text}")?;
+    all_there(ids.len(), usize::try_from(dropped).unwrap_or(usize::MAX))
+}
+
+async fn retry(service: &Service, which: Which, json: bool) -> Result<(), Failure> {
+    let ids = chosen(service, which).await?;
+    let entries = service.retry_dead(&ids).await?;
     let mut out = io::stdout().lock();
     let mut missing = 0;
     for (id, entry) in ids.iter().zip(entries) {

@@ -1,4 +1,5 @@
-//! `streamkeeper`: own streams, announce them, look after those set aside, and see how a service stands.
+//! `streamkeeper`: own streams, announce them, look after those set aside, and see how a service stands; send messages,
+//! work on them with any command, and look after what was delayed or given up.
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage.
 
@@ -6,9 +7,18 @@
 
 mod announce;
 mod args;
+mod consume;
 mod dead;
 mod duration;
+mod exec;
+mod letters;
+mod lines;
+mod messages;
+mod outcomes;
 mod output;
+mod scheduled;
+mod send;
+mod signals;
 mod status;
 mod work;
 
@@ -52,6 +62,16 @@ pub(crate) fn at_start(error: streamkeeper::Error) -> Failure {
     }
 }
 
+/// The same for messages.
+pub(crate) fn at_start_of_messages(error: streamkeeper::messages::Error) -> Failure {
+    use streamkeeper::messages::Error;
+    match error {
+        Error::Server(error) => at_start(error),
+        Error::Name(_) | Error::Config(_) | Error::Twice { .. } => Failure::Usage(error.to_string()),
+        error => Failure::Failed(error.to_string()),
+    }
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_env("STREAMKEEPER_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
@@ -79,7 +99,11 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.task {
         Task::Work(work) => work::run(*work).await,
         Task::Announce(announce) => announce::run(announce).await,
+        Task::Send(send) => send::run(send).await,
+        Task::Consume(consume) => consume::run(*consume).await,
         Task::Dead(dead) => dead::run(dead).await,
+        Task::Scheduled(scheduled) => scheduled::run(scheduled).await,
+        Task::Messages(messages) => messages::run(messages).await,
         Task::Status(status) => status::run(status).await,
     }
 }

@@ -4,13 +4,13 @@ use std::{io, process, time::Duration};
 
 use futures::StreamExt;
 use streamkeeper::{Client, Lease, Notification};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     Failure,
     args::{Claim, Work},
     at_start,
     output::Printer,
+    signals::Signals,
 };
 
 pub(crate) async fn run(work: Work) -> Result<(), Failure> {
@@ -99,34 +99,5 @@ fn look_after(lease: Lease, finish_after: Option<Duration>, fail_after: Option<D
                 let _ = lease.done().await;
             }
         });
-    }
-}
-
-/// SIGTERM and Ctrl-C.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> Result<Signals, Failure> {
-        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            biased;
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-
-    /// Waits for this, unless a further signal comes.
-    async fn or_exit<T>(&mut self, last: impl Future<Output = T>) -> T {
-        tokio::select! {
-            biased;
-            () = self.next() => process::exit(1),
-            last = last => last,
-        }
     }
 }

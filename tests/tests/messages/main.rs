@@ -1,0 +1,38 @@
+//! The second half against real servers: every situation on Redis 7.0 and on Valkey 9, judged from outside.
+//!
+//! One file a family of situations. Each situation is a function of the server's [`Flavor`](streamkeeper_tests::flavor::Flavor),
+//! turned into one test for each server by [`on_both!`]. What was measured of other libraries as a defect (PEERS.md) is
+//! a test that passes here; its comment names the row.
+
+/// Turns situations into tests: `on_redis::<situation>` and `on_valkey::<situation>`.
+macro_rules! on_both {
+    ($($situation:ident),+ $(,)?) => {
+        mod on_redis {
+            $(#[test]
+            fn $situation() {
+                super::$situation(streamkeeper_tests::flavor::Flavor::Redis);
+            })+
+        }
+        mod on_valkey {
+            $(#[test]
+            fn $situation() {
+                super::$situation(streamkeeper_tests::flavor::Flavor::Valkey);
+            })+
+        }
+    };
+}
+
+mod backlog;
+mod broken;
+mod commands;
+mod crash;
+mod dead_letters;
+mod in_process;
+mod outage;
+mod pause;
+mod poison;
+mod retries;
+mod scheduled;
+mod send;
+mod shutdown;
+mod slow;
