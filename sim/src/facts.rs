@@ -10,6 +10,8 @@ use std::{
 use serde::Serialize;
 use streamkeeper::Time;
 
+use crate::messages::facts::Said;
+
 /// One process of one consumer: the place in the plan's list of consumers, and how often it has been started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Who {
@@ -59,9 +61,9 @@ pub enum What {
         who: Who,
         /// The consumer's id, as it stands in Redis.
         id: Arc<str>,
-        /// Its `lease_ttl`.
+        /// Its `lease_ttl`; of a worker its `reclaim_idle`.
         ttl_ms: u64,
-        /// How many streams it owns at most.
+        /// How many streams it owns at most; of a worker how many runs it has at once.
         capacity: usize,
         /// It claims orphans by itself.
         automatic: bool,
@@ -223,6 +225,8 @@ pub enum What {
     },
     /// The faults are over: from here on everything must recover.
     Healed,
+    /// Something happened to messages.
+    Message(Said),
     /// Part of a scenario's or a test's own story.
     Note {
         /// The text.

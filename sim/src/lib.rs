@@ -5,6 +5,7 @@
 pub mod demo;
 pub mod facts;
 pub mod judge;
+pub mod messages;
 pub mod metrics;
 pub mod plan;
 pub mod redis;

@@ -266,6 +266,9 @@ impl Conditions {
             | RedisFault::ClearFlags
             | RedisFault::ForgetScripts
             | RedisFault::Trim { .. }
+            | RedisFault::DeleteAttempts
+            | RedisFault::DeleteDelayed
+            | RedisFault::Unpark { .. }
             | RedisFault::Evict { .. } => {}
         }
     }

@@ -26,6 +26,7 @@ pub(super) fn plan(consumers: usize) -> Plan {
         max_failures: 10,
         output_buffer: 100,
         drift_ppm: 0,
+        worker: None,
         app: App { runs: false, work_ms: None, ends: [1, 0, 0, 0, 0], reads_every_ms: 0, never_reads: false },
     };
     Plan {

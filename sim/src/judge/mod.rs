@@ -15,7 +15,7 @@ use std::fmt;
 use serde::Serialize;
 use streamkeeper::Time;
 
-use crate::{facts::Fact, plan::Plan};
+use crate::{facts::Fact, messages, plan::Plan};
 
 /// The promises, by name, in the order in which they are judged.
 pub const PROMISES: [&str; 7] = ["exclusive", "fenced", "finished", "in-order", "isolated", "bounded", "kept"];
@@ -59,8 +59,11 @@ pub trait Judge {
     fn end(&mut self, at: Time, verdicts: &mut Vec<Violation>);
 }
 
-/// One judge for each promise.
+/// One judge for each promise; if the plan has workers, for each promise about messages.
 pub fn judges(plan: &Plan) -> Vec<Box<dyn Judge>> {
+    if plan.has_workers() {
+        return vec![Box::new(messages::judge::Judges::new(plan))];
+    }
     vec![
         Box::new(exclusive::Exclusive::new(plan)),
         Box::new(fenced::Fenced::default()),

@@ -11,6 +11,8 @@ pub enum Way {
     In,
 }
 
+use super::Sending;
+
 /// What happens at a time of a plan: an operation or a fault. Lasting faults end by themselves.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
@@ -99,6 +101,13 @@ pub enum Action {
     LoseAnswer {
         /// Which.
         consumer: usize,
+        /// How many of its calls, before that, are answered.
+        after: u32,
+    },
+    /// Send messages.
+    Send(Sending),
+    /// What the producer of messages asks next is executed, but the answer never leaves: the connection breaks instead.
+    LoseSend {
         /// How many of its calls, before that, are answered.
         after: u32,
     },
@@ -220,6 +229,15 @@ pub enum RedisFault {
     },
     /// The group's last delivered id is set back to 0, as after a restore: everything is delivered again.
     Redeliver,
+    /// DEL of the hash in which failed attempts are counted.
+    DeleteAttempts,
+    /// DEL of the set of what is due when.
+    DeleteDelayed,
+    /// ZREM of the n-th, in order, of what is due when.
+    Unpark {
+        /// Which.
+        nth: u64,
+    },
     /// Something of another type stands where the n-th lease stood; deleted again after a while.
     WrongType {
         /// Which.
@@ -301,6 +319,7 @@ impl Action {
         !matches!(
             self,
             Action::Announce { .. }
+                | Action::Send(_)
                 | Action::Start { .. }
                 | Action::Drain { .. }
                 | Action::Wish { .. }

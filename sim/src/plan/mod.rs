@@ -7,6 +7,7 @@ mod drift;
 mod settings;
 mod shrink;
 pub mod text;
+mod worker;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ pub use self::{
     draw::Profile,
     drift::SAFE_DRIFT_PPM,
     shrink::shrink,
+    worker::{Does, ORDERED_BY, Sending, WorkerPlan},
 };
 use crate::facts::millis;
 
@@ -114,6 +116,8 @@ pub struct ConsumerPlan {
     pub drift_ppm: i32,
     /// What its application does.
     pub app: App,
+    /// It works on messages, with these settings, instead of owning streams.
+    pub worker: Option<WorkerPlan>,
 }
 
 /// What an application does with the streams that it owns.
@@ -154,5 +158,10 @@ impl Plan {
             _ => 0,
         });
         counts.fold(0, u64::saturating_add)
+    }
+
+    /// It is about messages: somebody works on them.
+    pub fn has_workers(&self) -> bool {
+        self.consumers.iter().any(|consumer| consumer.worker.is_some())
     }
 }

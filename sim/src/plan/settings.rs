@@ -58,6 +58,7 @@ impl Default for ConsumerPlan {
             output_buffer: 1_000,
             drift_ppm: 0,
             app: App::default(),
+            worker: None,
         }
     }
 }
@@ -90,7 +91,10 @@ impl ConsumerPlan {
     /// # Errors
     /// The first relation that does not hold.
     pub fn check(&self) -> Result<(), ConfigError> {
-        Config::new(self.settings()).map(drop)
+        match &self.worker {
+            Some(worker) => worker.check(),
+            None => Config::new(self.settings()).map(drop),
+        }
     }
 }
 

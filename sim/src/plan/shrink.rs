@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Action, App, ConsumerPlan, Plan, RedisPlan};
+use super::{Action, App, ConsumerPlan, Does, Plan, RedisPlan, Sending, WorkerPlan};
 
 /// The smallest plan that was found which still fails; tries so many plans at most. `plan` itself is taken to fail.
 pub fn shrink(plan: &Plan, tries: usize, fails: impl FnMut(&Plan) -> bool) -> Plan {
@@ -67,17 +67,25 @@ impl<F: FnMut(&Plan) -> bool> Search<F> {
 
     fn fewer_streams(&mut self) {
         for index in 0..self.best.actions.len() {
-            self.change(|plan| {
-                if let Action::Announce { count, .. } = &mut plan.actions[index].action {
-                    *count = 1;
-                }
+            self.change(|plan| match &mut plan.actions[index].action {
+                Action::Announce { count, .. } | Action::Send(Sending { count, .. }) => *count = 1,
+                _ => {}
             });
-            let halve = |plan: &mut Plan| {
-                if let Action::Announce { count, .. } = &mut plan.actions[index].action {
-                    *count = (*count).div_ceil(2);
-                }
+            let halve = |plan: &mut Plan| match &mut plan.actions[index].action {
+                Action::Announce { count, .. } | Action::Send(Sending { count, .. }) => *count = (*count).div_ceil(2),
+                _ => {}
             };
             while self.change(halve) {}
+            self.change(|plan| {
+                if let Action::Send(sending) = &mut plan.actions[index].action {
+                    *sending = Sending { count: sending.count, does: sending.does, ..Sending::default() };
+                }
+            });
+            self.change(|plan| {
+                if let Action::Send(sending) = &mut plan.actions[index].action {
+                    sending.does = Does::Succeeds;
+                }
+            });
         }
     }
 
@@ -119,8 +127,33 @@ impl<F: FnMut(&Plan) -> bool> Search<F> {
 }
 
 /// Back to what is usual, one after the other.
-const SIMPLER: [fn(&mut ConsumerPlan); 9] = [
-    |consumer| *consumer = ConsumerPlan { name: consumer.name.clone(), ..ConsumerPlan::default() },
+const SIMPLER: [fn(&mut ConsumerPlan); 14] = [
+    |consumer| {
+        let worker =
+            consumer.worker.take().map(|worker| WorkerPlan { idle_ms: worker.idle_ms, ..WorkerPlan::default() });
+        *consumer = ConsumerPlan { name: consumer.name.clone(), worker, ..ConsumerPlan::default() };
+    },
+    |consumer| change(consumer, |worker| worker.idle_ms = WorkerPlan::default().idle_ms),
+    |consumer| {
+        change(consumer, |worker| (worker.deletes, worker.trims, worker.buries, worker.ordered) = Default::default());
+    },
+    |consumer| change(consumer, |worker| (worker.rate, worker.group_rate, worker.processed_ms) = Default::default()),
+    |consumer| {
+        change(consumer, |worker| {
+            let usual = WorkerPlan::default();
+            (worker.max_attempts, worker.max_crashes) = (usual.max_attempts, usual.max_crashes);
+            (worker.concurrency, worker.prefetch, worker.batch) = (usual.concurrency, usual.prefetch, usual.batch);
+        });
+    },
+    |consumer| {
+        change(consumer, |worker| {
+            let usual = WorkerPlan::default();
+            (worker.backoff_ms, worker.factor) = (usual.backoff_ms, usual.factor);
+            (worker.jitter_percent, worker.timeout_ms) = (usual.jitter_percent, usual.timeout_ms);
+            (worker.block_ms, worker.due_ms) = (usual.block_ms.min(worker.idle_ms), usual.due_ms);
+            (worker.sweep_ms, worker.ack_delay_ms) = (usual.sweep_ms, usual.ack_delay_ms);
+        });
+    },
     |consumer| consumer.drift_ppm = 0,
     |consumer| consumer.go = false,
     |consumer| consumer.joins = true,
@@ -137,6 +170,17 @@ const SIMPLER: [fn(&mut ConsumerPlan); 9] = [
         (consumer.reap_ms, consumer.claim_delay_ms) = (reap_ms, claim_delay_ms);
     },
 ];
+
+fn change(consumer: &mut ConsumerPlan, change: impl FnOnce(&mut WorkerPlan)) {
+    if let Some(worker) = &mut consumer.worker {
+        let before = worker.clone();
+        change(worker);
+        // Settings that do not go together are no simpler ones.
+        if worker.check().is_err() {
+            *worker = before;
+        }
+    }
+}
 
 /// Without this consumer and what befalls it; those after it move up.
 fn remove_consumer(plan: &mut Plan, index: usize) {

@@ -71,6 +71,9 @@ impl Redis {
                 let concerns = |key: &&Bytes| everything || changed.iter().any(|at| at.0 == db && at.1 == **key);
                 for key in keys.iter().filter(concerns) {
                     if let Some(reply) = self.try_again(db, &again, key) {
+                        if let Some(Ok(spec)) = data::find(&again) {
+                            self.touched(conn, None, spec, &again, &reply);
+                        }
                         self.unblock(conn, &reply);
                         break;
                     }

@@ -1,19 +1,27 @@
-//! Damage to the data: to the load balancer stream, its group, and the leases.
+//! Damage to the data: to the load balancer stream, its group, and the leases; or to the stream of messages, its group, and
+//! what is kept about it.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use streamkeeper::Time;
 
-use crate::plan::RedisFault;
+use crate::{
+    messages::{GROUP, STREAM},
+    plan::RedisFault,
+};
 
 use super::{Redis, reply::Reply};
 
 impl Redis {
     /// Faults of the data: of the load balancer stream, its group, and the leases.
     pub(crate) fn befall_keys(&mut self, fault: &RedisFault, now: Time) {
-        let lbs: Vec<Bytes> = self.dbs[0].keys().filter(|key| key.ends_with(b"-input")).cloned().collect();
-        let group = |lbs: &Bytes| Bytes::from([&lbs[..lbs.len() - 6], b"-group"].concat());
+        let is_ours = |key: &&Bytes| key.ends_with(b"-input") || **key == STREAM.as_bytes();
+        let lbs: Vec<Bytes> = self.dbs[0].keys().filter(is_ours).cloned().collect();
+        let group = |lbs: &Bytes| match lbs.strip_suffix(b"-input") {
+            Some(service) => Bytes::from([service, b"-group"].concat()),
+            None => Bytes::from_static(GROUP.as_bytes()),
+        };
         let text = |text: &str| Bytes::copy_from_slice(text.as_bytes());
         for lbs in lbs {
             let command = match fault {
@@ -36,6 +44,17 @@ impl Redis {
                     self.publish_events(0);
                 }
             }
+            RedisFault::DeleteAttempts => drop(self.command([text("DEL"), messages_key("attempts")])),
+            RedisFault::DeleteDelayed => drop(self.command([text("DEL"), messages_key("delayed")])),
+            RedisFault::Unpark { nth } => {
+                let parked = self.command([text("ZRANGE"), messages_key("delayed"), text("0"), text("-1")]);
+                if let Reply::Array(parked) = parked
+                    && let Some(nth) = nth.checked_rem(parked.len() as u64).and_then(|nth| usize::try_from(nth).ok())
+                    && let Some(Reply::Bulk(entry)) = parked.get(nth)
+                {
+                    self.command([text("ZREM"), messages_key("delayed"), entry.clone()]);
+                }
+            }
             RedisFault::WrongType { nth, ms } => {
                 if let Some(lease) = self.lease(nth) {
                     self.command([text("DEL"), lease.clone()]);
@@ -47,9 +66,15 @@ impl Redis {
         }
     }
 
+    /// A lease, or what else stands under a key of its own for a while.
     fn lease(&self, nth: u64) -> Option<Bytes> {
         let separator = b"<MUTEX_KEY_SEP>";
-        let is_lease = |key: &&Bytes| key.windows(separator.len()).any(|part| part == separator);
+        let once = messages_once();
+        let is_lease = |key: &&Bytes| {
+            key.windows(separator.len()).any(|part| part == separator)
+                || key.starts_with(&once)
+                || **key == messages_key("reclaimer")
+        };
         let count = self.dbs[0].keys().filter(is_lease).count();
         let nth = nth.checked_rem(count as u64)?;
         self.dbs[0].keys().filter(is_lease).nth(usize::try_from(nth).ok()?).cloned()
@@ -70,4 +95,14 @@ impl Redis {
         names.sort();
         names.get(nth.checked_rem(names.len())?).cloned()
     }
+}
+
+/// A key of the simulated group of messages.
+fn messages_key(what: &str) -> Bytes {
+    format!("{STREAM}:{GROUP}:{what}").into()
+}
+
+/// What the keys begin with under which messages with idempotency keys are remembered.
+fn messages_once() -> Bytes {
+    format!("{STREAM}:once:").into()
 }

@@ -82,7 +82,10 @@ impl Redis {
                     self.history.write(self.now, self.cx.now_us, call.db, call.args.to_vec());
                 }
                 match done {
-                    Done::Reply(reply) => Some(reply),
+                    Done::Reply(reply) => {
+                        self.touched(call.conn, None, spec, call.args, &reply);
+                        Some(reply)
+                    }
                     Done::Block { .. } if call.nested => Some(Reply::NilArray),
                     Done::Block { keys, ms, again } => {
                         self.wait_for_streams(call, keys, ms, again);

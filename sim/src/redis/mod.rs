@@ -30,6 +30,7 @@ pub mod serve;
 mod session;
 #[cfg(test)]
 mod tests;
+mod touched;
 mod transaction;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -43,6 +44,7 @@ pub use connection::ConnId;
 use connection::{Connection, OPERATOR};
 use data::{Context, Db};
 use reply::Reply;
+pub use touched::Touched;
 
 /// What comes out.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +55,8 @@ pub enum Output {
     Close(ConnId),
     /// A script ran, if [`Redis::observe`] was called.
     Executed(Executed),
+    /// A command wrote to keys, if [`Redis::observe_keys`] was called.
+    Touched(Touched),
 }
 
 /// A script that ran to its end, and what it answered: the server's own word on what it granted.
@@ -112,6 +116,8 @@ pub struct Redis {
     stats: info::Stats,
     /// The names of scripts by their hash, if somebody wants to hear of them.
     observed: Option<BTreeMap<String, &'static str>>,
+    /// What those keys begin with whose changes somebody wants to hear of.
+    observed_keys: Option<Bytes>,
     out: VecDeque<Output>,
 }
 
@@ -148,6 +154,7 @@ impl Redis {
             next_cycle: now,
             stats: info::Stats::default(),
             observed: None,
+            observed_keys: None,
             out: VecDeque::new(),
             settings: settings.clone(),
             seed,

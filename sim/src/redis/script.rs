@@ -19,6 +19,7 @@ const NO_SCRIPT: &str = "NOSCRIPT No matching script. Please use EVAL.";
 /// A script that runs.
 struct Running {
     conn: ConnId,
+    name: Option<&'static str>,
     read_only: bool,
     /// It has written, or tried to: it is not stopped any more.
     wrote: bool,
@@ -109,7 +110,8 @@ impl Redis {
 
         let db = self.connection(call.conn).db;
         let out_of_memory = self.is_out_of_memory();
-        let mut running = Running { conn: call.conn, read_only, wrote: false, out_of_memory };
+        let name = self.observed.as_ref().and_then(|names| names.get(&hash).copied());
+        let mut running = Running { conn: call.conn, name, read_only, wrote: false, out_of_memory };
         self.cx.in_script = true;
         let seed = self.rng.random();
         let (keys, args) = call.args[3..].split_at(keys);
@@ -118,8 +120,8 @@ impl Redis {
         self.cx.in_script = false;
         self.connection(call.conn).db = db; // what a script selects is its own
 
-        if let Some(names) = &self.observed {
-            let script = names.get(&hash).copied();
+        if self.observed.is_some() {
+            let script = running.name;
             let (conn, args, reply, at) = (call.conn, call.args.to_vec(), reply.clone(), self.now);
             let lost = self.connection(conn).loses;
             let executed = Executed { conn, args, script, reply, lost, at };
@@ -146,10 +148,13 @@ impl Redis {
             By::Data(spec) => {
                 let (done, wrote) = self.run_data(spec, db, &args);
                 if wrote {
-                    self.history.write(self.now, self.cx.now_us, db, args);
+                    self.history.write(self.now, self.cx.now_us, db, args.clone());
                 }
                 match done {
-                    Done::Reply(reply) => reply,
+                    Done::Reply(reply) => {
+                        self.touched(script.conn, script.name, spec, &args, &reply);
+                        reply
+                    }
                     Done::Block { .. } => Reply::NilArray,
                 }
             }

@@ -13,7 +13,7 @@ use tokio::{
     sync::{Notify, mpsc},
 };
 
-use super::{ConnId, Executed, Output, Redis};
+use super::{ConnId, Output, Redis};
 
 type Stream = Box<dyn ByteStream>;
 
@@ -24,7 +24,7 @@ pub struct Server(Rc<Shared>);
 struct Shared {
     redis: RefCell<Redis>,
     now: Box<dyn Fn() -> Time>,
-    heard: Box<dyn Fn(Executed)>,
+    heard: Box<dyn Fn(Output)>,
     /// Where the answers go.
     writers: RefCell<BTreeMap<ConnId, mpsc::UnboundedSender<Bytes>>>,
     /// For when the ticker sleeps.
@@ -34,8 +34,9 @@ struct Shared {
 }
 
 impl Server {
-    /// Serves this server by this clock; `heard` is told of every script that runs, if the server is observed.
-    pub fn new(redis: Redis, now: impl Fn() -> Time + 'static, heard: impl Fn(Executed) + 'static) -> Server {
+    /// Serves this server by this clock; `heard` is told of every script that runs and of what is written, if the server
+    /// is observed.
+    pub fn new(redis: Redis, now: impl Fn() -> Time + 'static, heard: impl Fn(Output) + 'static) -> Server {
         Server(Rc::new(Shared {
             redis: RefCell::new(redis),
             now: Box::new(now),
@@ -120,7 +121,7 @@ impl Server {
                     }
                 }
                 Some(Output::Close(conn)) => drop(self.0.writers.borrow_mut().remove(&conn)),
-                Some(Output::Executed(executed)) => (self.0.heard)(executed),
+                Some(heard @ (Output::Executed(_) | Output::Touched(_))) => (self.0.heard)(heard),
                 None => break,
             }
         }

@@ -28,6 +28,7 @@ fn plan(names: &[&str], seconds: u64) -> Plan {
         output_buffer: 1_000,
         drift_ppm: 0,
         app: app.clone(),
+        worker: None,
     };
     Plan {
         seed: 17,

@@ -104,6 +104,7 @@ impl Fold {
             | What::Worked { .. }
             | What::Granted { .. }
             | What::Renewed { .. }
+            | What::Message(_)
             | What::GivenBack { .. } => {}
         }
     }

@@ -95,6 +95,11 @@ impl Checkpoints {
         }
     }
 
+    /// Freezes the process, from its next await on, until it is killed.
+    pub(crate) fn freeze(&self) {
+        (self.0.freezer.0)(Duration::from_secs(1 << 32));
+    }
+
     /// Freezes the process if a pause was armed for this point. For how long.
     fn strike(&self, point: Point) -> Option<Duration> {
         let mut state = self.state();

@@ -32,7 +32,14 @@ pub(crate) struct Director<'a> {
     lasting: Lasting,
     agenda: Agenda,
     ongoing: BTreeMap<u64, Ongoing>,
+    /// The number of the next message that is sent.
+    next_message: u64,
 }
+
+/// How soon a process is killed whose handler wants that, at the longest: it stands still meanwhile.
+const DOOM: Duration = Duration::from_millis(5);
+/// How soon it is started again.
+const RISE: Duration = Duration::from_millis(400);
 
 /// What is to happen, in order of time; at one time, in the order in which it was put down.
 #[derive(Default)]
@@ -85,7 +92,7 @@ impl<'a> Director<'a> {
         }
         agenda.put(healed + plan.calm, Item::End);
         let (lasting, ongoing) = (Lasting::default(), BTreeMap::new());
-        Director { plan, stage, scene, consumers, producer, server, lasting, agenda, ongoing }
+        Director { plan, stage, scene, consumers, producer, server, lasting, agenda, ongoing, next_message: 1 }
     }
 
     /// Runs the plan to its end, and says when that was.
@@ -96,7 +103,7 @@ impl<'a> Director<'a> {
             }
         }
         while let Some((at, item)) = self.agenda.take() {
-            self.stage.run_until(at);
+            self.pass_until(at);
             match item {
                 Item::Act(action) => self.act(&action),
                 Item::Over(number) => self.over(number),
@@ -106,6 +113,27 @@ impl<'a> Director<'a> {
             }
         }
         self.stage.now()
+    }
+
+    /// Lets time pass. Where there are workers, some of their handlers may kill their processes meanwhile.
+    fn pass_until(&mut self, at: Time) {
+        while self.plan.has_workers() && self.stage.now() < at {
+            let next = (self.stage.now() + DOOM).min(at);
+            self.stage.run_until(next);
+            for who in self.scene.doomed() {
+                self.execute(who);
+            }
+        }
+        self.stage.run_until(at);
+    }
+
+    /// Kills a process whose handler wants that, and has it started again.
+    fn execute(&mut self, who: Who) {
+        let index = who.consumer;
+        if self.consumers.get(index).and_then(|consumer| consumer.running()) == Some(who) {
+            self.kill(index);
+            self.agenda.put(self.stage.now() + RISE, Item::Act(Action::Start { consumer: index, renamed: false }));
+        }
     }
 
     fn act(&mut self, action: &Action) {
@@ -160,6 +188,16 @@ impl<'a> Director<'a> {
                     self.struck(action);
                 }
             }
+            Action::Send(sending) => {
+                self.struck(action);
+                self.producer.tell(producer::Order::Send(sending.clone(), self.next_message));
+                self.next_message += sending.count;
+            }
+            Action::LoseSend { after } => {
+                if self.server.lose_answer(host(self.consumers.len()), *after) {
+                    self.struck(action);
+                }
+            }
             Action::Wish { stream, end } => {
                 if self.scene.is_held(stream) {
                     self.struck(action);
@@ -185,15 +223,20 @@ impl<'a> Director<'a> {
     fn crash(&mut self, index: usize, action: &Action) {
         if self.consumers.get(index).is_some_and(|consumer| consumer.is_up()) {
             self.struck(action);
-            self.stage.crash(host(index));
-            let pauses = |ongoing: &Ongoing| ongoing.consumer == Some(index) && matches!(ongoing.how, How::Pause(_));
-            for number in self.numbers(pauses) {
-                if let Some(ongoing) = self.ongoing.remove(&number) {
-                    self.scene.note(ongoing.is_over());
-                }
-            }
-            self.consumers[index].killed();
+            self.kill(index);
         }
+    }
+
+    fn kill(&mut self, index: usize) {
+        self.scene.lives(index, None);
+        self.stage.crash(host(index));
+        let pauses = |ongoing: &Ongoing| ongoing.consumer == Some(index) && matches!(ongoing.how, How::Pause(_));
+        for number in self.numbers(pauses) {
+            if let Some(ongoing) = self.ongoing.remove(&number) {
+                self.scene.note(ongoing.is_over());
+            }
+        }
+        self.consumers[index].killed();
     }
 
     /// Freezes a process that runs and is not frozen yet.

@@ -10,7 +10,7 @@ use streamkeeper_core::{id::LEASE_SEPARATOR, keys::Keys};
 use tokio::sync::mpsc;
 
 use super::{SERVICE, scene::Scene};
-use crate::{facts::What, stage::Boot};
+use crate::{facts::What, plan::Sending, stage::Boot};
 
 /// How long a producer waits before it says again what certainly was not announced.
 const AGAIN: Duration = Duration::from_millis(300);
@@ -22,6 +22,8 @@ pub(crate) enum Order {
     Announce(Vec<String>),
     /// Announce something that is no announcement, of this kind.
     Malformed(u8),
+    /// Send messages, numbered from here on.
+    Send(Sending, u64),
 }
 
 /// The producers, as the director knows them.
@@ -78,6 +80,7 @@ impl Producer {
 
     async fn obey(&self, order: Order, service: &Service, dice: &RefCell<SmallRng>) {
         match order {
+            Order::Send(..) => {}
             Order::Announce(streams) => self.announce(streams, service, dice).await,
             Order::Malformed(kind) => self.announce_malformed(kind).await,
         }

@@ -24,6 +24,19 @@ struct Shared {
     holdings: Mutex<Holdings>,
     crowded: Notify,
     panics: Mutex<Vec<String>>,
+    workers: Mutex<Workers>,
+}
+
+/// What workers of messages have in common.
+#[derive(Default)]
+struct Workers {
+    /// The process of each consumer that lives.
+    lives: BTreeMap<usize, Who>,
+    /// Those whose handler kills them.
+    doomed: Vec<Who>,
+    runs: u64,
+    /// How often each message has done something.
+    deeds: BTreeMap<(u64, &'static str), u32>,
 }
 
 /// By stream: the leases whose end their holder has not heard of.
@@ -43,6 +56,7 @@ impl Scene {
             holdings: Mutex::default(),
             crowded: Notify::new(),
             panics: Mutex::default(),
+            workers: Mutex::default(),
         }))
     }
 
@@ -95,6 +109,45 @@ impl Scene {
             holders.retain(|holding| holding.who.consumer != consumer);
         }
         holdings.retain(|_, holders| !holders.is_empty());
+    }
+
+    /// This process of a consumer lives from now on, or none does.
+    pub(crate) fn lives(&self, consumer: usize, who: Option<Who>) {
+        let mut workers = lock(&self.0.workers);
+        match who {
+            Some(who) => drop(workers.lives.insert(consumer, who)),
+            None => drop(workers.lives.remove(&consumer)),
+        }
+    }
+
+    /// The process of a consumer that lives.
+    pub(crate) fn life(&self, consumer: usize) -> Option<Who> {
+        lock(&self.0.workers).lives.get(&consumer).copied()
+    }
+
+    /// A handler kills its process: as soon as the director sees it.
+    pub(crate) fn doom(&self, who: Who) {
+        lock(&self.0.workers).doomed.push(who);
+    }
+
+    /// The processes that are to be killed.
+    pub(crate) fn doomed(&self) -> Vec<Who> {
+        std::mem::take(&mut lock(&self.0.workers).doomed)
+    }
+
+    /// The number of one more run of a message.
+    pub(crate) fn next_run(&self) -> u64 {
+        let mut workers = lock(&self.0.workers);
+        workers.runs += 1;
+        workers.runs
+    }
+
+    /// How often a message has done this, once more included.
+    pub(crate) fn once_more(&self, message: u64, deed: &'static str) -> u32 {
+        let mut workers = lock(&self.0.workers);
+        let times = workers.deeds.entry((message, deed)).or_default();
+        *times += 1;
+        *times
     }
 
     /// Waits until more than one lease of some stream is held. Cancel safe.

@@ -11,9 +11,10 @@ use tokio::task::spawn_local;
 
 use super::{SERVICE, scene::Scene, seeds, stories::Stories, witness};
 use crate::{
-    facts::{Forgot, What},
+    facts::{Forgot, What, Who},
+    messages::{self, facts::Said, witness::Witness},
     plan::{Persistence, Plan, RedisFault, RedisPlan},
-    redis::{ConnId, Executed, Redis, reply::Reply, serve},
+    redis::{ConnId, Executed, Output, Redis, reply::Reply, serve},
     stage::{Accept, HostId},
 };
 
@@ -22,11 +23,23 @@ pub(crate) struct Server {
     served: serve::Server,
     settings: RedisPlan,
     scene: Scene,
-    /// Who is connected, and from where.
-    connected: Rc<RefCell<BTreeMap<ConnId, HostId>>>,
+    connected: Connected,
     heard: Rc<Heard>,
+    names: Names,
     /// What it will have forgotten when it is up again.
     forgets: Option<Forgot>,
+}
+
+/// Who is connected: from where, and which process of a consumer.
+type Connected = Rc<RefCell<BTreeMap<ConnId, (HostId, Option<Who>)>>>;
+
+/// What the stream and its group are called that hands are laid on.
+struct Names {
+    stream: String,
+    group: String,
+    /// Other keys, as patterns of KEYS.
+    leases: Vec<String>,
+    of_messages: bool,
 }
 
 /// What the scripts answered.
@@ -34,24 +47,45 @@ pub(crate) struct Server {
 struct Heard {
     words: RefCell<BTreeMap<String, u64>>,
     stories: RefCell<Stories>,
+    witness: RefCell<Witness>,
 }
 
 impl Server {
     pub(crate) fn new(plan: &Plan, scene: Scene) -> Server {
         let mut redis = Redis::new(&plan.redis, seeds::of(plan.seed, &[seeds::REDIS]), scene.clock().now());
         redis.observe();
+        let names = Names::of(plan);
+        if names.of_messages {
+            redis.observe_keys(messages::STREAM);
+        }
         let heard = Rc::new(Heard::default());
-        let (hearing, telling, clock) = (heard.clone(), scene.clone(), scene.clock().clone());
-        let served = serve::Server::new(redis, move || clock.now(), move |executed| hearing.hear(&executed, &telling));
-        let (settings, connected) = (plan.redis.clone(), Rc::default());
-        Server { served, settings, scene, connected, heard, forgets: None }
+        let connected = Connected::default();
+        let (hearing, telling, clock, from) = (heard.clone(), scene.clone(), scene.clock().clone(), connected.clone());
+        let served = serve::Server::new(
+            redis,
+            move || clock.now(),
+            move |output| match output {
+                Output::Executed(executed) => hearing.hear(&executed, &telling),
+                Output::Touched(touched) => {
+                    let conn = touched.conn;
+                    let by = conn.and_then(|conn| from.borrow().get(&conn).and_then(|(_, who)| *who));
+                    let said = hearing.witness.borrow_mut().hear(by, &touched);
+                    said.into_iter().for_each(|said| telling.note(What::Message(said)));
+                }
+                Output::Send(..) | Output::Close(_) => {}
+            },
+        );
+        let settings = plan.redis.clone();
+        Server { served, settings, scene, connected, heard, names, forgets: None }
     }
 
     /// What the stage does with each connection.
     pub(crate) fn accept(&self) -> Accept {
         let (served, connected, ticks) = (self.served.clone(), self.connected.clone(), Rc::new(Cell::new(false)));
+        let scene = self.scene.clone();
         Rc::new(move |host, bytes| {
             let (served, connected, ticks) = (served.clone(), connected.clone(), ticks.clone());
+            let who = host.checked_sub(1).and_then(|consumer| scene.life(consumer));
             Box::pin(async move {
                 if !ticks.replace(true) {
                     let served = served.clone();
@@ -60,7 +94,7 @@ impl Server {
                 let number = Cell::new(None);
                 let opened = |conn| {
                     number.set(Some(conn));
-                    connected.borrow_mut().insert(conn, host);
+                    connected.borrow_mut().insert(conn, (host, who));
                 };
                 served.serve(bytes, opened).await;
                 number.take().and_then(|conn| connected.borrow_mut().remove(&conn));
@@ -74,10 +108,14 @@ impl Server {
             return false;
         }
         self.scene.note(struck);
+        let of_messages = self.names.of_messages;
         self.served.with(|redis, now| match (fault, consumer) {
-            (RedisFault::DeleteConsumer { .. }, Some(id)) => drop(redis.command(delete_consumer(id))),
+            (RedisFault::DeleteConsumer { .. }, Some(id)) if !of_messages => drop(redis.command(delete_consumer(id))),
             _ => redis.inject(fault, now),
         });
+        if self.names.of_messages && messages::alters(fault) {
+            self.stands("hand");
+        }
         if let Some(forgot) = self.forgets_by(fault) {
             self.forgets = Some(worse(self.forgets.unwrap_or(Forgot::Nothing), forgot));
         }
@@ -91,14 +129,30 @@ impl Server {
             && let Some(forgot) = self.forgets.take()
         {
             self.scene.note(What::RedisUp { forgot });
+            if self.names.of_messages {
+                self.stands("up");
+            }
         }
+    }
+
+    /// Notes how everything about messages stands.
+    pub(crate) fn stands(&self, why: &'static str) {
+        let stock = self.served.with(|redis, now| {
+            let wall_ms = redis.wall_us() as f64 / 1e3;
+            let true_time = |ms: f64| {
+                let ahead = std::time::Duration::from_secs_f64((ms - wall_ms).abs().min(1e9) / 1e3);
+                if ms < wall_ms { now - ahead } else { now + ahead }
+            };
+            messages::stock::take(why, |command| redis.command(command), true_time)
+        });
+        self.scene.note(What::Message(Said::Stands(stock)));
     }
 
     /// So many answers to this host still arrive; the next one is lost, and its connection breaks. Whether there is one.
     pub(crate) fn lose_answer(&self, host: HostId, after: u32) -> bool {
         let connected = self.connected.borrow();
         let from_there: Vec<ConnId> =
-            connected.iter().filter(|(_, other)| **other == host).map(|(conn, _)| *conn).collect();
+            connected.iter().filter(|(_, (other, _))| *other == host).map(|(conn, _)| *conn).collect();
         self.served.with(|redis, _| from_there.iter().for_each(|conn| redis.lose_answer(*conn, after)));
         !from_there.is_empty()
     }
@@ -120,7 +174,7 @@ impl Server {
     }
 
     fn can_strike(&self, fault: &RedisFault, consumer: Option<&str>) -> bool {
-        let hand = Hand(&self.served);
+        let hand = Hand(&self.served, &self.names);
         match fault {
             RedisFault::ClearFlags => hand.is_there() && !hand.has_no_flags(),
             RedisFault::Disconnect | RedisFault::ForgetScripts | RedisFault::FlushAll => hand.is_there(),
@@ -128,7 +182,10 @@ impl Server {
             RedisFault::DeleteLbs => hand.is_there() && hand.announced() > 0,
             RedisFault::Trim { left } => hand.is_there() && hand.announced() > *left,
             RedisFault::Evict { .. } | RedisFault::WrongType { .. } => hand.is_there() && hand.has_leases(),
+            RedisFault::DeleteConsumer { .. } if self.names.of_messages => hand.is_there() && hand.has_group(),
             RedisFault::DeleteConsumer { .. } => hand.is_there() && consumer.is_some_and(|id| hand.has_consumer(id)),
+            RedisFault::DeleteAttempts => hand.is_there() && hand.has("attempts"),
+            RedisFault::DeleteDelayed | RedisFault::Unpark { .. } => hand.is_there() && hand.has("delayed"),
             _ => true,
         }
     }
@@ -167,7 +224,7 @@ impl Heard {
 }
 
 /// Whoever has the server in their hands, and looks before they act.
-struct Hand<'a>(&'a serve::Server);
+struct Hand<'a>(&'a serve::Server, &'a Names);
 
 impl Hand<'_> {
     fn is_there(&self) -> bool {
@@ -182,30 +239,48 @@ impl Hand<'_> {
     }
 
     fn announced(&self) -> u64 {
-        match self.ask(["XLEN".to_owned(), key(Keys::lbs)]) {
+        match self.ask(["XLEN".to_owned(), self.1.stream.clone()]) {
             Reply::Int(announced) => announced.unsigned_abs(),
             _ => 0,
         }
     }
 
     fn has_group(&self) -> bool {
-        matches!(self.ask(["XINFO".to_owned(), "GROUPS".to_owned(), key(Keys::lbs)]), Reply::Array(groups) if !groups.is_empty())
+        matches!(self.ask(["XINFO".to_owned(), "GROUPS".to_owned(), self.1.stream.clone()]), Reply::Array(groups) if !groups.is_empty())
     }
 
     fn has_consumer(&self, id: &str) -> bool {
-        let consumers = self.ask(["XINFO".to_owned(), "CONSUMERS".to_owned(), key(Keys::lbs), key(Keys::group)]);
+        let consumers =
+            self.ask(["XINFO".to_owned(), "CONSUMERS".to_owned(), self.1.stream.clone(), self.1.group.clone()]);
         let is_it = |field: &(Reply, Reply)| field.1 == Reply::bulk(id.to_owned());
         let Reply::Array(consumers) = consumers else { return false };
         consumers.iter().any(|consumer| matches!(consumer, Reply::Map(fields) if fields.iter().any(is_it)))
     }
 
     fn has_leases(&self) -> bool {
-        let leases = self.ask(["KEYS".to_owned(), format!("*{}*", streamkeeper_core::id::LEASE_SEPARATOR)]);
-        matches!(leases, Reply::Array(leases) if !leases.is_empty())
+        let any = |pattern: &String| matches!(self.ask(["KEYS".to_owned(), pattern.clone()]), Reply::Array(found) if !found.is_empty());
+        self.1.leases.iter().any(any)
+    }
+
+    /// Whether this key of the group of messages is there.
+    fn has(&self, what: &str) -> bool {
+        self.ask(["EXISTS".to_owned(), format!("{}:{}:{what}", self.1.stream, self.1.group)]) == Reply::Int(1)
     }
 
     fn ask<A: Into<bytes::Bytes>>(&self, command: impl IntoIterator<Item = A>) -> Reply {
         self.0.with(|redis, _| redis.command(command))
+    }
+}
+
+impl Names {
+    fn of(plan: &Plan) -> Names {
+        if plan.has_workers() {
+            let (stream, group) = (messages::STREAM.to_owned(), messages::GROUP.to_owned());
+            let leases = vec![format!("{stream}:once:*"), format!("{stream}:{group}:reclaimer")];
+            return Names { stream, group, leases, of_messages: true };
+        }
+        let leases = vec![format!("*{}*", streamkeeper_core::id::LEASE_SEPARATOR)];
+        Names { stream: key(Keys::lbs), group: key(Keys::group), leases, of_messages: false }
     }
 }
 

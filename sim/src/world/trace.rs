@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::facts::{Fact, Forgot, Owned, What, Who};
+use crate::{
+    facts::{Fact, Forgot, Owned, What, Who},
+    messages,
+};
 
 impl fmt::Display for Fact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,6 +66,10 @@ fn row(what: &What) -> Row {
             redis("up", forgot.to_owned())
         }
         What::Healed => someone("-", "healed", String::new()),
+        What::Message(said) => {
+            let (who, word, rest) = messages::trace::row(said);
+            Row { who, word, rest }
+        }
         What::Note { text } => someone("-", "note", text.clone()),
     }
 }

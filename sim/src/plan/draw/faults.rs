@@ -6,35 +6,36 @@ use super::{Profile, dice::Dice};
 use crate::plan::{Action, Plan, Point, RedisFault, Refusal, Timed, Way, Wish, millis};
 
 /// What a plan may suffer from.
-struct Feature {
+pub(super) struct Feature {
     /// Names its dice.
-    name: &'static str,
+    pub(super) name: &'static str,
     /// In how many of a hundred seeds of an ordinary swarm.
-    percent: u64,
+    pub(super) percent: u64,
     /// How many times in a run at most.
-    most: u64,
+    pub(super) most: u64,
     /// One strike, as actions and how long after it each comes.
-    strike: fn(&mut Dice, &Fleet) -> Vec<(u64, Action)>,
+    pub(super) strike: fn(&mut Dice, &Fleet) -> Vec<(u64, Action)>,
 }
 
 /// Whom it may befall.
-struct Fleet {
-    size: u64,
-    ttl_ms: u64,
-    streams: u64,
+pub(super) struct Fleet {
+    pub(super) size: u64,
+    /// How long it takes until those who were cut off are given up.
+    pub(super) ttl_ms: u64,
+    pub(super) streams: u64,
 }
 
 impl Fleet {
-    fn one(&self, dice: &mut Dice) -> usize {
+    pub(super) fn one(&self, dice: &mut Dice) -> usize {
         dice.between(0, self.size - 1) as usize
     }
 
-    fn length_ms(&self, dice: &mut Dice) -> u64 {
+    pub(super) fn length_ms(&self, dice: &mut Dice) -> u64 {
         dice.length_ms(self.ttl_ms)
     }
 
     /// How long Redis is down: as often as not so short that leases are still trusted when it is back.
-    fn down_ms(&self, dice: &mut Dice) -> u64 {
+    pub(super) fn down_ms(&self, dice: &mut Dice) -> u64 {
         if dice.chance(50) { dice.scaled(20, self.ttl_ms * 2 / 3) } else { self.length_ms(dice) }
     }
 }
@@ -121,15 +122,28 @@ pub(super) fn draw(seed: u64, profile: Profile, plan: &Plan) -> Vec<Timed> {
         ttl_ms: plan.consumers.iter().map(|consumer| consumer.ttl_ms).min().unwrap_or_default(),
         streams: plan.announced().max(1),
     };
+    let mut announce = |dice: &mut Dice, at, number| announce(dice, at, number);
+    draw_from(&FEATURES, seed, profile, plan, &fleet, &mut announce)
+}
+
+/// Faults among these; sometimes with something new, just when something goes wrong.
+pub(super) fn draw_from(
+    features: &'static [Feature],
+    seed: u64,
+    profile: Profile,
+    plan: &Plan,
+    fleet: &Fleet,
+    new: &mut dyn FnMut(&mut Dice, Duration, usize) -> Timed,
+) -> Vec<Timed> {
     let mut swarm = Dice::new(seed, "swarm");
     // How many kinds this seed has: from one alone to about half of all.
     let (percent, many) = match profile {
         Profile::Calm => (10, false),
         Profile::Swarm => (swarm.pick(&[15, 40, 70, 100, 150]), swarm.chance(50)),
-        Profile::Storm => (300, true),
+        _ => (300, true),
     };
     let heart = Heart::draw(&mut swarm, plan.heal_at);
-    let chances = FEATURES.iter().map(|feature| {
+    let chances = features.iter().map(|feature| {
         let mut dice = Dice::new(seed, feature.name);
         let on = dice.chance((feature.percent * percent / 100).min(90));
         (feature, dice, on)
@@ -145,9 +159,9 @@ pub(super) fn draw(seed: u64, profile: Profile, plan: &Plan) -> Vec<Timed> {
         let most = if many { feature.most } else { (feature.most / 3).max(1) };
         for _ in 0..dice.scaled(1, most) {
             let at = heart.time(&mut dice);
-            let strike = (feature.strike)(&mut dice, &fleet);
+            let strike = (feature.strike)(&mut dice, fleet);
             if dice.chance(25) {
-                actions.push(announce(&mut dice, at, actions.len()));
+                actions.push(new(&mut dice, at, actions.len()));
             }
             let timed = strike.into_iter().map(|(after_ms, action)| (at + Duration::from_millis(after_ms), action));
             actions.extend(timed.map(|(at, action)| Timed { at, action }));
@@ -186,16 +200,16 @@ impl Heart {
     }
 }
 
-fn now(action: Action) -> Vec<(u64, Action)> {
+pub(super) fn now(action: Action) -> Vec<(u64, Action)> {
     vec![(0, action)]
 }
 
-fn redis(fault: RedisFault) -> Vec<(u64, Action)> {
+pub(super) fn redis(fault: RedisFault) -> Vec<(u64, Action)> {
     now(Action::Redis(fault))
 }
 
 /// Killed, and mostly started again: before its leases have ended, or after.
-fn crash(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
+pub(super) fn crash(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
     let consumer = fleet.one(dice);
     let start = Action::Start { consumer, renamed: dice.chance(25) };
     let back = (fleet.length_ms(dice), start);
@@ -206,45 +220,45 @@ fn crash(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
     strike
 }
 
-fn drain(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
+pub(super) fn drain(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
     let consumer = fleet.one(dice);
     let deadline_ms = dice.scaled(10, 4_000);
     let start = Action::Start { consumer, renamed: dice.chance(25) };
     vec![(0, Action::Drain { consumer, deadline_ms }), (deadline_ms + dice.scaled(100, 10_000), start)]
 }
 
-fn start(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
+pub(super) fn start(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
     now(Action::Start { consumer: fleet.one(dice), renamed: false })
 }
 
-fn pause(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
+pub(super) fn pause(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
     now(Action::Pause { consumer: fleet.one(dice), ms: fleet.length_ms(dice), point: Point::Now })
 }
 
-fn pause_at_a_point(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
+pub(super) fn pause_at_a_point(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
     let point = dice.pick(&[Point::Answer, Point::Answer, Point::Handler, Point::Call]);
     now(Action::Pause { consumer: fleet.one(dice), ms: fleet.length_ms(dice), point })
 }
 
-fn partition(dice: &mut Dice, fleet: &Fleet, way: Way) -> Vec<(u64, Action)> {
+pub(super) fn partition(dice: &mut Dice, fleet: &Fleet, way: Way) -> Vec<(u64, Action)> {
     now(Action::Partition { consumer: fleet.one(dice), way, ms: fleet.length_ms(dice) })
 }
 
 /// Several consumers are cut off together.
-fn zone(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
+pub(super) fn zone(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
     let (from, ms) = (dice.between(0, fleet.size - 1), fleet.length_ms(dice));
     (from..fleet.size).map(|c| (0, Action::Partition { consumer: c as usize, way: Way::Both, ms })).collect()
 }
 
-fn stall(dice: &mut Dice, fleet: &Fleet, way: Way) -> Vec<(u64, Action)> {
+pub(super) fn stall(dice: &mut Dice, fleet: &Fleet, way: Way) -> Vec<(u64, Action)> {
     now(Action::Stall { consumer: fleet.one(dice), way, ms: fleet.length_ms(dice) })
 }
 
-fn slow(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
+pub(super) fn slow(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
     now(Action::Slow { consumer: fleet.one(dice), by_ms: dice.scaled(1, 2_000), ms: dice.scaled(500, 20_000) })
 }
 
-fn lose_answer(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
+pub(super) fn lose_answer(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
     now(Action::LoseAnswer { consumer: fleet.one(dice), after: dice.scaled(1, 32) as u32 - 1 })
 }
 
@@ -257,12 +271,12 @@ fn delay_messages(dice: &mut Dice, _: &Fleet) -> Vec<(u64, Action)> {
     redis(RedisFault::DelayMessages { by_ms: dice.scaled(1, 8_000), ms: dice.scaled(500, 40_000) })
 }
 
-fn refuse(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
+pub(super) fn refuse(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
     redis(RedisFault::Refuse { with: dice.pick(&Refusal::ALL), ms: fleet.length_ms(dice) })
 }
 
 /// Back is within the promises; forward is not. So far forward that consumers count as gone for long, sometimes.
-fn clock(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
+pub(super) fn clock(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
     let by_ms = dice.pick(&[fleet.ttl_ms / 2, fleet.ttl_ms * 2, 60_000, 7_200_000]) as i64;
     let by_ms = if dice.chance(40) { -by_ms.min(60_000) } else { by_ms };
     redis(RedisFault::ClockStep { by_ms })

@@ -6,6 +6,7 @@
 mod dice;
 mod faults;
 mod fleet;
+mod messages;
 mod redis;
 mod stories;
 mod work;
@@ -26,11 +27,32 @@ pub enum Profile {
     Swarm,
     /// Most faults, all at once.
     Storm,
+    /// As in a calm, with workers and messages.
+    MessagesCalm,
+    /// As in a swarm, with workers and messages.
+    Messages,
+    /// As in a storm, with workers and messages.
+    MessagesStorm,
 }
 
 impl Profile {
-    /// All of them.
-    pub const ALL: [Profile; 3] = [Profile::Calm, Profile::Swarm, Profile::Storm];
+    /// Those with streams and their owners.
+    pub const STREAMS: [Profile; 3] = [Profile::Calm, Profile::Swarm, Profile::Storm];
+    /// Those with messages and their workers.
+    pub const MESSAGES: [Profile; 3] = [Profile::MessagesCalm, Profile::Messages, Profile::MessagesStorm];
+
+    /// How much goes wrong, whatever it is about.
+    fn force(self) -> Profile {
+        match self {
+            Profile::Calm | Profile::MessagesCalm => Profile::Calm,
+            Profile::Swarm | Profile::Messages => Profile::Swarm,
+            Profile::Storm | Profile::MessagesStorm => Profile::Storm,
+        }
+    }
+
+    fn is_about_messages(self) -> bool {
+        self != self.force()
+    }
 }
 
 impl fmt::Display for Profile {
@@ -39,6 +61,9 @@ impl fmt::Display for Profile {
             Profile::Calm => "calm",
             Profile::Swarm => "swarm",
             Profile::Storm => "storm",
+            Profile::MessagesCalm => "messages-calm",
+            Profile::Messages => "messages",
+            Profile::MessagesStorm => "messages-storm",
         })
     }
 }
@@ -47,14 +72,19 @@ impl FromStr for Profile {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Profile, String> {
-        let found = Profile::ALL.into_iter().find(|profile| profile.to_string() == text);
-        found.ok_or_else(|| format!("`{text}` is no profile: `calm`, `swarm` or `storm`"))
+        let found = Profile::STREAMS.into_iter().chain(Profile::MESSAGES).find(|profile| profile.to_string() == text);
+        found.ok_or_else(|| {
+            format!("`{text}` is no profile: `calm`, `swarm` or `storm`, or with messages `messages-calm`, `messages` or `messages-storm`")
+        })
     }
 }
 
 impl Plan {
     /// The plan of a seed: 60 simulated seconds, mostly the last third of them without faults.
     pub fn draw(seed: u64, profile: Profile) -> Plan {
+        if profile.is_about_messages() {
+            return messages::draw(seed, profile.force());
+        }
         let mut dice = Dice::new(seed, "run");
         let consumers = fleet::draw(seed);
         let longest_ttl_ms = consumers.iter().map(|consumer| consumer.ttl_ms).max().unwrap_or_default();
@@ -116,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_drawn_plan_is_sound() {
-        for profile in Profile::ALL {
+        for profile in Profile::STREAMS {
             for seed in 0..1_000 {
                 let plan = Plan::draw(seed, profile);
                 assert_eq!(plan, Plan::draw(seed, profile), "{seed}");
@@ -140,6 +170,32 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_drawn_plan_of_messages_is_sound() {
+        let mut kinds = BTreeSet::new();
+        for profile in Profile::MESSAGES {
+            for seed in 0..500 {
+                let plan = Plan::draw(seed, profile);
+                assert_eq!(plan, Plan::draw(seed, profile), "{seed}");
+                assert!(plan.actions.is_sorted_by_key(|timed| timed.at), "{seed}");
+                assert!(plan.consumers[0].joins, "{seed}");
+                assert!(plan.calm < Duration::from_secs(40), "{seed}");
+                for consumer in &plan.consumers {
+                    assert!(consumer.worker.is_some(), "{seed}");
+                    consumer.check().unwrap_or_else(|error| panic!("{seed}: {error}"));
+                }
+                for Timed { at, action } in &plan.actions {
+                    let there = action.consumer().is_none_or(|consumer| consumer < plan.consumers.len());
+                    assert!(there, "{seed}: {action}");
+                    let over = *at + Duration::from_millis(action.ms().unwrap_or(0));
+                    assert!(!action.is_fault() || over <= plan.heal_at, "{seed}: {action}");
+                    kinds.insert(action.kind());
+                }
+            }
+        }
+        assert_eq!(kinds.len(), 13 + 17 + 11, "{kinds:?}");
     }
 
     #[test]

@@ -7,13 +7,15 @@ use super::{
     span::{parse_ms, print_ms},
     words::{Words, quote, quote_remainder},
 };
-use crate::plan::{Action, Point, RedisFault, Refusal, Way, Wish};
+use crate::plan::{Action, Does, Point, RedisFault, Refusal, Sending, Way, Wish};
 
-const ACTION: &str = "an action: announce, malformed, start, crash, drain, pause, suspend, partition, stall, reset, slow, \
-     lose-answer, done, release, fail, redis or note";
+const ACTION: &str = "an action: announce, malformed, send, start, crash, drain, pause, suspend, partition, stall, reset, \
+     slow, lose-answer, lose-send, done, release, fail, redis or note";
 const REDIS: &str = "what befalls Redis: crash, restart, failover, clock, stall, drop-messages, delay-messages, \
      double-messages, clear-flags, refuse, disconnect, forget-scripts, destroy-group, delete-lbs, trim, flush-all, evict, \
-     delete-consumer, redeliver or wrong-type";
+     delete-consumer, redeliver, delete-attempts, delete-delayed, unpark or wrong-type";
+const SENDING: &str = "what the messages do (succeeds, fails, panics, crashes, hangs, rejects, drops, broken, dead-fails, \
+     dead-acks, dead-crashes), `taking`, `delayed`, `once`, `keyed`, or the end of the line";
 const STREAMS: &str = "streams such as `orders-7` or `orders-1..40`";
 
 impl Action {
@@ -43,6 +45,8 @@ impl Action {
             Action::Reset { .. } => "reset",
             Action::Slow { .. } => "slow",
             Action::LoseAnswer { .. } => "lose-answer",
+            Action::Send(_) => "send",
+            Action::LoseSend { .. } => "lose-send",
             Action::Wish { end, .. } => wish(*end),
             Action::Redis(fault) => fault.kind(),
             Action::Note(_) => "note",
@@ -76,6 +80,11 @@ pub(super) fn parse(words: &mut Words, names: &[String]) -> Result<Action, Unrea
             let consumer = consumer(words, names)?;
             let after = if words.skip("after")? { words.number("a number of calls")? } else { 0 };
             Action::LoseAnswer { consumer, after }
+        }
+        "send" => Action::Send(sending(words)?),
+        "lose-send" => {
+            let after = if words.skip("after")? { words.number("a number of calls")? } else { 0 };
+            Action::LoseSend { after }
         }
         "done" => Action::Wish { end: Wish::Done, stream: words.word(STREAMS)? },
         "release" => Action::Wish { end: Wish::Release, stream: words.word(STREAMS)? },
@@ -112,9 +121,34 @@ fn redis(words: &mut Words, names: &[String]) -> Result<RedisFault, Unreadable> 
         "evict" => RedisFault::Evict { nth: words.number("which lease: a number")? },
         "delete-consumer" => RedisFault::DeleteConsumer { consumer: consumer(words, names)? },
         "redeliver" => RedisFault::Redeliver,
+        "delete-attempts" => RedisFault::DeleteAttempts,
+        "delete-delayed" => RedisFault::DeleteDelayed,
+        "unpark" => RedisFault::Unpark { nth: words.number("which parked message: a number")? },
         "wrong-type" => RedisFault::WrongType { nth: words.number("which lease: a number")?, ms: words.ms()? },
         other => return Err(words.wrong(other, REDIS)),
     })
+}
+
+fn sending(words: &mut Words) -> Result<Sending, Unreadable> {
+    let mut sending = Sending { count: words.number("how many messages")?, ..Sending::default() };
+    let mut does = None;
+    while let Some(word) = words.maybe()? {
+        match word.as_str() {
+            "taking" => sending.takes_ms = words.ms()?,
+            "delayed" => sending.delay_ms = words.ms()?,
+            "once" => sending.once = Some(words.number("an idempotency key: a number")?),
+            "keyed" => sending.key = Some(words.number("a key: a number")?),
+            other => match (Does::from_name(other, 0), does) {
+                (Some(kind), None) => {
+                    let times = kind.times().map(|_| words.peek_number()).transpose()?.flatten();
+                    does = Does::from_name(other, times.unwrap_or(0));
+                }
+                _ => return Err(words.wrong(other, SENDING)),
+            },
+        }
+    }
+    sending.does = does.unwrap_or(Does::Succeeds);
+    Ok(sending)
 }
 
 fn announce(words: &mut Words) -> Result<Action, Unreadable> {
@@ -210,6 +244,9 @@ impl RedisFault {
             RedisFault::Evict { .. } => "redis evict",
             RedisFault::DeleteConsumer { .. } => "redis delete-consumer",
             RedisFault::Redeliver => "redis redeliver",
+            RedisFault::DeleteAttempts => "redis delete-attempts",
+            RedisFault::DeleteDelayed => "redis delete-delayed",
+            RedisFault::Unpark { .. } => "redis unpark",
             RedisFault::WrongType { .. } => "redis wrong-type",
         }
     }
@@ -273,6 +310,9 @@ impl fmt::Display for Action {
             }
             Action::LoseAnswer { consumer, after: 0 } => write!(f, " c{consumer}"),
             Action::LoseAnswer { consumer, after } => write!(f, " c{consumer} after {after}"),
+            Action::Send(sending) => sent(f, sending),
+            Action::LoseSend { after: 0 } => Ok(()),
+            Action::LoseSend { after } => write!(f, " after {after}"),
             Action::Wish { stream, .. } => write!(f, " {}", quote(stream)),
             Action::Redis(fault) => arguments(f, fault),
             Action::Note(text) => write!(f, " {}", quote_remainder(text)),
@@ -294,6 +334,28 @@ fn announced(f: &mut fmt::Formatter<'_>, prefix: &str, from: u64, count: u64) ->
     }
 }
 
+fn sent(f: &mut fmt::Formatter<'_>, sending: &Sending) -> fmt::Result {
+    write!(f, " {}", sending.count)?;
+    if sending.does != Does::Succeeds {
+        write!(f, " {}", sending.does.name())?;
+    }
+    match sending.does.times() {
+        None | Some(0) => {}
+        Some(times) => write!(f, " {times}")?,
+    }
+    for (word, ms) in [("taking", sending.takes_ms), ("delayed", sending.delay_ms)] {
+        if ms > 0 {
+            write!(f, " {word} {}", print_ms(ms))?;
+        }
+    }
+    for (word, key) in [("once", sending.once), ("keyed", sending.key)] {
+        if let Some(key) = key {
+            write!(f, " {word} {key}")?;
+        }
+    }
+    Ok(())
+}
+
 fn arguments(f: &mut fmt::Formatter<'_>, fault: &RedisFault) -> fmt::Result {
     match fault {
         RedisFault::Crash { ms }
@@ -308,7 +370,7 @@ fn arguments(f: &mut fmt::Formatter<'_>, fault: &RedisFault) -> fmt::Result {
         }
         RedisFault::DelayMessages { by_ms, ms } => write!(f, " by {} for {}", print_ms(*by_ms), print_ms(*ms)),
         RedisFault::Trim { left } => write!(f, " {left}"),
-        RedisFault::Evict { nth } => write!(f, " {nth}"),
+        RedisFault::Evict { nth } | RedisFault::Unpark { nth } => write!(f, " {nth}"),
         RedisFault::DeleteConsumer { consumer } => write!(f, " c{consumer}"),
         RedisFault::WrongType { nth, ms } => write!(f, " {nth} {}", print_ms(*ms)),
         RedisFault::ClearFlags
@@ -317,7 +379,9 @@ fn arguments(f: &mut fmt::Formatter<'_>, fault: &RedisFault) -> fmt::Result {
         | RedisFault::DestroyGroup
         | RedisFault::DeleteLbs
         | RedisFault::FlushAll
-        | RedisFault::Redeliver => Ok(()),
+        | RedisFault::Redeliver
+        | RedisFault::DeleteAttempts
+        | RedisFault::DeleteDelayed => Ok(()),
     }
 }
 

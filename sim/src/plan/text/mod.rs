@@ -22,6 +22,10 @@
 //! ttl, unless said), `reap`, `claim-delay`, `capacity`, `claim=auto|manual`, `max-takeovers`, `max-failures`, `buffer`,
 //! `drift` (`150ppm`), the words `go` and `absent` (does not take part before a `start`); and its application's: `app=reads|runs`, `work`
 //! (`never`, or a range), `ends` (weights of `done`, `release`, `fail`, `panic`, `hang`), `reads-every`, `never-reads`.
+//! A `worker` takes part in the work on messages: it has `absent` and `drift` as well, and `concurrency`, `prefetch`,
+//! `batch`, `block`, `idle` (`reclaim_idle`), `reclaim`, `due`, `ack-delay`, `sweep`, `attempts`, `crashes`,
+//! `backoff=100ms..5s` (base and limit), `factor`, `jitter` (percent), `timeout` (`never`, or a length of time), `rate`
+//! and `group-rate` (`10/1s`), `processed` (its age), and the words `deletes`, `trims`, `buries`, `ordered`.
 //! Redis's `persistence` is `none`, `rdb:30s`, `aof` or `aof-always`, its `config` `allowed` or `forbidden`.
 //!
 //! The actions, each with its time in front; lengths of time are written `4s`, `1.5s`, `250ms`, `100us`, `2m`, `1h`:
@@ -40,6 +44,8 @@
 //! | `reset c2` | its connections break |
 //! | `slow c2 by 50ms for 4s` | bytes take so much longer |
 //! | `lose-answer c2`, `… after 3` | its next call is executed, its answer is lost; or the call after 3 more |
+//! | `send 40`, `send 3 fails 2 taking 50ms` | messages are sent; each makes its worker do as it says: `succeeds`, `fails`, `panics`, `crashes` (so many times, or always), `hangs`, `rejects`, `drops`, `broken` (cannot be decoded), `dead-fails`, `dead-acks`, `dead-crashes` (what is called once the attempts are used up); `delayed 2s`; `once 7`: with this idempotency key; `keyed 3`: serialised by this key |
+//! | `lose-send`, `lose-send after 3` | a call of the producer of messages is executed, its answer is lost |
 //! | `done orders-7`, `release orders-7`, `fail orders-7` | whoever owns the stream finishes it, gives it back, fails |
 //! | `redis crash 900ms` | Redis is killed, and back after so long with what its persistence has kept |
 //! | `redis restart 900ms` | it restarts in order |
@@ -52,6 +58,7 @@
 //! | `redis disconnect`, `redis forget-scripts` | all connections break; SCRIPT FLUSH |
 //! | `redis destroy-group`, `redis delete-lbs`, `redis trim 10`, `redis flush-all` | by hand: the group, the LBS, all but 10 of its entries, everything is deleted |
 //! | `redis evict 3`, `redis wrong-type 3 5s` | a lease key is deleted; has another type for so long |
+//! | `redis delete-attempts`, `redis delete-delayed`, `redis unpark 3` | by hand: what is known of failed messages is deleted, or what is due when, all of it or one |
 //! | `redis delete-consumer c2`, `redis redeliver` | XGROUP DELCONSUMER; XGROUP SETID 0 |
 //! | `note the zone is cut off` | nothing: a word for the reader |
 
@@ -59,6 +66,7 @@ mod action;
 mod span;
 mod whole;
 mod words;
+mod worker;
 
 use thiserror::Error;
 

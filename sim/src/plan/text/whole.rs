@@ -6,17 +6,18 @@ use super::{
     Unreadable, action,
     span::{SPAN, parse_ms, parse_span, parse_us, print_ms, print_span, print_us},
     words::{Words, quote},
+    worker::worker,
 };
 use crate::plan::{App, ConsumerPlan, End, Persistence, Plan, RedisPlan, SAFE_DRIFT_PPM, Timed};
 
-const LINE: &str =
-    "a setting (seed, latency, heal-at, calm, finish, redis), a consumer, or an action with its time in front";
+const LINE: &str = "a setting (seed, latency, heal-at, calm, finish, redis), a consumer, a worker, or an action with its time in front";
 const REDIS_SETTINGS: &str = "persistence=, hz=, notify=, config=, replica-lag=, other-keys= or uptime=";
 const PERSISTENCE: &str = "`none`, `rdb:` and its interval, `aof` or `aof-always`";
 const CONSUMER_SETTINGS: &str = "go, absent, ttl=, heartbeat=, reap=, claim-delay=, capacity=, claim=, max-takeovers=, \
      max-failures=, buffer=, drift=, app=, work=, ends=, reads-every= or never-reads";
-const DRIFT: &str = "parts per million within the margin of a lease, such as `drift=-150ppm`: at most 52631, each way";
-const RANGE: &str = "two lengths of time such as `100ms..2s`";
+pub(super) const DRIFT: &str =
+    "parts per million within the margin of a lease, such as `drift=-150ppm`: at most 52631, each way";
+pub(super) const RANGE: &str = "two lengths of time such as `100ms..2s`";
 
 impl FromStr for Plan {
     type Err = Unreadable;
@@ -58,6 +59,7 @@ fn setting(plan: &mut Plan, first: &str, words: &mut Words) -> Result<(), Unread
         "finish" => plan.finish = words.read("`yes` or `no`", |word| choice(word, "yes", "no"))?,
         "redis" => redis(&mut plan.redis, words)?,
         "consumer" => plan.consumers.push(consumer(words)?),
+        "worker" => plan.consumers.push(worker(words)?),
         other => return Err(words.wrong(other, LINE)),
     }
     Ok(())
@@ -126,9 +128,7 @@ fn consumer(words: &mut Words) -> Result<ConsumerPlan, Unreadable> {
             "max-failures" => consumer.max_failures = number()?,
             "buffer" => consumer.output_buffer = value.parse().map_err(|_| wrong("a number"))?,
             "drift" => {
-                let ppm = value.strip_suffix("ppm").and_then(|ppm| ppm.parse().ok());
-                let safe = ppm.filter(|ppm| (-SAFE_DRIFT_PPM..=SAFE_DRIFT_PPM).contains(ppm));
-                consumer.drift_ppm = safe.ok_or_else(|| wrong(DRIFT))?;
+                consumer.drift_ppm = drift(value).ok_or_else(|| wrong(DRIFT))?;
             }
             "app" => {
                 consumer.app.runs = choice(value, "runs", "reads").ok_or_else(|| wrong("app=reads or app=runs"))?;
@@ -160,7 +160,12 @@ fn ends(text: &str) -> Option<[u32; 5]> {
     (sum > 0).then_some(weights)
 }
 
-fn range(text: &str, parse: impl Fn(&str) -> Option<u64>) -> Option<(u64, u64)> {
+pub(super) fn drift(text: &str) -> Option<i32> {
+    let ppm = text.strip_suffix("ppm").and_then(|ppm| ppm.parse().ok());
+    ppm.filter(|ppm| (-SAFE_DRIFT_PPM..=SAFE_DRIFT_PPM).contains(ppm))
+}
+
+pub(super) fn range(text: &str, parse: impl Fn(&str) -> Option<u64>) -> Option<(u64, u64)> {
     let (least, most) = text.split_once("..").unwrap_or((text, text));
     let (least, most) = (parse(least)?, parse(most)?);
     (least <= most).then_some((least, most))
@@ -180,7 +185,8 @@ impl fmt::Display for Plan {
         writeln!(f, "finish {}", if self.finish { "yes" } else { "no" })?;
         writeln!(f, "redis {}", self.redis)?;
         for consumer in &self.consumers {
-            writeln!(f, "consumer {consumer}")?;
+            let kind = if consumer.worker.is_some() { "worker" } else { "consumer" };
+            writeln!(f, "{kind} {consumer}")?;
         }
         for timed in &self.actions {
             writeln!(f, "{:<9} {}", print_span(timed.at), timed.action)?;
@@ -208,6 +214,10 @@ impl fmt::Display for RedisPlan {
 impl fmt::Display for ConsumerPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&quote(&self.name))?;
+        if let Some(worker) = &self.worker {
+            write!(f, "{} drift={}ppm", if self.joins { "" } else { " absent" }, self.drift_ppm)?;
+            return write!(f, "{worker}");
+        }
         for (word, said) in [("go", self.go), ("absent", !self.joins)] {
             if said {
                 write!(f, " {word}")?;
@@ -268,6 +278,32 @@ mod tests {
     }
 
     #[test]
+    fn workers_and_what_is_sent_to_them_are_read() {
+        let text = "worker w absent drift=-5ppm concurrency=2 idle=4s block=1s backoff=50ms..1s timeout=2s rate=5/1s deletes\n\
+            1s send 4\n1s send 2 fails 3 taking 50ms delayed 2s once 7 keyed 1\n2s send 1 hangs\n2s send 1 crashes\n\
+            3s lose-send after 2\n4s redis unpark 3\n5s redis delete-attempts\n6s crash w\n";
+        let plan: Plan = text.parse().unwrap();
+        insta::assert_snapshot!(plan, @r#"
+        seed 0
+        latency 200us..1ms
+        heal-at 38s
+        calm 22s
+        finish yes
+        redis persistence=aof hz=10 notify= config=allowed replica-lag=0s other-keys=0 uptime=3600s
+        worker w absent drift=-5ppm concurrency=2 prefetch=16 batch=1000 block=1s idle=4s reclaim=1s due=250ms ack-delay=5ms sweep=60s attempts=5 crashes=3 backoff=50ms..1s factor=2 jitter=20 timeout=2s rate=5/1s deletes
+        1s        send 4
+        1s        send 2 fails 3 taking 50ms delayed 2s once 7 keyed 1
+        2s        send 1 hangs
+        2s        send 1 crashes
+        3s        lose-send after 2
+        4s        redis unpark 3
+        5s        redis delete-attempts
+        6s        crash c0
+        "#);
+        assert_eq!(plan.to_string().parse::<Plan>().unwrap(), plan);
+    }
+
+    #[test]
     fn what_is_not_understood_is_named() {
         let cases = [
             "sead 5",
@@ -293,10 +329,17 @@ mod tests {
             "1s announce orders-07",
             "1s announce orders-4..2",
             "1s",
+            "worker w concurrency=none",
+            "worker w rate=5",
+            "worker w ttl=3s",
+            "worker w idle=3s block=4s",
+            "1s send many",
+            "1s send 3 sings",
+            "1s send 3 fails 2 fails 3",
         ];
         let said: Vec<String> = cases.iter().map(|text| text.parse::<Plan>().unwrap_err().to_string()).collect();
         insta::assert_snapshot!(said.join("\n"), @r#"
-        line 1: found `sead`, expected a setting (seed, latency, heal-at, calm, finish, redis), a consumer, or an action with its time in front
+        line 1: found `sead`, expected a setting (seed, latency, heal-at, calm, finish, redis), a consumer, a worker, or an action with its time in front
         line 1: found `five`, expected a number
         line 1: found `5ms..1ms`, expected two lengths of time such as `100ms..2s`
         line 1: found `hz=0`, expected hz= and a number from 1 to 500
@@ -311,14 +354,21 @@ mod tests {
         line 2: found `b`, expected a consumer: its name, or `c0`, `c1` …
         line 2: found `1s pause c1 4s`, expected a consumer that the plan has
         line 2: found `now`, expected the end of the line
-        line 1: found `explode`, expected an action: announce, malformed, start, crash, drain, pause, suspend, partition, stall, reset, slow, lose-answer, done, release, fail, redis or note
-        line 1: found `explode`, expected what befalls Redis: crash, restart, failover, clock, stall, drop-messages, delay-messages, double-messages, clear-flags, refuse, disconnect, forget-scripts, destroy-group, delete-lbs, trim, flush-all, evict, delete-consumer, redeliver or wrong-type
+        line 1: found `explode`, expected an action: announce, malformed, send, start, crash, drain, pause, suspend, partition, stall, reset, slow, lose-answer, lose-send, done, release, fail, redis or note
+        line 1: found `explode`, expected what befalls Redis: crash, restart, failover, clock, stall, drop-messages, delay-messages, double-messages, clear-flags, refuse, disconnect, forget-scripts, destroy-group, delete-lbs, trim, flush-all, evict, delete-consumer, redeliver, delete-attempts, delete-delayed, unpark or wrong-type
         line 1: found `politely`, expected loading, readonly, masterdown, oom, busy, misconf, noreplicas, maxclients, noperm, tryagain, clusterdown
         line 1: found `5`, expected a step such as `+5s` or `-250ms`
         line 1: found `orders`, expected streams such as `orders-7` or `orders-1..40`
         line 1: found `orders-07`, expected streams such as `orders-7` or `orders-1..40`
         line 1: found `orders-4..2`, expected streams such as `orders-7` or `orders-1..40`
-        line 1: the line ends, expected an action: announce, malformed, start, crash, drain, pause, suspend, partition, stall, reset, slow, lose-answer, done, release, fail, redis or note
+        line 1: the line ends, expected an action: announce, malformed, send, start, crash, drain, pause, suspend, partition, stall, reset, slow, lose-answer, lose-send, done, release, fail, redis or note
+        line 1: found `concurrency=none`, expected a number
+        line 1: found `rate=5`, expected how many in what time, such as `10/1s`
+        line 1: found `ttl=3s`, expected absent, drift=, concurrency=, prefetch=, batch=, block=, idle=, reclaim=, due=, ack-delay=, sweep=, attempts=, crashes=, backoff=, factor=, jitter=, timeout=, rate=, group-rate=, processed=, deletes, trims, buries or ordered
+        line 1: found `w`, expected settings that go together: block is 4s, but must not exceed reclaim_idle (reclaim_idle is 3s): lower block
+        line 1: found `many`, expected how many messages
+        line 1: found `sings`, expected what the messages do (succeeds, fails, panics, crashes, hangs, rejects, drops, broken, dead-fails, dead-acks, dead-crashes), `taking`, `delayed`, `once`, `keyed`, or the end of the line
+        line 1: found `fails`, expected what the messages do (succeeds, fails, panics, crashes, hangs, rejects, drops, broken, dead-fails, dead-acks, dead-crashes), `taking`, `delayed`, `once`, `keyed`, or the end of the line
         "#);
     }
 
@@ -326,8 +376,9 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn a_drawn_plan_is_read_as_it_is_written(seed: u64, profile in 0..3usize) {
-            let plan = Plan::draw(seed, Profile::ALL[profile]);
+        fn a_drawn_plan_is_read_as_it_is_written(seed: u64, profile in 0..6usize) {
+            let all = [Profile::STREAMS, Profile::MESSAGES].concat();
+            let plan = Plan::draw(seed, all[profile]);
             let text = plan.to_string();
             prop_assert_eq!(&text.parse::<Plan>().unwrap(), &plan, "{}", text);
             for timed in plan.actions {
@@ -337,7 +388,8 @@ mod tests {
 
         #[test]
         fn any_text_is_a_plan_or_an_error(seed in 0..50u64, cuts in prop::collection::vec((0..4_000usize, "\\PC{0,3}"), 0..8)) {
-            let mut text = Plan::draw(seed, Profile::Storm).to_string();
+            let profile = if seed % 2 == 0 { Profile::Storm } else { Profile::MessagesStorm };
+            let mut text = Plan::draw(seed, profile).to_string();
             for (at, put) in cuts {
                 let at = (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
                 let end = (at + put.len()..=text.len()).find(|end| text.is_char_boundary(*end)).unwrap_or(text.len());

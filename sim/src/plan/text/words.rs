@@ -70,6 +70,16 @@ impl<'a> Words<'a> {
         self.read(SPAN, parse_ms)
     }
 
+    /// The next word as a number, if it is one.
+    pub(super) fn peek_number<T: FromStr>(&mut self) -> Result<Option<T>, Unreadable> {
+        let mut ahead = self.clone();
+        let found = ahead.maybe()?.and_then(|word| word.parse().ok());
+        if found.is_some() {
+            *self = ahead;
+        }
+        Ok(found)
+    }
+
     /// Passes over this word if it is the next.
     pub(super) fn skip(&mut self, word: &str) -> Result<bool, Unreadable> {
         let mut ahead = self.clone();

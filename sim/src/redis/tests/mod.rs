@@ -9,6 +9,7 @@ mod scripts;
 mod served;
 mod sessions;
 mod time;
+mod touched;
 mod waiting;
 
 use std::time::Duration;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use streamkeeper::Time;
 
-use super::{ConnId, Executed, Output, Redis};
+use super::{ConnId, Executed, Output, Redis, Touched};
 use crate::plan::{Persistence, RedisFault, RedisPlan};
 
 /// A server, and what came out of it by connection.
@@ -25,6 +26,7 @@ struct Talk {
     now: Time,
     heard: Vec<(ConnId, String)>,
     executed: Vec<Executed>,
+    touched: Vec<Touched>,
 }
 
 impl Talk {
@@ -36,7 +38,13 @@ impl Talk {
         let mut plan =
             RedisPlan { persistence: Persistence::None, other_keys: 0, notify: String::new(), ..RedisPlan::default() };
         set(&mut plan);
-        Talk { redis: Redis::new(&plan, 7, Time::ZERO), now: Time::ZERO, heard: Vec::new(), executed: Vec::new() }
+        Talk {
+            redis: Redis::new(&plan, 7, Time::ZERO),
+            now: Time::ZERO,
+            heard: Vec::new(),
+            executed: Vec::new(),
+            touched: Vec::new(),
+        }
     }
 
     fn connect(&mut self) -> ConnId {
@@ -94,6 +102,7 @@ impl Talk {
                 }
                 Output::Close(conn) => self.heard.push((conn, "closed".to_owned())),
                 Output::Executed(executed) => self.executed.push(executed),
+                Output::Touched(touched) => self.touched.push(touched),
             }
         }
     }

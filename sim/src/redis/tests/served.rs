@@ -20,7 +20,15 @@ fn served<F: Future<Output = ()>>(test: impl FnOnce(Server, Rc<RefCell<Vec<Execu
         let hearing = heard.clone();
         let mut redis = Redis::new(&plan, 1, Time::ZERO);
         redis.observe();
-        let server = Server::new(redis, move || clock.now(), move |executed| hearing.borrow_mut().push(executed));
+        let server = Server::new(
+            redis,
+            move || clock.now(),
+            move |heard| {
+                if let Output::Executed(executed) = heard {
+                    hearing.borrow_mut().push(executed);
+                }
+            },
+        );
         let ticker = server.clone();
         spawn_local(async move { ticker.tick().await });
         test(server, heard).await;

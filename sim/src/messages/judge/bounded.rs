@@ -1,0 +1,151 @@
+//! `bounded`: in flight, prefetch and records in Redis have limits or an end; a slow handler delays neither refreshes nor
+//! others; who crashes processes runs alone.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use streamkeeper::Time;
+
+use super::{Court, Promise, View, fleet::NEVER, ledger::State};
+use crate::{
+    facts::{Fact, What, Who},
+    messages::facts::{How, Said, Stock},
+};
+
+/// How long a record of a message that has ended may outlast two rounds of clearing.
+const CLEARING: Duration = Duration::from_secs(15);
+
+/// Messages whose silence was spoken of.
+#[derive(Default)]
+pub(super) struct Bounded {
+    silent: BTreeMap<Arc<str>, Time>,
+}
+
+impl Promise for Bounded {
+    fn name(&self) -> &'static str {
+        "bounded"
+    }
+
+    fn hear(&mut self, fact: &Fact, view: &View, court: &mut Court<'_>) {
+        let What::Message(said) = &fact.what else { return };
+        match said {
+            Said::Began { who, entry, .. } => began(*who, entry, view, court),
+            Said::Delivered { by: Some(who), consumer, entries, .. } => {
+                held(*who, consumer, entries.len(), view, court)
+            }
+            Said::Claimed { by: Some(who), to, entries, counted: true, .. } => {
+                held(*who, to, entries.len(), view, court)
+            }
+            Said::Stands(stock) if stock.why == "end" => records(stock, view, court),
+            _ => {}
+        }
+    }
+
+    fn look(&mut self, at: Time, view: &View, court: &mut Court<'_>) {
+        for run in view.ledger.runs.values() {
+            let Some(message) = view.ledger.messages.get(&run.entry) else { continue };
+            let (well, confirmed) = (view.fleet.well(run.who), message.confirmed);
+            let current = message.state == State::Pending
+                && view.ledger.holder(message) == Some(run.who)
+                && run.deliveries == message.deliveries;
+            let limit = view.fleet.idle(run.who) * 3 / 4 + view.fleet.trip + Duration::from_millis(200);
+            let silence = at.since(confirmed.max(well.min(at)));
+            if current
+                && well != NEVER
+                && silence > limit
+                && self.silent.insert(run.entry.clone(), confirmed) != Some(confirmed)
+            {
+                let (who, entry, silence) = (run.who, &run.entry, silence.as_secs_f64());
+                court.delay(format!("{who} works on {entry} in peace, and has not refreshed it for {silence:.3} s"));
+            }
+        }
+    }
+}
+
+fn began(who: Who, entry: &str, view: &View, court: &mut Court<'_>) {
+    let Some(setup) = view.fleet.setup(who.consumer) else { return };
+    let runs = view.fleet.runs(who) + 1;
+    if runs > setup.concurrency {
+        court.harm(format!("{who} has {runs} runs at once, and {} are allowed", setup.concurrency));
+    }
+    let is_suspect = |entry: &str| view.ledger.messages.get(entry).is_some_and(|message| message.is_suspect());
+    let other = view.ledger.runs.values().find(|run| run.who == who && *run.entry != *entry && is_suspect(&run.entry));
+    if let Some(other) = other.filter(|_| is_suspect(entry)) {
+        court.harm(format!("{who} runs {entry} and {} at once: both have crashed processes", other.entry));
+    }
+}
+
+/// What is pending under a name, and neither ended nor running, fits into the prefetch.
+fn held(who: Who, consumer: &Arc<str>, more: usize, view: &View, court: &mut Court<'_>) {
+    let Some(setup) = view.fleet.setup(who.consumer) else { return };
+    let open = view.ledger.messages.values().filter(|message| {
+        message.state == State::Pending
+            && message.owner.as_ref() == Some(consumer)
+            && message.ended.is_none_or(|how| how == How::Cancelled)
+    });
+    let (open, most) = (open.count() + more, setup.concurrency + setup.prefetch);
+    if open > most {
+        court.harm(format!("{who} has {open} messages in hand, and {most} are allowed"));
+    }
+}
+
+fn records(stock: &Stock, view: &View, court: &mut Court<'_>) {
+    let rounds = view.fleet.setups().map(|setup| setup.sweep_ms).max().unwrap_or(60_000) * 2;
+    let limit = Duration::from_millis(rounds) + CLEARING;
+    let calm = view.fleet.any_well().max(view.ledger.altered);
+    for entry in &stock.records {
+        let Some(message) = view.ledger.messages.get(entry) else { continue };
+        let ended = matches!(message.state, State::Acked | State::Gone) && message.buried == 0;
+        let since = message.since.max(calm);
+        if ended && since <= court.at && court.at.since(since) > limit {
+            court.delay(format!("{entry} has ended, and what was written down about it is still there"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::histories::*;
+
+    const P: &str = "bounded";
+
+    #[test]
+    fn runs_and_messages_in_hand_are_limited() {
+        let mut facts = vec![started(0), ready(0)];
+        facts.extend((1..=4).map(entered));
+        facts.push(delivered(0, &[1, 2, 3, 4]));
+        good(P, &[&facts[..], &[began(0, 1, 1), began(0, 2, 2)]].concat());
+        bad(P, &[&facts[..], &[began(0, 1, 1), began(0, 2, 2), began(0, 3, 3)]].concat());
+        good(P, &[&facts[..], &[began(0, 1, 1), began(0, 2, 2), ended(0, 1, 1, "done"), began(0, 3, 3)]].concat());
+        bad(P, &[&facts[..], &[entered(5), delivered(0, &[5])]].concat());
+        let acked = [began(0, 1, 1), ended(0, 1, 1, "done"), entered(5), delivered(0, &[5])];
+        good(P, &[&facts[..], &acked].concat());
+    }
+
+    #[test]
+    fn who_crashes_processes_runs_alone() {
+        let facts = [entered(1), entered(2), recorded(1, 0, 0, 2), recorded(2, 0, 0, 2), delivered(0, &[1, 2])];
+        bad(P, &[&facts[..], &[began(0, 1, 1), began(0, 2, 2)]].concat());
+        good(P, &[&facts[..], &[began(0, 1, 1), ended(0, 1, 1, "done"), began(0, 2, 2)]].concat());
+        good(P, &[&facts[..3], &[delivered(0, &[1, 2]), began(0, 1, 1), began(0, 2, 2)]].concat());
+    }
+
+    #[test]
+    fn what_is_worked_on_is_refreshed() {
+        let mut facts = each_ms(&[started(0), ready(0), entered(1), delivered(0, &[1]), began(0, 1, 1)]);
+        facts.push(timed(2_000, claimed(0, "w0", 1, false)));
+        good_timed(P, &[facts.clone(), vec![timed(4_500, note())]].concat());
+        bad_timed(P, &[facts.clone(), vec![timed(6_000, note())]].concat());
+        good_timed(P, &[facts.clone(), vec![timed(3_000, ended(0, 1, 1, "done")), timed(6_000, note())]].concat());
+        good_timed(P, &[facts, vec![timed(3_000, paused(0, 2_000)), timed(6_000, note())]].concat());
+    }
+
+    #[test]
+    fn records_come_to_an_end() {
+        let facts = each_ms(&[started(0), ready(0), entered(1), delivered(0, &[1]), began(0, 1, 1)]);
+        let ends = [timed(100, ended(0, 1, 1, "done")), timed(110, acked(0, &[1]))];
+        let late = |ms, why| vec![timed(ms, stands_with_records(why, &[1]))];
+        good_timed(P, &[facts.clone(), ends.to_vec(), late(20_000, "end")].concat());
+        bad_timed(P, &[facts.clone(), ends.to_vec(), late(60_000, "end")].concat());
+        good_timed(P, &[facts, ends.to_vec(), late(60_000, "hand")].concat());
+    }
+}

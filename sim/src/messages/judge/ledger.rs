@@ -1,0 +1,362 @@
+//! Every message as the facts show it: where it stands, whose it is, and who works on it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use streamkeeper::Time;
+
+use crate::{
+    facts::{Fact, Forgot, What, Who},
+    messages::{
+        alters,
+        facts::{How, Record, Said, Stage, Stock},
+    },
+    plan::{Action, RedisFault},
+};
+
+/// The name under which parked messages are pending.
+pub(super) const PARKED: &str = streamkeeper_core::messages::keys::DELAYED;
+
+/// Where a message stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// In the stream, not delivered to the group yet.
+    Unread,
+    /// Delivered, and not acknowledged.
+    Pending,
+    /// Acknowledged.
+    Acked,
+    /// Taken away by hand, or forgotten by Redis.
+    Gone,
+}
+
+/// A message.
+#[derive(Clone, Debug)]
+pub(super) struct Message {
+    /// Which message of the run.
+    pub(super) number: Option<u64>,
+    pub(super) state: State,
+    /// Under whose name it is pending.
+    pub(super) owner: Option<Arc<str>>,
+    /// Under whose name it was pending before.
+    pub(super) former: Option<Arc<str>>,
+    pub(super) deliveries: u64,
+    /// When its idle time began last.
+    pub(super) confirmed: Time,
+    /// Since when it waits for a run: the latest thing that happened to it.
+    pub(super) since: Time,
+    /// When it is due, if it is parked and that is known.
+    pub(super) due: Option<Time>,
+    pub(super) record: Record,
+    /// How often it has come into the dead letter stream, as far as Redis remembers.
+    pub(super) buried: u32,
+    /// It is not in the stream any more.
+    pub(super) removed: bool,
+    /// How the latest run of this delivery ended.
+    pub(super) ended: Option<How>,
+    /// Runs of which the worker says that they have failed, or that were cancelled.
+    pub(super) failures: u32,
+    /// It has succeeded, or was dropped.
+    pub(super) done: bool,
+    /// Its worker said: never again.
+    pub(super) rejected: bool,
+    /// What is called for the dead was called.
+    pub(super) last_rites: bool,
+    /// How often it was taken from somebody who did not end it.
+    pub(super) reclaimed: u32,
+}
+
+/// A run that has not ended.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    pub(super) who: Who,
+    pub(super) entry: Arc<str>,
+    pub(super) stage: Stage,
+    pub(super) began: Time,
+    /// Which delivery of the message it is.
+    pub(super) deliveries: u64,
+}
+
+/// All messages and runs.
+#[derive(Default)]
+pub(super) struct Ledger {
+    pub(super) messages: BTreeMap<Arc<str>, Message>,
+    /// Whose names the consumers' names in Redis are.
+    pub(super) names: BTreeMap<Arc<str>, Who>,
+    /// Runs that have not ended, in processes that live.
+    pub(super) runs: BTreeMap<u64, Run>,
+    /// What was planned for later, and when that is due.
+    pub(super) scheduled: BTreeMap<Arc<str>, Time>,
+    /// When Redis last forgot something, or was altered by hand, or its clock was set.
+    pub(super) altered: Time,
+    /// Redis has just come up, and has forgotten so much.
+    pub(super) forgot: Option<Forgot>,
+    /// When a run of this process last succeeded for the first time.
+    pub(super) successes: BTreeMap<Who, (Time, Arc<str>)>,
+}
+
+impl Message {
+    fn new(number: Option<u64>, at: Time) -> Message {
+        Message {
+            number,
+            state: State::Unread,
+            owner: None,
+            former: None,
+            deliveries: 0,
+            confirmed: at,
+            since: at,
+            due: None,
+            record: Record::default(),
+            buried: 0,
+            removed: false,
+            ended: None,
+            failures: 0,
+            done: false,
+            rejected: false,
+            last_rites: false,
+            reclaimed: 0,
+        }
+    }
+
+    pub(super) fn is_parked(&self) -> bool {
+        self.state == State::Pending && self.owner.as_deref() == Some(PARKED)
+    }
+
+    /// It has crashed processes, and runs alone.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.record.crashed >= 2 || (self.record.dying && self.record.crashed >= 1)
+    }
+
+    fn belongs_to(&mut self, owner: &Arc<str>, at: Time) {
+        if self.owner.as_ref() != Some(owner) {
+            self.former = self.owner.replace(owner.clone());
+            self.since = at;
+        }
+        (self.state, self.confirmed) = (State::Pending, at);
+    }
+
+    fn is_settled(&mut self) {
+        (self.state, self.owner, self.due) = (State::Acked, None, None);
+    }
+}
+
+impl Ledger {
+    /// The process under whose name a message is pending, if it is one's.
+    pub(super) fn holder(&self, message: &Message) -> Option<Who> {
+        self.names.get(message.owner.as_ref()?).copied()
+    }
+
+    /// The runs of a message that have not ended.
+    pub(super) fn runs_of<'a>(&'a self, entry: &'a str) -> impl Iterator<Item = &'a Run> {
+        self.runs.values().filter(move |run| &*run.entry == entry)
+    }
+
+    /// The run that the delivery of a message as it is now has led to.
+    pub(super) fn current_run<'a>(&'a self, entry: &'a str, message: &Message) -> Option<&'a Run> {
+        let holder = self.holder(message)?;
+        self.runs_of(entry).find(|run| run.who == holder && run.deliveries == message.deliveries)
+    }
+
+    /// Hears what happened.
+    pub(super) fn hear(&mut self, fact: &Fact) {
+        let at = fact.at;
+        match &fact.what {
+            What::Message(said) => self.said(at, said),
+            What::Crashed { who } | What::Stopped { who } | What::Terminated { who, .. } => {
+                let dead: Vec<u64> =
+                    self.runs.iter().filter(|(_, run)| run.who == *who).map(|(number, _)| *number).collect();
+                for run in dead {
+                    if let Some(run) = self.runs.remove(&run)
+                        && let Some(message) = self.messages.get_mut(&run.entry)
+                    {
+                        message.since = at;
+                    }
+                }
+            }
+            What::RedisUp { forgot } => self.forgot = Some(*forgot),
+            What::Struck { action, .. } => match action.parse() {
+                Ok(Action::Redis(RedisFault::ClockStep { by_ms })) => self.clock_stepped(at, by_ms),
+                Ok(Action::Redis(fault)) if alters(&fault) => self.altered = at,
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+
+    /// What is due at a time of Redis's clock is due earlier or later.
+    fn clock_stepped(&mut self, at: Time, by_ms: i64) {
+        self.altered = at;
+        let step = |due: &mut Time| {
+            *due = Time::from_micros(due.as_micros().saturating_add_signed(by_ms.saturating_mul(-1_000)));
+        };
+        self.messages.values_mut().filter_map(|message| message.due.as_mut()).for_each(step);
+        self.scheduled.values_mut().for_each(step);
+    }
+
+    fn said(&mut self, at: Time, said: &Said) {
+        match said {
+            Said::Entered { entry, number } => {
+                self.messages.insert(entry.clone(), Message::new(*number, at));
+            }
+            Said::Scheduled { id, due } => drop(self.scheduled.entry(id.clone()).or_insert(*due)),
+            Said::Unscheduled { id } => drop(self.scheduled.remove(id)),
+            Said::Delivered { by, consumer, entries, .. } => {
+                self.name(consumer, *by);
+                for entry in entries {
+                    let message = self.message(entry, at);
+                    message.belongs_to(consumer, at);
+                    (message.deliveries, message.since, message.ended) = (1, at, None);
+                }
+            }
+            Said::Claimed { by, to, entries, counted, .. } => {
+                if &**to != PARKED {
+                    self.name(to, *by);
+                }
+                for entry in entries {
+                    let owner = self.messages.get(entry).and_then(|message| message.owner.clone());
+                    let taken = owner.is_some_and(|owner| {
+                        &**to == PARKED && &*owner != PARKED && self.names.get(&owner).copied() != *by
+                    });
+                    let message = self.message(entry, at);
+                    message.belongs_to(to, at);
+                    message.reclaimed += u32::from(taken);
+                    if *counted {
+                        message.deliveries += 1;
+                        (message.since, message.ended) = (at, None);
+                    }
+                }
+            }
+            Said::Acked { entries, .. } => {
+                for entry in entries {
+                    if let Some(message) = self.messages.get_mut(entry) {
+                        message.is_settled();
+                        message.since = at;
+                    }
+                }
+            }
+            Said::Buried { entry, .. } => self.message(entry, at).buried += 1,
+            Said::Removed { by, entries } => {
+                for entry in entries {
+                    if let Some(message) = self.messages.get_mut(entry) {
+                        message.removed = true;
+                        if by.is_none() && message.state != State::Acked {
+                            message.state = State::Gone;
+                        }
+                    }
+                }
+            }
+            Said::Due { entry, due, .. } => {
+                let message = self.message(entry, at);
+                (message.due, message.since) = (Some(*due), at);
+            }
+            Said::Undue { entries } => {
+                for entry in entries {
+                    if let Some(message) = self.messages.get_mut(entry) {
+                        message.due = None;
+                        message.since = at;
+                    }
+                }
+            }
+            Said::Recorded { entry, record, .. } => self.message(entry, at).record = record.clone(),
+            Said::Forgotten { entries } => {
+                for entry in entries {
+                    if let Some(message) = self.messages.get_mut(entry) {
+                        message.record = Record::default();
+                    }
+                }
+            }
+            Said::Began { who, run, entry, stage, deliveries, .. } => {
+                self.message(entry, at).last_rites |= *stage == Stage::Dead;
+                let run_of = Run { who: *who, entry: entry.clone(), stage: *stage, began: at, deliveries: *deliveries };
+                self.runs.insert(*run, run_of);
+            }
+            Said::Ended { who, run, entry, how } => self.ended(at, *who, *run, entry, *how),
+            Said::Dismissed { consumer, .. } => drop(self.names.remove(consumer)),
+            Said::Grouped { after } => {
+                let after = place(after);
+                for (entry, message) in &mut self.messages {
+                    if !message.removed && place(entry) > after && message.state != State::Unread {
+                        // What was acknowledged comes again, too.
+                        (message.state, message.owner, message.deliveries) = (State::Unread, None, 0);
+                        message.since = at;
+                    }
+                }
+                self.altered = at;
+            }
+            Said::Stands(stock) => self.stands(at, stock),
+            Said::Sent { .. } | Said::SendUnknown { .. } | Said::Lost { .. } | Said::Reclaims { .. } => {}
+        }
+    }
+
+    fn ended(&mut self, at: Time, who: Who, run: u64, entry: &Arc<str>, how: How) {
+        let Some(run) = self.runs.remove(&run) else { return };
+        let message = self.message(entry, at);
+        message.since = at;
+        message.done |= matches!(how, How::Done | How::Dropped);
+        message.rejected |= how == How::Rejected;
+        message.failures += u32::from(how.failed() || how == How::Cancelled);
+        if run.deliveries == message.deliveries {
+            message.ended = Some(how);
+        }
+        if how == How::Done && run.stage == Stage::Process {
+            self.successes.entry(who).or_insert_with(|| (at, entry.clone()));
+        }
+    }
+
+    fn stands(&mut self, at: Time, stock: &Stock) {
+        let changed = stock.why != "end";
+        if changed {
+            self.altered = if stock.why == "up" && self.forgot == Some(Forgot::Nothing) { self.altered } else { at };
+        }
+        self.forgot = None;
+        let read = stock.read.as_deref().map(place);
+        let present: BTreeSet<&Arc<str>> = stock.stream.iter().map(|(entry, _)| entry).collect();
+        for (entry, number) in &stock.stream {
+            self.messages.entry(entry.clone()).or_insert_with(|| Message::new(*number, at));
+        }
+        let pending: BTreeMap<&Arc<str>, (&Arc<str>, u64)> =
+            stock.pending.iter().map(|(entry, owner, count)| (entry, (owner, *count))).collect();
+        let due: BTreeMap<&Arc<str>, u64> = stock.due.iter().map(|(entry, due)| (entry, *due)).collect();
+        let mut dead: BTreeMap<&Arc<str>, u32> = BTreeMap::new();
+        stock.dead.iter().for_each(|(entry, _)| *dead.entry(entry).or_default() += 1);
+        for (entry, message) in &mut self.messages {
+            let before = (message.state, message.owner.clone(), message.deliveries);
+            message.removed = !present.contains(entry);
+            message.buried = dead.get(entry).copied().unwrap_or_default();
+            message.due = due.get(entry).map(|due| Time::from_micros(*due));
+            match pending.get(entry) {
+                Some((owner, count)) => {
+                    (message.state, message.owner, message.deliveries) =
+                        (State::Pending, Some((*owner).clone()), *count);
+                }
+                None if present.contains(entry) && read.is_none_or(|read| place(entry) > read) => {
+                    (message.state, message.owner, message.deliveries) = (State::Unread, None, 0);
+                }
+                None if before.0 == State::Acked => {}
+                None => (message.state, message.owner) = (State::Gone, None),
+            }
+            if changed && before != (message.state, message.owner.clone(), message.deliveries) {
+                (message.since, message.confirmed, message.ended) = (at, at, None);
+            }
+        }
+        self.scheduled = stock.scheduled.iter().map(|(id, due)| (id.clone(), Time::from_micros(*due))).collect();
+    }
+
+    fn name(&mut self, consumer: &Arc<str>, by: Option<Who>) {
+        if let Some(who) = by {
+            self.names.insert(consumer.clone(), who);
+        }
+    }
+
+    fn message(&mut self, entry: &Arc<str>, at: Time) -> &mut Message {
+        self.messages.entry(entry.clone()).or_insert_with(|| Message::new(None, at))
+    }
+}
+
+/// An id as it is ordered.
+pub(super) fn place(entry: &str) -> (u64, u64) {
+    let (ms, number) = entry.split_once('-').unwrap_or((entry, "0"));
+    (ms.parse().unwrap_or(0), number.parse().unwrap_or(0))
+}
