@@ -1,5 +1,7 @@
 //! `cover`: whether everything that must happen sometimes does.
 
+use streamkeeper_sim::plan::Profile;
+
 use super::{Run, exit::Exit, run, say, seeds::Seeds};
 
 /// Runs many seeds, and fails if something that must happen sometimes never did.
@@ -8,6 +10,9 @@ pub(crate) struct Args {
     /// Which seeds.
     #[arg(long, value_name = "A..B", default_value = "0..500")]
     seeds: Seeds,
+    /// The profile that the seeds are drawn with.
+    #[arg(long, default_value_t)]
+    profile: Profile,
     /// How many threads. Default: as many as there are cores.
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -18,7 +23,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self, run: Run) -> Result<Exit, String> {
-        let (summary, exit) = run::Args::of(self.seeds, self.jobs, self.json).campaign(run)?;
+        let (summary, exit) = run::Args::of(self.seeds, self.profile, self.jobs, self.json).campaign(run)?;
         say(&summary);
         say(format_args!("sometimes   in so many of {} runs", summary.seeds));
         for (name, runs) in &summary.sometimes {

@@ -32,7 +32,7 @@ pub(crate) struct Args {
     /// How long to go on, in wall time: `2m`, `30s`.
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
     span: Option<Duration>,
-    /// How much goes wrong: calm, swarm or storm.
+    /// How much goes wrong: calm, swarm or storm; with messages: messages-calm, messages or messages-storm.
     #[arg(long, default_value_t)]
     profile: Profile,
     /// On which network: events (ours, fast) or turmoil.
@@ -59,9 +59,9 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// All of these seeds, in the profile and on the network that are usual.
-    pub(crate) fn of(seeds: Seeds, jobs: Option<usize>, json: bool) -> Args {
-        let (profile, net) = (Profile::default(), Net::default());
+    /// All of these seeds, on the network that is usual.
+    pub(crate) fn of(seeds: Seeds, profile: Profile, jobs: Option<usize>, json: bool) -> Args {
+        let net = Net::default();
         let plans = PathBuf::from("target/sim");
         Args {
             seeds: Some(seeds),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     fn args(seeds: &str) -> Args {
-        Args { shrink: 2_000, ..Args::of(seeds.parse().unwrap(), Some(3), false) }
+        Args { shrink: 2_000, ..Args::of(seeds.parse().unwrap(), Profile::default(), Some(3), false) }
     }
 
     #[test]

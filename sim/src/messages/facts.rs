@@ -277,6 +277,6 @@ pub struct Stock {
     pub due: Vec<(Arc<str>, u64)>,
     /// What is planned for later.
     pub scheduled: Vec<(Arc<str>, u64)>,
-    /// Which messages have records.
-    pub records: Vec<Arc<str>>,
+    /// What is written down about messages.
+    pub records: Vec<(Arc<str>, Record)>,
 }

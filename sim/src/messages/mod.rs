@@ -3,6 +3,7 @@
 
 pub mod facts;
 pub mod judge;
+pub mod sometimes;
 pub(crate) mod stock;
 pub(crate) mod trace;
 pub(crate) mod witness;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use streamkeeper::Time;
 
-use super::{GROUP, STREAM, facts::Stock};
+use super::{GROUP, STREAM, facts::Stock, witness::record};
 use crate::redis::reply::Reply;
 
 /// Takes stock, by asking the server; `true_time` says when its clock shows so many milliseconds.
@@ -16,7 +16,7 @@ pub(crate) fn take(
 ) -> Stock {
     let mut list = |command: &str| match ask(command.split(' ').map(str::to_owned).collect()) {
         Reply::Array(items) => items,
-        Reply::Pairs(pairs) => pairs.into_iter().flat_map(|(one, other)| [one, other]).collect(),
+        Reply::Pairs(pairs) | Reply::Map(pairs) => pairs.into_iter().flat_map(|(one, other)| [one, other]).collect(),
         _ => Vec::new(),
     };
     let entries = |items: Vec<Reply>, field: &str| -> Vec<(Arc<str>, Vec<Reply>, Option<u64>)> {
@@ -27,7 +27,7 @@ pub(crate) fn take(
     let pending = list(&format!("XPENDING {STREAM} {GROUP} - + 1000000"));
     let due = list(&format!("ZRANGE {STREAM}:{GROUP}:delayed 0 -1 WITHSCORES"));
     let scheduled = list(&format!("ZRANGE {STREAM}:scheduled 0 -1 WITHSCORES"));
-    let records = list(&format!("HKEYS {STREAM}:{GROUP}:attempts"));
+    let records = list(&format!("HGETALL {STREAM}:{GROUP}:attempts"));
     let groups = list(&format!("XINFO GROUPS {STREAM}"));
     let scores = |items: Vec<Reply>| -> Vec<(Arc<str>, u64)> {
         let pair = |pair: &[Reply]| Some((text(&pair[0])?, true_time(score(&pair[1])?).as_micros()));
@@ -41,7 +41,10 @@ pub(crate) fn take(
         dead: dead.into_iter().filter_map(|(_, fields, number)| Some((field(&fields, "id")?, number))).collect(),
         due: scores(due),
         scheduled: scores(scheduled),
-        records: records.iter().filter_map(text).collect(),
+        records: records
+            .chunks_exact(2)
+            .filter_map(|pair| Some((text(&pair[0])?, record(&text(&pair[1])?)?)))
+            .collect(),
     }
 }
 
@@ -94,7 +97,7 @@ fn score(reply: &Reply) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{plan::RedisPlan, redis::Redis};
+    use crate::{messages::facts::Record, plan::RedisPlan, redis::Redis};
 
     #[test]
     fn everything_is_counted() {
@@ -107,10 +110,10 @@ mod tests {
             "XADD jobs:workers:dead 9-0 id 0-5 original:h:number 6",
             "ZADD jobs:workers:delayed 5000 1-0",
             "ZADD jobs:scheduled 6000 m9",
-            "HSET jobs:workers:attempts 1-0 x",
+            "HSET jobs:workers:attempts 1-0 1\u{a0}1\u{a0}0\u{a0}0\u{a0}-\u{a0}-\u{a0}5\u{a0}6\u{a0}why",
         ];
         for command in commands {
-            let answer = redis.command(command.split(' ').map(str::to_owned));
+            let answer = redis.command(command.split(' ').map(|word| word.replace('\u{a0}', " ")));
             assert!(!matches!(answer, Reply::Error(_)), "{command}: {answer:?}");
         }
         let stock = take("end", |command| redis.command(command), |ms| Time::from_millis(ms as u64));
@@ -122,7 +125,7 @@ mod tests {
             dead: vec![("0-5".into(), Some(6))],
             due: vec![("1-0".into(), 5_000_000)],
             scheduled: vec![("m9".into(), 6_000_000)],
-            records: vec!["1-0".into()],
+            records: vec![("1-0".into(), Record { failed: 1, counted: 1, ..Record::default() })],
         };
         assert_eq!(stock, expected);
     }

@@ -54,6 +54,10 @@ impl Call<'_> {
         let key = self.text(1)?.to_owned();
         let of_group = |what: &str| key == format!("{STREAM}:{GROUP}:{what}");
         let is_stream = key == STREAM;
+        // Nothing was there to be taken away.
+        if matches!(name.as_str(), "zrem" | "hdel" | "xdel") && self.touched.reply == Reply::Int(0) {
+            return None;
+        }
         let is_group = |at: usize| self.text(at) == Some(GROUP);
         Some(match name.as_str() {
             "xadd" if is_stream => {

@@ -20,16 +20,21 @@ use super::{
     scene::Scene,
     seeds,
     site::{Fleet, Handler, Site},
+    worker,
 };
 use crate::{
     facts::{What, Who},
-    plan::{ConsumerPlan, Wish},
+    messages,
+    plan::{ConsumerPlan, Wish, WorkerPlan},
 };
 
 /// The first and the longest pause before a process that has ended by itself is started again.
 const RESTART: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
 /// How often an application that is to finish everything looks for more.
 const FINISH: Duration = Duration::from_millis(50);
+
+/// How long a worker waits for a server at its start.
+const START: Duration = Duration::from_secs(10);
 
 /// What a process is told.
 #[derive(Clone, Debug)]
@@ -174,12 +179,13 @@ impl Consumer {
         let who = Who { consumer: self.index, life: self.lives.get() };
         self.lives.set(who.life + 1);
         self.running.set(Some(who));
+        self.scene.lives(self.index, Some(who));
         self.checkpoints.begin(who);
         self.scene.note(What::Started {
             who,
             id: self.id().into(),
-            ttl_ms: self.plan.ttl_ms,
-            capacity: self.plan.capacity,
+            ttl_ms: self.plan.worker.as_ref().map_or(self.plan.ttl_ms, |worker| worker.idle_ms),
+            capacity: self.plan.worker.as_ref().map_or(self.plan.capacity, |worker| worker.concurrency),
             automatic: !self.plan.manual,
             go: self.plan.go,
         });
@@ -190,6 +196,9 @@ impl Consumer {
     async fn process(&self, who: Who, told: &mut mpsc::UnboundedReceiver<Order>) -> Result<(), String> {
         if self.plan.go {
             return self.go_peer(who)?.run(told).await;
+        }
+        if let Some(worker) = &self.plan.worker {
+            return self.work(who, worker, told).await;
         }
         let client = tokio::select! {
             biased;
@@ -223,6 +232,39 @@ impl Consumer {
         let _ = reading.recv().await;
         tokio::time::sleep(Duration::from_millis(1)).await;
         ended.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// One process that works on messages.
+    async fn work(
+        &self,
+        who: Who,
+        worker: &WorkerPlan,
+        told: &mut mpsc::UnboundedReceiver<Order>,
+    ) -> Result<(), String> {
+        let seed = seeds::of(self.seed, &[seeds::CLIENT, who.life.into()]);
+        let builder = streamkeeper::messages::Consumer::builder(messages::STREAM, messages::GROUP);
+        let builder = builder.connect_with(self.connect.clone()).name(self.name.borrow().as_str()).seed(seed);
+        let builder = builder.metrics(None).settings(worker.settings()).start_within(START);
+        let process = worker::Process::new(who, self.scene.clone(), self.checkpoints.clone());
+        let consumer = tokio::select! {
+            biased;
+            consumer = builder.start(process) => consumer.map_err(|error| error.to_string())?,
+            () = self.drained_early(who, told) => return Ok(()),
+        };
+        self.scene.note(What::Ready { who });
+        loop {
+            tokio::select! {
+                biased;
+                ended = consumer.ended() => return ended.map(drop).map_err(|error| error.to_string()),
+                Some(Order::Drain(deadline)) = told.recv() => {
+                    self.scene.note(What::Draining { who });
+                    let consumer = consumer.clone();
+                    self.connect.spawn(Box::pin(async move {
+                        let _ = consumer.shutdown(deadline).await;
+                    }));
+                }
+            }
+        }
     }
 
     fn go_peer(&self, who: Who) -> Result<Peer, String> {

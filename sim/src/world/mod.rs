@@ -11,12 +11,14 @@ mod outcome;
 mod producer;
 mod scene;
 mod seeds;
+mod sender;
 mod server;
 mod site;
 pub mod sometimes;
 mod stories;
 mod trace;
 mod witness;
+mod worker;
 
 use std::{cell::OnceCell, rc::Rc, sync::Arc};
 
@@ -32,7 +34,7 @@ use self::{
     server::Server,
 };
 use crate::{
-    judge,
+    judge, messages,
     plan::Plan,
     stage::{REDIS, Stage, events::Events, turmoil::Turmoil},
 };
@@ -59,11 +61,18 @@ pub fn run_fleet(plan: &Plan, net: Net, fleet: &Fleet) -> Outcome {
 
     let mut director = Director::new(plan, stage, scene.clone(), consumers, producer, server);
     let end = director.run();
+    if plan.has_workers() {
+        director.server.stands("end");
+    }
 
     let facts = scene.record().since(0);
     let violations = judge::judge(plan, &facts, end);
     let panics = director.stage.panics().into_iter().chain(scene.panics()).collect();
-    let sometimes = sometimes::count(&facts, &director.server.words(), director.server.stories());
+    let words = director.server.words();
+    let sometimes = match plan.has_workers() {
+        true => messages::sometimes::count(&facts, &words),
+        false => sometimes::count(&facts, &words, director.server.stories()),
+    };
     Outcome { facts, end, violations, panics, sometimes }
 }
 

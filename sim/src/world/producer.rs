@@ -9,7 +9,7 @@ use streamkeeper::{AskError, Client, Connect, Link, Service};
 use streamkeeper_core::{id::LEASE_SEPARATOR, keys::Keys};
 use tokio::sync::mpsc;
 
-use super::{SERVICE, scene::Scene};
+use super::{SERVICE, scene::Scene, sender::Sender};
 use crate::{facts::What, plan::Sending, stage::Boot};
 
 /// How long a producer waits before it says again what certainly was not announced.
@@ -62,6 +62,10 @@ impl Producer {
     }
 
     async fn work(&self, mut told: mpsc::UnboundedReceiver<Order>) {
+        let sender = match Sender::new(self.connect.clone(), self.scene.clone(), self.seed) {
+            Ok(sender) => sender,
+            Err(error) => return self.scene.note(What::Note { text: format!("no sender: {error}") }),
+        };
         let service = Client::builder(SERVICE).connect_with(self.connect.clone()).metrics(None).service();
         let service = match service {
             Ok(service) => service,
@@ -73,14 +77,14 @@ impl Producer {
             tokio::select! {
                 biased;
                 Some(()) = under_way.next() => {}
-                Some(order) = told.recv() => under_way.push(self.obey(order, &service, &dice)),
+                Some(order) = told.recv() => under_way.push(self.obey(order, &service, &sender, &dice)),
             }
         }
     }
 
-    async fn obey(&self, order: Order, service: &Service, dice: &RefCell<SmallRng>) {
+    async fn obey(&self, order: Order, service: &Service, sender: &Sender, dice: &RefCell<SmallRng>) {
         match order {
-            Order::Send(..) => {}
+            Order::Send(sending, first) => sender.send(&sending, first).await,
             Order::Announce(streams) => self.announce(streams, service, dice).await,
             Order::Malformed(kind) => self.announce_malformed(kind).await,
         }

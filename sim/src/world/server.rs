@@ -216,6 +216,9 @@ impl Heard {
             say("script sent in full".to_owned());
         }
         let Some(script) = script else { return };
+        if script.starts_with("messages/") {
+            return messages::sometimes::words(script, reply, *lost).into_iter().for_each(say);
+        }
         self.stories.borrow_mut().executed(*at, script, args, reply, *lost);
         let testimony = witness::hear(script, args, reply);
         testimony.words.into_iter().for_each(say);

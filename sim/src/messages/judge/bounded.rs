@@ -8,7 +8,7 @@ use streamkeeper::Time;
 use super::{Court, Promise, View, fleet::NEVER, ledger::State};
 use crate::{
     facts::{Fact, What, Who},
-    messages::facts::{How, Said, Stock},
+    messages::facts::{Said, Stock},
 };
 
 /// How long a record of a message that has ended may outlast two rounds of clearing.
@@ -30,10 +30,10 @@ impl Promise for Bounded {
         match said {
             Said::Began { who, entry, .. } => began(*who, entry, view, court),
             Said::Delivered { by: Some(who), consumer, entries, .. } => {
-                held(*who, consumer, entries.len(), view, court)
+                held(*who, consumer, entries.len(), view, court);
             }
             Said::Claimed { by: Some(who), to, entries, counted: true, .. } => {
-                held(*who, to, entries.len(), view, court)
+                held(*who, to, entries.len(), view, court);
             }
             Said::Stands(stock) if stock.why == "end" => records(stock, view, court),
             _ => {}
@@ -74,16 +74,18 @@ fn began(who: Who, entry: &str, view: &View, court: &mut Court<'_>) {
     }
 }
 
-/// What is pending under a name, and neither ended nor running, fits into the prefetch.
+/// What is pending under a name, and has not ended, fits.
 fn held(who: Who, consumer: &Arc<str>, more: usize, view: &View, court: &mut Court<'_>) {
     let Some(setup) = view.fleet.setup(who.consumer) else { return };
     let open = view.ledger.messages.values().filter(|message| {
-        message.state == State::Pending
-            && message.owner.as_ref() == Some(consumer)
-            && message.ended.is_none_or(|how| how == How::Cancelled)
+        message.state == State::Pending && message.owner.as_ref() == Some(consumer) && message.ended.is_none()
     });
     let (open, most) = (open.count() + more, setup.concurrency + setup.prefetch);
-    if open > most {
+    // Lost answers leave behind what was not asked for again.
+    let well = view.fleet.well(who);
+    let in_peace = well <= court.at && court.at.since(well) > view.fleet.idle(who);
+    // What is being given back makes room before Redis has said that it is given back.
+    if open > if in_peace { most * 2 } else { most * 4 } {
         court.harm(format!("{who} has {open} messages in hand, and {most} are allowed"));
     }
 }
@@ -92,7 +94,7 @@ fn records(stock: &Stock, view: &View, court: &mut Court<'_>) {
     let rounds = view.fleet.setups().map(|setup| setup.sweep_ms).max().unwrap_or(60_000) * 2;
     let limit = Duration::from_millis(rounds) + CLEARING;
     let calm = view.fleet.any_well().max(view.ledger.altered);
-    for entry in &stock.records {
+    for (entry, _) in &stock.records {
         let Some(message) = view.ledger.messages.get(entry) else { continue };
         let ended = matches!(message.state, State::Acked | State::Gone) && message.buried == 0;
         let since = message.since.max(calm);
@@ -105,20 +107,24 @@ fn records(stock: &Stock, view: &View, court: &mut Court<'_>) {
 #[cfg(test)]
 mod tests {
     use super::super::histories::*;
+    use crate::facts::{Fact, What};
 
     const P: &str = "bounded";
 
     #[test]
     fn runs_and_messages_in_hand_are_limited() {
         let mut facts = vec![started(0), ready(0)];
-        facts.extend((1..=4).map(entered));
-        facts.push(delivered(0, &[1, 2, 3, 4]));
+        facts.extend((1..=8).map(entered));
+        facts.push(delivered(0, &[1, 2, 3, 4, 5, 6, 7, 8]));
+        let later = |facts: &[What]| -> Vec<Fact> {
+            facts.iter().enumerate().map(|(at, what)| timed(5_000 * u64::from(at > 1), what.clone())).collect()
+        };
         good(P, &[&facts[..], &[began(0, 1, 1), began(0, 2, 2)]].concat());
         bad(P, &[&facts[..], &[began(0, 1, 1), began(0, 2, 2), began(0, 3, 3)]].concat());
         good(P, &[&facts[..], &[began(0, 1, 1), began(0, 2, 2), ended(0, 1, 1, "done"), began(0, 3, 3)]].concat());
-        bad(P, &[&facts[..], &[entered(5), delivered(0, &[5])]].concat());
-        let acked = [began(0, 1, 1), ended(0, 1, 1, "done"), entered(5), delivered(0, &[5])];
-        good(P, &[&facts[..], &acked].concat());
+        bad_timed(P, &later(&[&facts[..], &[entered(9), delivered(0, &[9])]].concat()));
+        let acked = [began(0, 1, 1), ended(0, 1, 1, "done"), entered(9), delivered(0, &[9])];
+        good_timed(P, &later(&[&facts[..], &acked].concat()));
     }
 
     #[test]

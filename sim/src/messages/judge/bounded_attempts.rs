@@ -107,10 +107,11 @@ fn began(who: Who, entry: &str, message: &Message, view: &View, court: &mut Cour
         return;
     }
     let record = &message.record;
-    if record.dying {
+    if record.dying && !message.anew {
         court.harm(format!("{who} runs {entry}, whose end is decided"));
     }
-    if setup.max_attempts > 0 && record.failed >= setup.max_attempts {
+    // Who reads what was delivered anew does not know what is written down about it.
+    if setup.max_attempts > 0 && record.failed >= setup.max_attempts + u32::from(message.anew) {
         court.harm(format!("{who} runs {entry}, which has failed {} times", record.failed));
     }
     let learnt =

@@ -8,7 +8,6 @@ use crate::{
 };
 
 /// Knows nothing of its own.
-#[derive(Default)]
 pub(super) struct DeadOnce;
 
 impl Promise for DeadOnce {

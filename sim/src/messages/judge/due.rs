@@ -48,7 +48,8 @@ impl Promise for Due {
                         let early = due.since(court.at).as_millis();
                         court.harm(format!("{entry} is taken by {to} {early} ms before its time"));
                     }
-                    let failed = matches!(message.ended, Some(How::Failed | How::Panicked));
+                    let failed = matches!(message.ended, Some(How::Failed | How::Panicked))
+                        && message.record.counted != message.deliveries;
                     if &**to == PARKED
                         && failed
                         && view.ledger.holder(message) == *by
@@ -74,7 +75,7 @@ impl Promise for Due {
 
     fn look(&mut self, at: Time, view: &View, court: &mut Court<'_>) {
         let asks = view.fleet.setups().map(|setup| setup.due_ms).max().unwrap_or(250);
-        let soon = SOON.max(Duration::from_millis(asks * 2)) + view.fleet.trip + Duration::from_millis(100);
+        let soon = SOON.max(Duration::from_millis(asks * 2)) + view.fleet.trip + view.fleet.tick;
         let mut judge = |id: &Arc<str>, due: Time, since: Time, alone: bool, late: &mut BTreeMap<Arc<str>, Time>| {
             let since = due.max(since).max(view.fleet.any_room(alone)).max(view.ledger.altered);
             if since <= at && at.since(since) > soon && late.insert(id.clone(), due) != Some(due) {

@@ -40,6 +40,8 @@ pub(super) struct Fleet {
     workers: Vec<Option<WorkerPlan>>,
     /// There and back.
     pub(super) trip: Duration,
+    /// Redis looks so often who has waited long enough: until then, the room for what is due is kept by a reader.
+    pub(super) tick: Duration,
     members: BTreeMap<usize, Member>,
     /// Since when Redis serves: possibly a time to come.
     redis: Time,
@@ -53,6 +55,7 @@ impl Fleet {
         Fleet {
             workers: plan.consumers.iter().map(|consumer| consumer.worker.clone()).collect(),
             trip: Duration::from_micros(plan.latency_us.1 * 4),
+            tick: Duration::from_millis(1_000 / u64::from(plan.redis.hz.max(1))),
             members: BTreeMap::new(),
             redis: Time::ZERO,
             down: false,

@@ -242,6 +242,7 @@ pub(super) fn stands(why: &'static str, stream: &[u64], pending: &[u64], read: O
 }
 
 pub(super) fn stands_with_records(why: &'static str, records: &[u64]) -> What {
-    let stock = Stock { why, records: entries(records), read: Some(entry(9)), ..Stock::default() };
+    let records = entries(records).into_iter().map(|entry| (entry, Record::default())).collect();
+    let stock = Stock { why, records, read: Some(entry(9)), ..Stock::default() };
     said(Said::Stands(stock))
 }

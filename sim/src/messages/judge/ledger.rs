@@ -17,11 +17,11 @@ use crate::{
 };
 
 /// The name under which parked messages are pending.
-pub(super) const PARKED: &str = streamkeeper_core::messages::keys::DELAYED;
+pub(in crate::messages) const PARKED: &str = streamkeeper_core::messages::keys::DELAYED;
 
 /// Where a message stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(in crate::messages) enum State {
     /// In the stream, not delivered to the group yet.
     Unread,
     /// Delivered, and not acknowledged.
@@ -34,67 +34,69 @@ pub(super) enum State {
 
 /// A message.
 #[derive(Clone, Debug)]
-pub(super) struct Message {
+pub(in crate::messages) struct Message {
     /// Which message of the run.
-    pub(super) number: Option<u64>,
-    pub(super) state: State,
+    pub(in crate::messages) number: Option<u64>,
+    pub(in crate::messages) state: State,
     /// Under whose name it is pending.
-    pub(super) owner: Option<Arc<str>>,
+    pub(in crate::messages) owner: Option<Arc<str>>,
     /// Under whose name it was pending before.
-    pub(super) former: Option<Arc<str>>,
-    pub(super) deliveries: u64,
+    pub(in crate::messages) former: Option<Arc<str>>,
+    pub(in crate::messages) deliveries: u64,
     /// When its idle time began last.
-    pub(super) confirmed: Time,
+    pub(in crate::messages) confirmed: Time,
     /// Since when it waits for a run: the latest thing that happened to it.
-    pub(super) since: Time,
+    pub(in crate::messages) since: Time,
     /// When it is due, if it is parked and that is known.
-    pub(super) due: Option<Time>,
-    pub(super) record: Record,
+    pub(in crate::messages) due: Option<Time>,
+    pub(in crate::messages) record: Record,
     /// How often it has come into the dead letter stream, as far as Redis remembers.
-    pub(super) buried: u32,
+    pub(in crate::messages) buried: u32,
     /// It is not in the stream any more.
-    pub(super) removed: bool,
+    pub(in crate::messages) removed: bool,
     /// How the latest run of this delivery ended.
-    pub(super) ended: Option<How>,
+    pub(in crate::messages) ended: Option<How>,
     /// Runs of which the worker says that they have failed, or that were cancelled.
-    pub(super) failures: u32,
+    pub(in crate::messages) failures: u32,
     /// It has succeeded, or was dropped.
-    pub(super) done: bool,
+    pub(in crate::messages) done: bool,
     /// Its worker said: never again.
-    pub(super) rejected: bool,
+    pub(in crate::messages) rejected: bool,
     /// What is called for the dead was called.
-    pub(super) last_rites: bool,
+    pub(in crate::messages) last_rites: bool,
+    /// It was delivered anew, as if it had never been: what was written down about it is older.
+    pub(in crate::messages) anew: bool,
     /// How often it was taken from somebody who did not end it.
-    pub(super) reclaimed: u32,
+    pub(in crate::messages) reclaimed: u32,
 }
 
 /// A run that has not ended.
 #[derive(Clone, Debug)]
-pub(super) struct Run {
-    pub(super) who: Who,
-    pub(super) entry: Arc<str>,
-    pub(super) stage: Stage,
-    pub(super) began: Time,
+pub(in crate::messages) struct Run {
+    pub(in crate::messages) who: Who,
+    pub(in crate::messages) entry: Arc<str>,
+    pub(in crate::messages) stage: Stage,
+    pub(in crate::messages) began: Time,
     /// Which delivery of the message it is.
-    pub(super) deliveries: u64,
+    pub(in crate::messages) deliveries: u64,
 }
 
 /// All messages and runs.
 #[derive(Default)]
-pub(super) struct Ledger {
-    pub(super) messages: BTreeMap<Arc<str>, Message>,
+pub(in crate::messages) struct Ledger {
+    pub(in crate::messages) messages: BTreeMap<Arc<str>, Message>,
     /// Whose names the consumers' names in Redis are.
-    pub(super) names: BTreeMap<Arc<str>, Who>,
+    pub(in crate::messages) names: BTreeMap<Arc<str>, Who>,
     /// Runs that have not ended, in processes that live.
-    pub(super) runs: BTreeMap<u64, Run>,
+    pub(in crate::messages) runs: BTreeMap<u64, Run>,
     /// What was planned for later, and when that is due.
-    pub(super) scheduled: BTreeMap<Arc<str>, Time>,
+    pub(in crate::messages) scheduled: BTreeMap<Arc<str>, Time>,
     /// When Redis last forgot something, or was altered by hand, or its clock was set.
-    pub(super) altered: Time,
+    pub(in crate::messages) altered: Time,
     /// Redis has just come up, and has forgotten so much.
-    pub(super) forgot: Option<Forgot>,
+    pub(in crate::messages) forgot: Option<Forgot>,
     /// When a run of this process last succeeded for the first time.
-    pub(super) successes: BTreeMap<Who, (Time, Arc<str>)>,
+    pub(in crate::messages) successes: BTreeMap<Who, (Time, Arc<str>)>,
 }
 
 impl Message {
@@ -116,16 +118,17 @@ impl Message {
             done: false,
             rejected: false,
             last_rites: false,
+            anew: false,
             reclaimed: 0,
         }
     }
 
-    pub(super) fn is_parked(&self) -> bool {
+    pub(in crate::messages) fn is_parked(&self) -> bool {
         self.state == State::Pending && self.owner.as_deref() == Some(PARKED)
     }
 
     /// It has crashed processes, and runs alone.
-    pub(super) fn is_suspect(&self) -> bool {
+    pub(in crate::messages) fn is_suspect(&self) -> bool {
         self.record.crashed >= 2 || (self.record.dying && self.record.crashed >= 1)
     }
 
@@ -144,23 +147,23 @@ impl Message {
 
 impl Ledger {
     /// The process under whose name a message is pending, if it is one's.
-    pub(super) fn holder(&self, message: &Message) -> Option<Who> {
+    pub(in crate::messages) fn holder(&self, message: &Message) -> Option<Who> {
         self.names.get(message.owner.as_ref()?).copied()
     }
 
     /// The runs of a message that have not ended.
-    pub(super) fn runs_of<'a>(&'a self, entry: &'a str) -> impl Iterator<Item = &'a Run> {
+    pub(in crate::messages) fn runs_of<'a>(&'a self, entry: &'a str) -> impl Iterator<Item = &'a Run> {
         self.runs.values().filter(move |run| &*run.entry == entry)
     }
 
     /// The run that the delivery of a message as it is now has led to.
-    pub(super) fn current_run<'a>(&'a self, entry: &'a str, message: &Message) -> Option<&'a Run> {
+    pub(in crate::messages) fn current_run<'a>(&'a self, entry: &'a str, message: &Message) -> Option<&'a Run> {
         let holder = self.holder(message)?;
         self.runs_of(entry).find(|run| run.who == holder && run.deliveries == message.deliveries)
     }
 
     /// Hears what happened.
-    pub(super) fn hear(&mut self, fact: &Fact) {
+    pub(in crate::messages) fn hear(&mut self, fact: &Fact) {
         let at = fact.at;
         match &fact.what {
             What::Message(said) => self.said(at, said),
@@ -206,6 +209,7 @@ impl Ledger {
                 self.name(consumer, *by);
                 for entry in entries {
                     let message = self.message(entry, at);
+                    message.anew |= message.deliveries > 0 || message.record != Record::default();
                     message.belongs_to(consumer, at);
                     (message.deliveries, message.since, message.ended) = (1, at, None);
                 }
@@ -280,7 +284,7 @@ impl Ledger {
                     if !message.removed && place(entry) > after && message.state != State::Unread {
                         // What was acknowledged comes again, too.
                         (message.state, message.owner, message.deliveries) = (State::Unread, None, 0);
-                        message.since = at;
+                        (message.since, message.buried) = (at, 0);
                     }
                 }
                 self.altered = at;
@@ -319,10 +323,13 @@ impl Ledger {
         let pending: BTreeMap<&Arc<str>, (&Arc<str>, u64)> =
             stock.pending.iter().map(|(entry, owner, count)| (entry, (owner, *count))).collect();
         let due: BTreeMap<&Arc<str>, u64> = stock.due.iter().map(|(entry, due)| (entry, *due)).collect();
+        let records: BTreeMap<&Arc<str>, &Record> =
+            stock.records.iter().map(|(entry, record)| (entry, record)).collect();
         let mut dead: BTreeMap<&Arc<str>, u32> = BTreeMap::new();
         stock.dead.iter().for_each(|(entry, _)| *dead.entry(entry).or_default() += 1);
         for (entry, message) in &mut self.messages {
             let before = (message.state, message.owner.clone(), message.deliveries);
+            message.record = records.get(entry).map(|record| (*record).clone()).unwrap_or_default();
             message.removed = !present.contains(entry);
             message.buried = dead.get(entry).copied().unwrap_or_default();
             message.due = due.get(entry).map(|due| Time::from_micros(*due));
@@ -337,6 +344,8 @@ impl Ledger {
                 None if before.0 == State::Acked => {}
                 None => (message.state, message.owner) = (State::Gone, None),
             }
+            // What comes again may be buried again.
+            message.buried = if message.state == State::Acked { message.buried } else { 0 };
             if changed && before != (message.state, message.owner.clone(), message.deliveries) {
                 (message.since, message.confirmed, message.ended) = (at, at, None);
             }
@@ -356,7 +365,7 @@ impl Ledger {
 }
 
 /// An id as it is ordered.
-pub(super) fn place(entry: &str) -> (u64, u64) {
+pub(in crate::messages) fn place(entry: &str) -> (u64, u64) {
     let (ms, number) = entry.split_once('-').unwrap_or((entry, "0"));
     (ms.parse().unwrap_or(0), number.parse().unwrap_or(0))
 }

@@ -9,7 +9,7 @@ mod fleet;
 #[cfg(test)]
 mod histories;
 mod kept;
-mod ledger;
+pub(super) mod ledger;
 mod no_loss;
 mod one_live;
 mod sent_once;
@@ -20,6 +20,7 @@ use std::time::Duration;
 use streamkeeper::Time;
 
 use self::{fleet::Fleet, ledger::Ledger};
+pub(super) use self::{ledger::PARKED, no_loss::number_of};
 use crate::{
     facts::Fact,
     judge::{Judge, Kind, Violation},
@@ -90,7 +91,7 @@ impl Judges {
                 Box::new(no_loss::NoLoss::default()),
                 Box::new(one_live::OneLive),
                 Box::new(bounded_attempts::BoundedAttempts::default()),
-                Box::new(dead_once::DeadOnce::default()),
+                Box::new(dead_once::DeadOnce),
                 Box::new(stale_harmless::StaleHarmless),
                 Box::new(sent_once::SentOnce::default()),
                 Box::new(bounded::Bounded::default()),

@@ -94,7 +94,7 @@ impl NoLoss {
         for (entry, message) in &view.ledger.messages {
             let open = matches!(message.state, State::Unread | State::Pending);
             let unread = stands.contains(entry) && read.is_none_or(|read| place(entry) > read);
-            if !open || pending.contains(entry) || unread || message.buried > 0 {
+            if !open || pending.contains(entry) || unread || message.buried > 0 || message.removed {
                 continue;
             }
             if excused {
@@ -127,7 +127,7 @@ fn named(state: State) -> &'static str {
 }
 
 /// The number of a message in the id under which the simulation plans it.
-pub(super) fn number_of(id: &str) -> Option<u64> {
+pub(in crate::messages) fn number_of(id: &str) -> Option<u64> {
     id.strip_prefix('m')?.parse().ok()
 }
 
