@@ -65,7 +65,7 @@
 //!
 //! # Features
 //!
-//! * `cli`: the command line `streamkeeper` (work, announce, dead, status).
+//! * `cli`: the command line `streamkeeper` (work, announce, dead, status; send, consume, scheduled, messages).
 
 #![cfg_attr(test, allow(clippy::disallowed_methods))] // tests are no part of the simulation
 

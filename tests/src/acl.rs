@@ -11,26 +11,38 @@ pub const SERVICE: &str = "orders";
 
 /// Creates the user of `docs/operations.md` on the server, and answers the user's name.
 ///
-/// The page holds the rule for the service [`SERVICE`] in a fenced block that starts with `ACL SETUSER`.
+/// The page holds the rule for the service [`SERVICE`] in a fenced block that starts with `ACL SETUSER streamkeeper`.
 ///
 /// # Panics
 /// If the page has no such rule, or the server refuses it.
 pub fn least_privilege(server: &Server) -> String {
+    user(server, "ACL SETUSER streamkeeper ")
+}
+
+/// The same for messages: the rule for the stream `orders`, whose block starts with `ACL SETUSER messages`.
+///
+/// # Panics
+/// If the page has no such rule, or the server refuses it.
+pub fn least_privilege_for_messages(server: &Server) -> String {
+    user(server, "ACL SETUSER messages ")
+}
+
+fn user(server: &Server, start: &str) -> String {
     let page = repository().join("docs/operations.md");
     let text = std::fs::read_to_string(&page).unwrap_or_else(|error| panic!("{}: {error}", page.display()));
-    let rule = rule(&text).unwrap_or_else(|| panic!("{} has no fenced block with ACL SETUSER", page.display()));
+    let rule = rule(&text, start).unwrap_or_else(|| panic!("{} has no fenced block with {start}", page.display()));
     let words = words(&rule);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     server.run::<()>(&words);
     words[2].to_owned()
 }
 
-/// Takes the first fenced block that starts with `ACL SETUSER`.
-fn rule(page: &str) -> Option<String> {
+/// Takes the first fenced block that starts so.
+fn rule(page: &str, start: &str) -> Option<String> {
     let mut blocks = page.split("```").skip(1).step_by(2);
     let block = blocks.find_map(|block| {
         let body = block.split_once('\n')?.1.trim();
-        body.starts_with("ACL SETUSER").then(|| body.to_owned())
+        body.starts_with(start).then(|| body.to_owned())
     })?;
     // The lines of one command: a backslash at a line's end is for a shell, not for the server.
     Some(block.lines().map(|line| line.trim_end_matches('\\').trim()).collect::<Vec<_>>().join(" "))
@@ -50,8 +62,8 @@ mod tests {
     fn the_rule_is_found_and_filled_in() {
         let page =
             "text\n```sh\nls\n```\nmore\n```text\nACL SETUSER keeper on >CHANGE-ME \\\n  ~orders-input +get\n```\n";
-        let words = words(&rule(page).unwrap());
+        let words = words(&rule(page, "ACL SETUSER").unwrap());
         assert_eq!(words, ["ACL", "SETUSER", "keeper", "on", ">streamkeeper-secret", "~orders-input", "+get"]);
-        assert_eq!(rule("nothing here"), None);
+        assert_eq!(rule("nothing here", "ACL SETUSER"), None);
     }
 }
