@@ -172,7 +172,7 @@ fn settings(dice: &mut Dice) -> WorkerPlan {
         ack_delay_ms: dice.pick(&[0, 5, 5, 50]),
         sweep_ms: dice.pick(&[1_000, 3_000, 5_000]),
         max_attempts: dice.pick(&[1, 2, 3, 3, 5, 0]),
-        max_crashes: dice.pick(&[1, 2, 3, 3, 0]),
+        max_crashes: dice.pick(&[3, 3, 3, 5, 0]),
         backoff_ms: (base_ms, base_ms * dice.pick(&[1, 4, 8])),
         factor: dice.pick(&[1, 2, 2, 3]),
         jitter_percent: dice.pick(&[0, 20, 20, 100]),
