@@ -1,6 +1,7 @@
 //! The fuzz targets as plain functions, so that a test on the stable toolchain can replay their corpora.
 
 pub mod machine;
+pub mod messages;
 
 use arbitrary::{Arbitrary, Unstructured};
 use streamkeeper_core::{

@@ -3,11 +3,17 @@
 use std::{fs, path::Path};
 
 use arbitrary::{Arbitrary, Unstructured};
-use streamkeeper_fuzz::{announcement, lease_key, machine};
+use streamkeeper_fuzz::{announcement, lease_key, machine, messages};
 
 fn machine(data: &[u8]) {
     if let Ok(life) = machine::Life::arbitrary_take_rest(Unstructured::new(data)) {
         machine::live(&life);
+    }
+}
+
+fn messages(data: &[u8]) {
+    if let Ok(life) = messages::Life::arbitrary_take_rest(Unstructured::new(data)) {
+        messages::live(&life);
     }
 }
 
@@ -39,4 +45,9 @@ fn lease_keys() {
 #[test]
 fn machines() {
     replay("machine", machine);
+}
+
+#[test]
+fn lives_with_messages() {
+    replay("messages", messages);
 }

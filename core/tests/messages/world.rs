@@ -280,6 +280,8 @@ impl World {
                 let (node, name) = (at(node), self.nodes[at(node)].name);
                 self.tell(node, name, Event::Pause(true));
                 self.later(Duration::from_millis(ms), Thing::Tell(node, name, Event::Pause(false)));
+                // What a frozen process is told may come out of order: in the end it goes on.
+                self.at(self.plan.last_event(), Thing::Tell(node, name, Event::Pause(false)));
             }
             Fault::Trim(index) => {
                 let entry = EntryId { ms: 1_000 + index as u64, seq: 0 };
