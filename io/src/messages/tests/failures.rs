@@ -40,11 +40,12 @@ async fn a_worker_may_choose_the_pause() {
     world.producer().build().unwrap().send(&"m".to_owned()).await.unwrap();
     let seen = Seen::default();
     let noted = seen.clone();
-    let begun = std::time::Instant::now();
+    let first = Mutex::new(None);
     let consumer = world
         .builder()
         .start(move |_: String, context: Context| {
-            noted.push(format!("{} {}", context.attempt(), begun.elapsed() >= Duration::from_millis(600)));
+            let begun = *first.lock().unwrap().get_or_insert_with(std::time::Instant::now);
+            noted.push(format!("{} {}", context.attempt(), begun.elapsed() >= Duration::from_millis(590)));
             std::future::ready(match context.attempt() {
                 1 => Outcome::retry_after(Duration::from_millis(600)).because("later"),
                 _ => Outcome::ack(),

@@ -61,6 +61,17 @@ impl World {
         cmd.query_async(&mut self.look).await.unwrap_or_else(|e| panic!("{line}: {e}"))
     }
 
+    /// Waits until a line of words is answered by this number.
+    async fn wait(&mut self, line: &str, number: u64) {
+        for _ in 0..2_000 {
+            if self.ask::<u64>(line).await == number {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{line} is never {number}");
+    }
+
     async fn pending(&mut self) -> usize {
         let (count, ..): (usize, redis::Value, redis::Value, redis::Value) = self.ask("XPENDING s g").await;
         count

@@ -28,6 +28,8 @@ async fn what_runs_may_finish_and_the_rest_is_given_back() {
         let consumer = consumer.clone();
         async move { consumer.shutdown(Duration::from_secs(2)).await }
     });
+    // What has not begun is given back at once: now it is stopping.
+    world.wait("ZCARD s:g:delayed", 2).await;
     gate.add_permits(3);
     let report = stopping.await.unwrap();
     assert_eq!((report.finished, report.returned, report.left), (3, 3, 0), "{report:?}");
@@ -57,14 +59,12 @@ async fn a_token_or_the_last_handle_stops_it_too() {
     let consumers: Vec<redis::Value> = world.ask("XINFO CONSUMERS s g").await;
     assert!(consumers.len() <= 1);
     drop(consumer);
-    for _ in 0..1_000 {
-        let clients: String = world.ask("CLIENT LIST").await;
-        if clients.lines().count() == 1 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("it goes on");
+    let look = world.look.clone();
+    until("only this client is left", || async {
+        let clients: String = redis::cmd("CLIENT").arg("LIST").query_async(&mut look.clone()).await.unwrap();
+        clients.lines().count() == 1
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
