@@ -65,6 +65,7 @@
 //!
 //! # Features
 //!
+//! * `tower`: services and layers of `tower` as workers of [`messages`].
 //! * `cli`: the command line `streamkeeper` (work, announce, dead, status; send, consume, scheduled, messages).
 
 #![cfg_attr(test, allow(clippy::disallowed_methods))] // tests are no part of the simulation

@@ -146,14 +146,16 @@ impl Runs {
     }
 
     /// The worker's future for a run.
-    pub(crate) fn handler(&self, handed: Arc<Handed>, span: &Span) -> BoxFuture<'static, Outcome> {
-        if let Some(on_span) = &self.on_span
-            && let Some(traceparent) = super::context::Context::new(handed.clone()).traceparent()
-        {
-            // A hook that panics costs a trace, not a message.
+    pub(crate) fn worker(&self, handed: Arc<Handed>) -> BoxFuture<'static, Outcome> {
+        self.handler.clone().handle(handed)
+    }
+
+    /// Tells the application of the trace context that a run belongs to. A hook that panics costs a trace, not a
+    /// message.
+    pub(crate) fn on_span(&self, span: &Span, traceparent: &str) {
+        if let Some(on_span) = &self.on_span {
             let _ = catch_unwind(AssertUnwindSafe(|| on_span(span, traceparent)));
         }
-        self.handler.clone().handle(handed)
     }
 
     fn cancel_waiting(&self) {
