@@ -48,13 +48,10 @@ impl Machine {
         }
     }
 
-    /// Only who could take something looks for it.
-    fn is_idle_handed(&self) -> bool {
-        self.is_open() && self.holds.slots() < self.config.concurrency
-    }
-
+    /// Who is full looks too: it only puts things among what is due. Where everybody is full for hours, the role would
+    /// else lapse again and again before it is trusted, and what a crash left behind would wait for the backlog's end.
     pub(super) fn reclaim_due(&self) -> Option<Time> {
-        if self.config.no_ack || self.reclaiming.asked || !self.is_idle_handed() {
+        if self.config.no_ack || self.reclaiming.asked || !self.is_open() {
             return None;
         }
         Some(self.open_from(Kind::Reclaim)?.max(self.reclaiming.at).max(self.reclaiming.trusted_from))

@@ -129,10 +129,7 @@ fn who_reclaims() {
     s.told("due").answer("reclaim", Answer::Reclaimed(Reclaimed { now_ms: 9_600, moved, more: true })).at(9_610);
     s.answer("reclaim", Answer::Reclaimed(Reclaimed { now_ms: 9_610, ..Reclaimed::default() })).at(10_500);
     s.sends(&[1]).at(20_000);
-    s.ends(
-        "reclaimer",
-        "Not before the living could refresh; at once again if there is more; not without a free slot.",
-    );
+    s.ends("reclaimer", "Not before the living could refresh; at once again if there is more; with no slot free, too.");
 }
 
 #[test]
