@@ -101,6 +101,7 @@ impl Drop for Flight {
     fn drop(&mut self) {
         if self.worker.is_some() {
             self.end(Outcome::Cancelled);
+            self.runs.tell();
         }
     }
 }

@@ -132,7 +132,7 @@ impl Runs {
     }
 
     /// Tells the driver of what has ended, once.
-    fn tell(&self) {
+    pub(crate) fn tell(&self) {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         if ended.ends.is_empty() || std::mem::replace(&mut ended.told, true) {
             return;
@@ -358,6 +358,16 @@ mod tests {
         runs.start(batch(10..12));
         let cancelled = [(RunId(10), Outcome::Cancelled), (RunId(11), Outcome::Cancelled)];
         assert_eq!(ends(&runs, 2).await, cancelled);
+    }
+
+    #[tokio::test]
+    async fn a_run_that_is_dropped_is_told_at_once() {
+        let runs = runs();
+        let driver = runs.clone();
+        let waiting = tokio::spawn(async move { ends(&driver, 1).await });
+        tokio::task::yield_now().await;
+        drop(Flight::new(handed(1, Stage::Process, &[]), runs));
+        assert_eq!(waiting.await.unwrap(), [(RunId(1), Outcome::Cancelled)]);
     }
 
     #[test]
