@@ -15,7 +15,9 @@ local now = math.floor(clock() / 1000)
 
 -- Whether Redis takes no writes at all for now: then nothing is given back, and the caller asks again.
 local function refused(answer)
-  local code = type(answer) == 'table' and answer.err and string.match(answer.err, '^%-?(%u+)')
+  local text = type(answer) == 'table' and answer.err
+  -- Redis 6 puts the script's name and line before it.
+  local code = text and (string.match(text, '^%-?(%u+)') or string.match(text, '^@user_script: ?%d+: %-?(%u+)'))
   return code == 'READONLY' or code == 'MISCONF' or code == 'NOREPLICAS'
 end
 

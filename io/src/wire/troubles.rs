@@ -22,19 +22,17 @@ pub(crate) fn reply(code: &str, text: &str) -> Trouble {
         Some((before, behind)) if behind.contains(", on @user_script:") => before,
         _ => text,
     };
+    // Redis 6 puts the script's name and line before it, behind `ERR Error running script (…): ` or all alone; the code
+    // of the command is the first word behind that: `@user_script:12: NOGROUP …`, `@user_script: 12: -OOM …`.
+    let inner = if code.starts_with("@user_script") { Some(text) } else { behind_script(code, text) };
+    if let Some(inner) = inner {
+        let inner = inner.trim_start_matches(|c: char| c.is_ascii_digit() || c == ':' || c == ' ');
+        let inner = inner.strip_prefix('-').unwrap_or(inner);
+        let (first, rest) = inner.split_once(' ').unwrap_or((inner, ""));
+        let is_code = !first.is_empty() && first.bytes().all(|b| b.is_ascii_uppercase());
+        return if is_code { reply(first, rest) } else { reply("ERR", inner) };
+    }
     if code == "ERR" {
-        // Redis 6 puts the script's name and line before it: the code of the command is the first word behind that.
-        let inner = text.rsplit_once("@user_script: ").map(|(_, behind)| behind).or_else(|| {
-            let (_, behind) = text.split_once("@user_script:")?;
-            let (line, behind) = behind.split_once(": ")?;
-            line.bytes().all(|b| b.is_ascii_digit()).then_some(behind)
-        });
-        if let Some(inner) = inner {
-            let inner = inner.strip_prefix('-').unwrap_or(inner);
-            let (first, rest) = inner.split_once(' ').unwrap_or((inner, ""));
-            let is_code = !first.is_empty() && first.bytes().all(|b| b.is_ascii_uppercase());
-            return if is_code { reply(first, rest) } else { Trouble::from_reply("ERR", inner) };
-        }
         // XINFO says it this way.
         if text.contains("no such key") {
             return Trouble::from_reply("NOGROUP", text);
@@ -45,6 +43,13 @@ pub(crate) fn reply(code: &str, text: &str) -> Trouble {
         }
     }
     Trouble::from_reply(code, text)
+}
+
+/// What stands behind the name of a script in an error's text.
+fn behind_script<'a>(code: &str, text: &'a str) -> Option<&'a str> {
+    let (_, behind) = text.rsplit_once("@user_script:").filter(|_| code == "ERR")?;
+    // Redis 7 and others name it for other reasons.
+    behind.starts_with(|c: char| c.is_ascii_digit() || c == ' ').then_some(behind)
 }
 
 /// An error's text as a script passes it on: code and text in one.
@@ -85,9 +90,14 @@ mod tests {
             (
                 "ERR",
                 "Error running script (call to f_0a1b): @user_script: 12: -READONLY You can't write",
-                Other,
-                "ERR 12: -READONLY You can't write",
+                WrongServer,
+                "READONLY You can't write",
             ),
+            ("@user_script:", "166: -NOREPLICAS Not enough good replicas to write.", NotNow, ""),
+            ("@user_script:", "6: -OOM command not allowed", OutOfMemory, "OOM command not allowed"),
+            ("@user_script:", "6: The user executing the script can't run this command or subcommand", Refused, ""),
+            ("ERR", "Error running script: @user_script:3: user_script:3: attempt to index nil", Other, ""),
+            ("@user_script:", "", Other, ""),
             ("ERR", "no such key", GroupLost, "NOGROUP no such key"),
             ("ERR", "The user executing the script can't run this command", Refused, ""),
             ("ERR", "ACL failure in script: User x has no permissions to run the 'xclaim' command", Refused, ""),

@@ -212,6 +212,10 @@ fn keys_of_a_wrong_type_are_told_of_and_nothing_changes() {
             }
             a.raw(&format!("DEL {key}")).await;
         }
+        a.raw("LPUSH m:g:reclaimer x").await;
+        let trouble = a.call(Call::Reclaim).await.unwrap_err();
+        assert!(trouble.message.contains("m:g:reclaimer"), "{trouble}");
+        a.raw("DEL m:g:reclaimer").await;
         a.raw("RENAME m elsewhere").await;
         for call in CALLS {
             assert_eq!(fenced(&mut a, call, hold).await.unwrap_err().kind, TroubleKind::GroupLost, "{call}");

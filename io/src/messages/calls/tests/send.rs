@@ -162,14 +162,17 @@ fn out_of_memory_delayed_messages_wait_and_retries_go_on() {
 fn what_others_scheduled_goes_to_the_workers_as_it_is() {
     on_redis(&[], |redis| async move {
         let mut a = Peer::ready(&redis, "a").await;
-        a.raw("ZADD m:scheduled 1 foreign 2 nobody").await;
-        a.raw("HSET m:scheduled:body foreign {\"id\":1}").await;
+        let texts = ["{\"id\":1}", "9:a1:b", "1:a", "1:a9:b", "1:a1:bx", ":"];
+        for (i, text) in texts.into_iter().enumerate() {
+            a.raw(&format!("ZADD m:scheduled {i} foreign-{i} 99 nobody")).await;
+            a.raw(&format!("HSET m:scheduled:body foreign-{i} {text}")).await;
+        }
         assert_eq!(a.due(10).await, (vec![], None));
         let Answer::Read(read) = a.call(Call::Read { count: 9, block: Duration::ZERO }).await.unwrap() else {
             panic!()
         };
-        assert_eq!(read.len(), 1);
-        assert_eq!(read[0].1, Some(body("{\"id\":1}")));
+        let read: Vec<_> = read.into_iter().map(|(_, fields)| fields.unwrap()).collect();
+        assert_eq!(read, texts.map(body));
     });
 }
 

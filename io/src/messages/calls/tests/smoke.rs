@@ -1,13 +1,15 @@
 //! Every call once, in both protocols.
 
 use super::*;
+use streamkeeper_core::messages::config::{Processed, Rate};
 
 #[test]
 fn every_call_is_answered_in_both_protocols() {
     for resp3 in [false, true] {
         on_redis(&[], |redis| async move {
             let limited = Settings {
-                group_rate: Some(streamkeeper_core::messages::config::Rate { count: 5, per: Duration::from_secs(60) }),
+                group_rate: Some(Rate { count: 5, per: Duration::from_secs(60) }),
+                processed: Some(Processed { age: Duration::from_secs(60), by: None }),
                 ..settings()
             };
             let mut a = Peer::with(&redis, "a", limited, resp3).await;

@@ -144,6 +144,21 @@ fn nothing_that_a_group_needs_is_trimmed() {
 }
 
 #[test]
+fn much_is_trimmed_in_pages() {
+    on_redis(&[], |redis| async move {
+        let mut a = Peer::with(&redis, "a", Settings { trim: true, ..settings() }, false).await;
+        let mut fill = redis::cmd("EVAL");
+        fill.arg("for i = 1, 130000 do redis.call('XADD', KEYS[1], '*', 'a', 'b') end").arg(1).arg("m");
+        script::send(&mut a.connection, &fill).await.unwrap();
+        a.raw("XGROUP CREATE m g $").await;
+        let Answer::Swept(page) = a.call(Call::Sweep { cursor: 2 }).await.unwrap() else { panic!() };
+        assert!(page.trimmed > 99_000 && page.trimmed <= 100_000 && page.cursor == 2, "{page:?}");
+        assert!(a.sweep().await.trimmed >= 29_000);
+        assert!(a.int("XLEN m").await <= 100);
+    });
+}
+
+#[test]
 fn ids_are_compared_as_numbers() {
     on_redis(&["--stream-node-max-entries", "2"], |redis| async move {
         let mut a = Peer::ready(&redis, "a").await;
