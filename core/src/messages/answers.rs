@@ -88,7 +88,8 @@ impl Machine {
         match question {
             Question::Prepare => self.prepare_again(),
             Question::Read(_) => self.read_failed(),
-            Question::Mine { .. } | Question::Fetch(_) => self.listing_failed(),
+            Question::Mine { .. } => self.listing_failed(),
+            Question::Fetch(count) => self.fetch_failed(count),
             Question::Due(_) => self.due_failed(),
             Question::Mark(holds) | Question::Park(holds) | Question::Bury(holds) => self.settling_failed(&holds),
             Question::Check(holds) => self.check_failed(&holds),

@@ -23,6 +23,9 @@ pub(super) struct State {
     /// An answer was lost: nothing else is asked for before that is found.
     urgent: bool,
     round: Round,
+    /// How many messages are fetched in one call; `None`: as many as may be. An answer that was too large to come in time
+    /// would be too late for ever: half as many are asked for next, and twice as many after those have come.
+    most: Option<usize>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -152,7 +155,7 @@ impl Machine {
         if entries.is_empty() {
             return self.turn_page(entries, next, Vec::new());
         }
-        let count = entries.len().min(self.room()).min(BATCH);
+        let count = entries.len().min(self.room()).min(self.own.most.unwrap_or(BATCH));
         let rest = entries.split_off(count);
         self.own.round = Round::Fetching { count, rest, next };
         let entries = entries.into_iter().map(|hold| hold.entry).collect();
@@ -163,7 +166,13 @@ impl Machine {
         if let Round::Fetching { rest, next, .. } = std::mem::take(&mut self.own.round) {
             self.turn_page(rest, next, Vec::new());
         }
+        self.own.most = self.own.most.map(|most| most * 2).filter(|most| *most < BATCH);
         self.admit_all(deliveries, issued);
+    }
+
+    pub(super) fn fetch_failed(&mut self, count: usize) {
+        self.own.most = Some((count / 2).max(1));
+        self.listing_failed();
     }
 
     pub(super) fn listing_failed(&mut self) {

@@ -82,6 +82,18 @@ fn a_read_is_not_answered() {
 }
 
 #[test]
+fn an_answer_too_large_for_its_time() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("read").at(2_200).sends(&[1, 2, 3, 4]).by_hand("fetch").unanswered("read").told("read");
+    s.event(Event::Connected(Link::Reader)).at(2_300);
+    for again in 1..=2 {
+        s.unanswered("fetch").at(2_300 + again * 200).event(Event::Connected(Link::Commands)).at(2_400 + again * 200);
+    }
+    s.goes("fetch").at(2_900).goes("fetch").at(2_910);
+    s.ends("too_large", "It would not come in time the next time either: fewer are asked for, until they come.");
+}
+
+#[test]
 fn due_is_not_answered() {
     let mut s = Story::started(|_| {});
     s.told("mine").is_due(1, |r| r.failed = 1).by_hand("due").at(400).unanswered("due").told("due");
