@@ -34,7 +34,6 @@
 //! What is promised, every setting, and what it is called in goxstreams and redstream: `docs/messages.md`.
 
 mod builder;
-#[cfg_attr(test, allow(dead_code, reason = "their tests are being written"))]
 mod calls;
 mod codec;
 mod consumer;

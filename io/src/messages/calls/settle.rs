@@ -35,6 +35,7 @@ impl Calls {
                 }
                 self.send(connection, &cmd).await?
             } else {
+                // Without the setting nothing is to be remembered.
                 let age = names.config.processed.as_ref().map_or(1, |p| millis(longest(p.age)).max(1));
                 let marks = || items.iter().filter_map(|item| item.processed.as_ref());
                 let mut cmd = ACK.invoke(3 + marks().count(), 3 + 3 * items.len(), 256 + 128 * items.len());
