@@ -2,6 +2,7 @@
 
 mod basics;
 mod failures;
+mod holding;
 mod running;
 mod sending;
 mod stopping;
