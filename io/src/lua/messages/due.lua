@@ -70,7 +70,8 @@ if wrong then out[3] = wrong end
 local function next_in(zset, at_least)
   local first = redis.pcall('ZRANGE', zset, '0', '0', 'WITHSCORES')
   if first.err or not first[1] then return end
-  local wait = math.max(at_least, math.ceil(tonumber(first[2]) - now))
+  -- Somebody may have set a time that no answer can hold.
+  local wait = math.min(math.max(at_least, math.ceil(tonumber(first[2]) - now)), 1e12)
   if out[2] < 0 or wait < out[2] then out[2] = wait end
 end
 next_in(delayed, 0)

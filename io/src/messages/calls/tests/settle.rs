@@ -95,6 +95,19 @@ fn what_is_due_comes_in_its_order_and_not_before() {
 }
 
 #[test]
+fn what_is_never_due_is_not_asked_for_at_once() {
+    on_redis(&[], async |redis| {
+        let mut a = Peer::ready(&redis, "a").await;
+        for score in ["+inf", "1e300"] {
+            a.raw("DEL m:g:delayed").await;
+            a.raw(&format!("ZADD m:g:delayed {score} 1-1")).await;
+            let (_, next) = a.due(10).await;
+            assert!(next.is_some_and(|next| next > Duration::from_secs(3_600)), "{score}: {next:?}");
+        }
+    });
+}
+
+#[test]
 fn no_more_are_taken_than_there_is_room_for() {
     on_redis(&[], |redis| async move {
         let mut a = Peer::ready(&redis, "a").await;
