@@ -339,7 +339,9 @@ impl Machine {
             let Candidate { claimed, orphan_since, stage: Stage::Ready(_, stream, info), .. } = candidate else {
                 continue;
             };
-            if self.leases.len() >= self.config.capacity {
+            // What was handed to us stands under our name: others see it only if we give it back.
+            let handed = orphan_since.is_none();
+            if self.leases.len() >= self.config.capacity && !handed {
                 if claimed {
                     self.notify(Notification::ClaimLost { entry, stream: Some(stream), why: ClaimLost::Full });
                 }
@@ -439,7 +441,8 @@ impl Machine {
         self.floor = self.floor.max(grant.token);
         self.leases.take(entry);
         let held_here = self.leases.of_stream(&stream).is_some();
-        if self.now >= deadline || held_here || !self.is_running() {
+        let full = self.leases.told() >= self.config.capacity;
+        if self.now >= deadline || held_here || full || !self.is_running() {
             self.remark(Remark::LateGrant(entry));
             self.refuse(entry, asking.claimed, Some(stream.clone()));
             return self.give_back_attempt(entry, stream, attempt);

@@ -103,6 +103,11 @@ impl Leases {
         self.owned
     }
 
+    /// How many are owned or being ended: what the application has.
+    pub(super) fn told(&self) -> usize {
+        self.by_stream.len()
+    }
+
     pub(super) fn contains(&self, entry: EntryId) -> bool {
         self.by_entry.contains_key(&entry)
     }

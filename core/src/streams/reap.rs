@@ -92,7 +92,8 @@ impl Machine {
         self.reaping.reaping = false;
         let mut orphans = Vec::new();
         for &Idle { entry, .. } in &idle {
-            let known = self.leases.contains(entry) || self.orphans.contains(entry) || self.is_offered(entry);
+            // What is offered to our application may be taken by others, who do not know of it: the bell rings for it.
+            let known = self.leases.contains(entry) || self.orphans.contains(entry);
             if !known && !self.orphans.is_held(entry, self.now) {
                 orphans.push(entry);
             }
@@ -101,8 +102,10 @@ impl Machine {
         for chunk in orphans.chunks(RING) {
             self.ask(Call::Ring(chunk.to_vec()));
             for &entry in chunk {
-                self.remark(Remark::NotificationMissed(entry));
-                self.hint(entry, None, Source::Reaped);
+                if !self.is_offered(entry) {
+                    self.remark(Remark::NotificationMissed(entry));
+                    self.hint(entry, None, Source::Reaped);
+                }
             }
         }
         if idle.len() >= asked {

@@ -113,10 +113,8 @@ impl Machine {
             (true, false) => Stage::Idle,
             (true, true) => self.withheld(),
             (false, _) if self.taking.withheld >= PATIENCE => self.withheld(),
-            (false, _) => {
-                self.taking.withheld = 0;
-                Stage::More(self.now)
-            }
+            // The patience goes on: whoever finishes streams meanwhile has a little share left each time.
+            (false, _) => Stage::More(self.now),
         };
         if self.taking.stage == Stage::Idle {
             self.taking.withheld = 0;

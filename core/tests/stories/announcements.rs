@@ -12,6 +12,20 @@ use crate::{
 };
 
 #[test]
+fn a_backlog_that_others_have_no_room_for() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("take").at(100).pending(1, "orders").pending(2, "invoices").reads(&[1]).grants(&[70]);
+    s.withheld().at(150).withheld().at(200).withheld().at(250);
+    s.done(1).answer("done", all_done(1)).takes(&[2]).grants(&[71]);
+    s.withheld().at(300).withheld().at(350);
+    s.ends(
+        "others_have_no_room",
+        "A share is left to others for a while. Whoever finishes streams meanwhile gets some more of its own, and does not \
+         begin to wait anew each time.",
+    );
+}
+
+#[test]
 fn announced_twice() {
     let mut s = Story::started(|_| {});
     s.by_hand("take").at(100).pending(1, "orders").pending(2, "orders").reads(&[1]);

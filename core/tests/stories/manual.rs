@@ -2,7 +2,10 @@
 
 use streamkeeper_core::{
     config::ClaimMode,
-    streams::{Event, Link, call::Acquired},
+    streams::{
+        Answer, Event, Link,
+        call::{Acquired, Idle},
+    },
     trouble::Trouble,
 };
 
@@ -40,6 +43,21 @@ fn told_again() {
     let mut s = manual();
     s.at(1_000).hint(1, "orders").at(1_010).at(3_200).hint(1, "orders").at(3_300);
     s.ends("manual_told_again", "An orphan that nobody claims is told of once a ttl.");
+}
+
+#[test]
+fn told_and_rung_for() {
+    let mut s = Story::started(|settings| settings.claim = ClaimMode::Manual);
+    s.by_hand("reap").pending(1, "orders");
+    for at in [210, 420, 630] {
+        let idle = vec![Idle { entry: entry(1), idle: ms(3_050) }];
+        s.at(at).answer("reap", Answer::Reaped { idle, announced: 1 }).at(at + 10);
+    }
+    s.ends(
+        "manual_rung_for",
+        "The reaper's own application is told of an orphan once a ttl, and the bell rings for it each time: somebody who \
+         takes by itself need not wait for somebody who does not claim.",
+    );
 }
 
 #[test]

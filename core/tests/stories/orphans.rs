@@ -9,7 +9,10 @@ use streamkeeper_core::{
     trouble::Trouble,
 };
 
-use crate::story::{Story, entry, ms};
+use crate::{
+    answers::{all_done, all_released},
+    story::{Story, entry, ms},
+};
 
 fn takeover(token: u64) -> Acquired {
     Acquired::Granted(Grant { token: Token(token), takeover: true, takeovers: 1, failures: 0, deliveries: 1 })
@@ -157,4 +160,24 @@ fn delivered_while_it_is_looked_at() {
     s.by_hand("take").at(100).pending(1, "orders").pending(2, "invoices").by_hand("look").hint(1, "orders").at(110);
     s.reads(&[1]).by_itself("look").at(120).grants(&[70]).at(200);
     s.ends("delivered_while_looking", "The same, and the look is answered after the delivery: the delivery stands.");
+}
+
+#[test]
+fn delivered_to_a_full_one() {
+    let mut s = Story::started(|settings| settings.capacity = 1);
+    s.at(100).pending(1, "orders").pending(2, "invoices").hint(1, "orders").at(110).grants(&[70]);
+    s.at(120).reads(&[2]).grants(&[71]).answer("release", all_released(1)).at(200);
+    s.ends(
+        "delivered_to_a_full_one",
+        "An orphan has taken the last place while the reader waited: what the reader brings is given back at once, or it \
+         would stand under this consumer's name, where nobody looks for a ttl.",
+    );
+}
+
+#[test]
+fn a_place_for_what_was_delivered() {
+    let mut s = Story::started(|settings| settings.capacity = 1);
+    s.at(100).pending(1, "orders").pending(2, "invoices").hint(1, "orders").at(110).grants(&[70]);
+    s.at(120).reads(&[2]).done(1).answer("done", all_done(1)).grants(&[71]).at(200);
+    s.ends("place_for_delivered", "The same, and a stream is done before the answer: there is room, so it is kept.");
 }

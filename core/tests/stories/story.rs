@@ -344,6 +344,11 @@ impl Story {
         self.answer("take", Answer::Taken { deliveries, more: false })
     }
 
+    /// What is there is the share of others.
+    pub(crate) fn withheld(&mut self) -> &mut Story {
+        self.answer("take", Answer::Taken { deliveries: Vec::new(), more: true })
+    }
+
     pub(crate) fn stray(&mut self) -> &mut Story {
         self.event(Event::Answered(CallId(9_999), Ok(Answer::Renewed(Renewed::default()))))
     }

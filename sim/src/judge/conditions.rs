@@ -74,11 +74,13 @@ pub(super) struct Conditions {
     plan: Plan,
     pub(super) ttl: Duration,
     pub(super) members: BTreeMap<usize, Member>,
+    /// Until when what struck each consumer may be felt.
+    struck: BTreeMap<usize, Time>,
     /// Since when Redis serves: possibly a time to come.
     pub(super) redis: Time,
     /// It is down, and will say when it is back.
     down: bool,
-    /// It may have forgotten, and nobody has been granted anything since: whoever comes first begins to wait for a ttl.
+    /// It may have forgotten, and nobody has been granted anything since: whoever comes first waits for a ttl from then on.
     unsettled: bool,
     /// Until when its clock shows what it has shown before: idle times count anew, and no heal sets it right.
     behind: Time,
@@ -92,9 +94,10 @@ impl Conditions {
             ttl: longest_ttl(plan),
             plan: plan.clone(),
             members: BTreeMap::new(),
+            struck: BTreeMap::new(),
             redis: Time::ZERO,
             down: false,
-            unsettled: false,
+            unsettled: is_young(plan),
             behind: Time::ZERO,
             reaper: Time::ZERO,
         }
@@ -114,7 +117,11 @@ impl Conditions {
     /// Since when this consumer has run, reached Redis and been left in peace; Redis, too.
     pub(super) fn hold_for(&self, who: Who) -> Time {
         match self.members.get(&who.consumer) {
-            Some(member) if member.who == Some(who) && !member.draining => member.well.max(self.redis),
+            Some(member) if member.who == Some(who) && !member.draining && member.well != NEVER && !self.down => {
+                // Everybody waits by the own clock, from when it has seen that server last without a break.
+                let wait = if self.unsettled { self.ttl } else { Duration::ZERO };
+                member.well.max(self.redis) + wait
+            }
             _ => NEVER,
         }
     }
@@ -133,14 +140,23 @@ impl Conditions {
                 self.members.insert(who.consumer, member);
             }
             What::Ready { who } => {
-                if let Some(member) = self.member(*who) {
-                    member.well = if member.well == NEVER { at } else { member.well };
-                }
-                if self.unsettled {
-                    self.redis_unwell(at, self.ttl);
+                let struck = self.struck.get(&who.consumer).copied().unwrap_or(Time::ZERO);
+                if let Some(member) = self.member(*who).filter(|member| member.well == NEVER) {
+                    // It is ready with one connection; what struck it while it started may concern the others.
+                    member.well = at.max(struck);
                 }
             }
-            What::Granted { .. } => self.unsettled = false,
+            What::Granted { .. } if self.unsettled => {
+                // The fleet has settled on it: the others hear of it at their next question.
+                self.unsettled = false;
+                self.redis = self.redis.max(at);
+                // Connections that broke meanwhile, and that nobody needed, are noticed now.
+                for member in self.members.values_mut().filter(|member| member.well != NEVER) {
+                    if member.well + self.ttl >= at {
+                        member.well = member.well.max(at + RECONNECT);
+                    }
+                }
+            }
             What::Draining { who } => {
                 self.disturbed(at);
                 if let Some(member) = self.member(*who) {
@@ -203,9 +219,9 @@ impl Conditions {
             What::RedisUp { .. } => {
                 self.down = false;
                 self.unsettled = true;
-                // The fleet waits for a ttl before it settles on a server that may have forgotten; and begins to when
-                // it sees it.
-                self.redis = at + RECONNECT + self.ttl;
+                // The fleet waits for a ttl before it settles on a server that may have forgotten. What else struck the
+                // server goes on.
+                self.redis_unwell(at, Duration::ZERO);
             }
             What::Healed => self.heal(at),
             _ => {}
@@ -227,6 +243,8 @@ impl Conditions {
     }
 
     fn unwell(&mut self, consumer: usize, until: Time) {
+        let struck = self.struck.entry(consumer).or_insert(Time::ZERO);
+        *struck = (*struck).max(until + RECONNECT);
         if let Some(member) = self.members.get_mut(&consumer)
             && member.well != NEVER
         {
@@ -242,10 +260,8 @@ impl Conditions {
         let after = |ms: &u64| at + Duration::from_millis(*ms);
         let ttl = self.ttl;
         match fault {
-            RedisFault::Crash { ms } | RedisFault::Restart { ms } | RedisFault::Failover { ms } => {
-                self.down = true;
-                self.redis_unwell(after(ms), ttl * 2);
-            }
+            // It says when it is back.
+            RedisFault::Crash { .. } | RedisFault::Restart { .. } | RedisFault::Failover { .. } => self.down = true,
             // What is kept by the clock of Redis is kept for longer: leases, idle times, the reaper's role.
             RedisFault::ClockStep { by_ms } => {
                 let longer = Duration::from_millis(by_ms.min(&0).unsigned_abs());
@@ -277,11 +293,21 @@ impl Conditions {
     fn heal(&mut self, at: Time) {
         self.reaper = self.reaper.min(at + self.succession());
         let latest = at + RECONNECT;
-        self.redis = if self.down { self.redis } else { self.redis.min(latest + self.ttl * 2).max(self.behind) };
-        for member in self.members.values_mut().filter(|member| member.well != NEVER && !member.paused) {
-            member.well = member.well.min(latest);
+        self.redis = self.redis.min(latest + self.ttl * 2).max(self.behind);
+        for (consumer, member) in self.members.iter_mut().filter(|(_, member)| !member.paused) {
+            if member.well != NEVER {
+                member.well = member.well.min(latest);
+            }
+            if let Some(struck) = self.struck.get_mut(consumer) {
+                *struck = (*struck).min(latest);
+            }
         }
     }
+}
+
+/// A server that has not been up for long may have forgotten what nobody here knows of.
+fn is_young(plan: &Plan) -> bool {
+    plan.redis.uptime_s * 1_000 <= longest_ttl(plan).as_millis() as u64 + 2_000
 }
 
 /// What a promise does not depend on.

@@ -47,6 +47,8 @@ pub(super) struct Kept {
     over: BTreeSet<Arc<str>>,
     /// What may be gone, and which stream it speaks of: a heartbeat shows that it is not.
     doubtful: BTreeMap<Arc<str>, Arc<str>>,
+    /// What is gone, and which stream it spoke of: while its owner does not know, other announcements of it wait.
+    gone: BTreeMap<Arc<str>, Arc<str>>,
     /// Since when Redis is down.
     down: Option<Time>,
     /// When announcements were last taken away by hand.
@@ -77,9 +79,6 @@ impl Kept {
         let delay_ms = ours().map(|consumer| consumer.claim_delay_ms).max().unwrap_or(150);
         let slower_ms = (reap_ms.saturating_sub(200) * 3 / 2) + delay_ms.saturating_sub(150) * 2;
         let trips = Duration::from_micros(plan.latency_us.1 * 8);
-        // A reaper that claims by hand offers an orphan to its application for a ttl before it tells the others again.
-        let manual = ours().filter(|consumer| consumer.manual);
-        let by_hand = Duration::from_millis(manual.map(|consumer| consumer.ttl_ms).max().unwrap_or(0));
         let persisted_ms = match plan.redis.persistence {
             Persistence::None => 0,
             Persistence::Rdb { every_ms } => every_ms,
@@ -95,12 +94,13 @@ impl Kept {
             announced: BTreeMap::new(),
             over: BTreeSet::new(),
             doubtful: BTreeMap::new(),
+            gone: BTreeMap::new(),
             down: None,
             swept: None,
             owned: BTreeMap::new(),
             room: BTreeMap::new(),
             full: BTreeSet::new(),
-            allowance: HALF_A_SECOND + Duration::from_millis(slower_ms) + trips + by_hand,
+            allowance: HALF_A_SECOND + Duration::from_millis(slower_ms) + trips,
             with_go: plan.consumers.iter().any(|consumer| consumer.go),
             finish: plan.finish.then(|| Time::ZERO + plan.heal_at + plan.calm / 2),
             forgets: Duration::from_millis(forgets_ms),
@@ -120,8 +120,10 @@ impl Kept {
 
     /// When a stream is due, if somebody has been able to take it since `takers`.
     fn due(&self, stream: &Stream, takers: Time) -> Time {
-        let lapsed = stream.beat + self.conditions.ttl + stream.suspicion(self.max_takeovers, self.conditions.ttl);
-        let from = lapsed.max(takers).max(stream.paused);
+        let span = self.conditions.ttl + stream.suspicion(self.max_takeovers, self.conditions.ttl);
+        let lapsed = stream.beat + span;
+        let taken = if stream.anew { takers + span } else { takers };
+        let from = lapsed.max(taken).max(stream.paused);
         // If the reaper fell out just then, another one has to find it.
         if self.conditions.reaper > lapsed {
             from.max(self.conditions.reaper) + self.allowance
@@ -132,7 +134,7 @@ impl Kept {
 
     fn look(&mut self, now: Time, verdicts: &mut Vec<Violation>) {
         let ttl = self.conditions.ttl;
-        let waiting = self.streams.values().filter(|stream| stream.owner.is_none() || stream.beat + ttl < now).count();
+        let waiting = self.streams.values().filter(|stream| stream.waits(now, ttl)).count();
         for (consumer, member) in &self.conditions.members {
             let Some(setup) = self.conditions.setup(*consumer).filter(|setup| takes(setup)) else { continue };
             let owned = member.who.and_then(|who| self.owned.get(&who)).map_or(0, BTreeSet::len);
@@ -187,8 +189,15 @@ impl Kept {
 
     fn announced(&mut self, at: Time, stream: &Arc<str>, entry: &Arc<str>) {
         let known = self.streams.entry(stream.clone()).or_insert_with(|| Stream::new(at));
+        if known.entries.is_empty() {
+            known.beat = at;
+        }
         known.entries.insert(entry.clone());
-        self.by_entry.insert(entry.clone(), stream.clone());
+        // An id is given away twice where Redis has forgotten the latest announcements, and its clock was set back.
+        let before = self.by_entry.insert(entry.clone(), stream.clone()).filter(|before| before != stream);
+        if let Some(before) = before.and_then(|before| self.streams.get_mut(&before)) {
+            before.doubt(entry);
+        }
         self.announced.entry(entry.clone()).or_insert(at);
     }
 
@@ -230,9 +239,6 @@ impl Kept {
         self.announced.remove(entry);
         let Some(stream) = self.streams.get_mut(&name) else { return };
         stream.over(at, entry);
-        if stream.entries.is_empty() {
-            self.streams.remove(&name);
-        }
     }
 
     /// Announcements since then may be gone: nothing is asked of them before they are granted again.
@@ -255,8 +261,12 @@ impl Kept {
     }
 
     fn struck(&mut self, at: Time, kind: &str) {
-        if matches!(kind, "redis crash" | "redis failover") {
+        // From then on nothing more is written down, whatever strikes it before it is up again.
+        if matches!(kind, "redis crash" | "redis failover" | "redis restart") {
             self.down.get_or_insert(at);
+        }
+        if matches!(kind, "redis destroy-group" | "redis redeliver") {
+            self.streams.values_mut().for_each(Stream::again);
         }
         // Without its place in the pending list, an announcement is handed to nobody, unless its owner lives.
         // A Go peer makes the group anew where it ends: what was announced before is skipped.
@@ -266,7 +276,7 @@ impl Kept {
             self.swept = Some(at);
             if conditions::takes_announcements(kind) {
                 // With the group gone, too, a lease is renewed though its announcement is not there any more.
-                self.doubtful.clear();
+                self.gone.append(&mut self.doubtful);
             }
         }
     }
@@ -297,7 +307,8 @@ impl Judge for Kept {
                     if let Some(stream) = self.doubtful.remove(entry) {
                         self.announced(at, &stream, entry);
                     }
-                    if let Some(stream) = self.of_entry(entry) {
+                    let name = self.by_entry.get(entry).or_else(|| self.gone.get(entry));
+                    if let Some(stream) = name.and_then(|name| self.streams.get_mut(name)) {
                         stream.beat = at;
                         stream.reported = false;
                     }
@@ -332,7 +343,9 @@ impl Judge for Kept {
             }
             What::RedisUp { forgot: Forgot::Latest } => {
                 let down = self.down.take().unwrap_or(at);
-                self.doubt(down - self.forgets);
+                let since = down - self.forgets;
+                self.streams.values_mut().for_each(|stream| stream.forget(since));
+                self.doubt(since);
             }
             What::RedisUp { forgot: Forgot::All } => {
                 self.down = None;

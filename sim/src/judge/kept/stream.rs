@@ -20,8 +20,16 @@ pub(super) struct Stream {
     pub(super) given_back: bool,
     failures: u32,
     crashes: u32,
-    /// The most failures, and the most crashes, that were ever counted.
+    /// The most failures, and the most crashes, that may ever have been counted.
     worst: (u32, u32),
+    /// When it was granted, given back or finished last.
+    changed: Time,
+    /// Redis may have forgotten its latest change: what it counts then is not known, but no more than the worst.
+    forgotten: bool,
+    /// Redis has a record of it, which names an owner that did not give it back.
+    unreleased: bool,
+    /// It is handed out anew: then it looks as fresh as if its owner had just been heard of.
+    pub(super) anew: bool,
     /// It is left alone on purpose until then.
     pub(super) paused: Time,
     pub(super) reported: bool,
@@ -49,6 +57,10 @@ impl Stream {
             failures: 0,
             crashes: 0,
             worst: (0, 0),
+            changed: beat,
+            forgotten: false,
+            unreleased: false,
+            anew: false,
             paused: Time::ZERO,
             reported: false,
         }
@@ -64,6 +76,12 @@ impl Stream {
         self.owner.as_ref().is_some_and(|owner| owner.value.contains('#'))
     }
 
+    /// It may be there, and nobody is known to own it.
+    pub(super) fn waits(&self, now: Time, ttl: Duration) -> bool {
+        let there = !self.entries.is_empty() || self.forgotten;
+        there && (self.owner.is_none() || self.beat + ttl < now)
+    }
+
     /// The latest owner, if this is its token.
     pub(super) fn owner_with(&mut self, token: u64) -> Option<&mut Owner> {
         self.owner.as_mut().filter(|owner| owner.token == token)
@@ -72,24 +90,34 @@ impl Stream {
     /// It is owned. An ownership that has ended without being given back was a crash, unless it has lived for long.
     pub(super) fn granted(&mut self, at: Time, value: &Arc<str>, token: u64, long: Duration) {
         match &self.owner {
-            Some(owner) if owner.value == *value => {}
-            Some(owner) => {
+            // The answer was lost, and is given again. (Granted anew after it has lapsed, the same attempt has a new token.)
+            Some(owner) if owner.token == token => {}
+            Some(owner) if !self.forgotten => {
                 let harmless = self.given_back || self.beat.since(owner.since) >= long;
                 self.crashes = if harmless { 0 } else { self.crashes + 1 };
-                self.worst.1 = self.worst.1.max(self.crashes);
             }
-            None => {}
+            _ => {}
         }
+        // If Redis forgets how this ownership ends, it was a crash.
+        self.worst.1 = self.worst.1.max(self.crashes + 1);
         self.owner = Some(Owner { value: value.clone(), token, since: at, asked: None, heard: false });
         (self.given_back, self.reported, self.beat, self.paused) = (false, false, at, Time::ZERO);
+        (self.changed, self.forgotten, self.unreleased, self.anew) = (at, false, true, false);
     }
 
     /// It is given back: if its handler failed, it has a pause.
     pub(super) fn given_back(&mut self, at: Time, value: &Arc<str>) {
-        let owner = self.owner.as_ref().filter(|owner| owner.value == *value);
-        // What was given back unasked, and before its application heard of an end, may have failed.
-        let failed = owner.is_some_and(|owner| owner.asked == Some("fail") || (owner.asked.is_none() && !owner.heard));
+        let failed = match &self.owner {
+            // What was given back unasked, and before its application heard of an end, may have failed.
+            Some(owner) if owner.value == *value => {
+                owner.asked == Some("fail") || (owner.asked.is_none() && !owner.heard)
+            }
+            Some(_) => false,
+            // Its announcement was in doubt: nobody knows what its application asked for.
+            None => true,
+        };
         (self.beat, self.given_back, self.crashes) = (at, true, 0);
+        (self.changed, self.unreleased) = (at, false);
         if failed {
             let (first, longest) = FAILURE_PAUSE_MS;
             self.paused = at + Duration::from_millis((first << self.failures.min(6)).min(longest));
@@ -102,22 +130,41 @@ impl Stream {
     pub(super) fn over(&mut self, at: Time, entry: &Arc<str>) {
         self.entries.remove(entry);
         (self.beat, self.failures, self.crashes) = (at, 0, 0);
+        (self.changed, self.forgotten, self.unreleased) = (at, false, false);
         // Whoever owns the stream by another announcement, a Go peer, is not known.
         self.owner = None;
     }
 
-    /// An announcement of it may be gone; and Redis may remember failures and crashes that it had forgotten.
+    /// An announcement of it may be gone.
     pub(super) fn doubt(&mut self, entry: &Arc<str>) {
         self.entries.remove(entry);
         self.owner = None;
+        self.remember();
+    }
+
+    /// Redis may have forgotten what has happened since then: an end may count as a crash, failures may be back.
+    pub(super) fn forget(&mut self, since: Time) {
+        if self.changed >= since {
+            self.unreleased = true;
+            self.remember();
+        }
+    }
+
+    fn remember(&mut self) {
+        self.forgotten = true;
         (self.failures, self.crashes) = self.worst;
+    }
+
+    /// Announcements are handed out anew.
+    pub(super) fn again(&mut self) {
+        self.anew = self.unreleased;
     }
 
     /// How long the next owner leaves it alone, behind the ttl, if at so many crashes in a row it is set aside: from half
     /// of them on it is a suspect. At the limit it is left alone for longest, where nothing else works either.
     pub(super) fn suspicion(&self, limit: Option<u32>, ttl: Duration) -> Duration {
         let (first, longest) = SUSPICION_MS;
-        let crashes = self.crashes + 1;
+        let crashes = self.crashes + u32::from(!self.forgotten);
         match limit {
             Some(limit) if crashes >= limit => Duration::from_millis(longest) + ttl,
             Some(limit) if crashes >= limit.div_ceil(2) => {

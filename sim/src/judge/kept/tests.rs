@@ -142,8 +142,8 @@ fn the_wait_for_a_new_server_begins_with_whoever_comes_first() {
             (ms, note()),
         ])
     };
-    good_timed(P, &plan, &late(37_400));
-    bad_timed(P, &plan, &late(38_200));
+    good_timed(P, &plan, &late(33_400));
+    bad_timed(P, &plan, &late(33_900));
 }
 
 #[test]
@@ -176,4 +176,137 @@ fn at_the_limit_of_crashes_a_stream_is_left_alone_for_longest() {
     let crash = |ms| then(&[(10_100, crashed(0)), (ms, note())]);
     good_timed(P, &plan, &crash(70_000));
     bad_timed(P, &plan, &crash(78_000));
+}
+
+#[test]
+fn a_wait_that_is_cut_off_begins_anew() {
+    let plan = plan(2);
+    let cut = |ms| {
+        then(&[
+            (10_100, crashed(0)),
+            (11_000, redis_up("nothing")),
+            (12_000, struck_as("partition", "partition c1 10s")),
+            (ms, note()),
+        ])
+    };
+    good_timed(P, &plan, &cut(29_400));
+    bad_timed(P, &plan, &cut(29_900));
+    // Once the fleet has settled, nobody waits any more.
+    let settled = |ms| {
+        let mut facts = cut(12_100);
+        facts.push(timed(15_500, announced("t", 2)));
+        facts.push(timed(16_000, granted("c1#1", "t", 2, 9)));
+        facts.push(timed(ms, note()));
+        facts
+    };
+    good_timed(P, &plan, &settled(26_400));
+    bad_timed(P, &plan, &settled(26_900));
+}
+
+#[test]
+fn a_server_that_has_just_begun_is_waited_for() {
+    let mut plan = plan(1);
+    plan.redis.uptime_s = 1;
+    let cut = |ms| {
+        vec![
+            timed(0, started(0)),
+            timed(10, ready(0)),
+            timed(15, announced("s", 1)),
+            timed(2_000, struck_as("redis disconnect", "redis disconnect")),
+            timed(ms, note()),
+        ]
+    };
+    good_timed(P, &plan, &cut(9_400));
+    bad_timed(P, &plan, &cut(9_900));
+    plan.redis.uptime_s = 3_600;
+    bad_timed(P, &plan, &cut(6_900));
+}
+
+#[test]
+fn what_strikes_a_server_outlives_its_restart() {
+    let plan = plan(2);
+    let refused = |ms| {
+        then(&[
+            (10_100, crashed(0)),
+            (11_000, struck_as("redis refuse", "redis refuse readonly 20s")),
+            (12_000, redis_up("nothing")),
+            (ms, note()),
+        ])
+    };
+    good_timed(P, &plan, &refused(41_400));
+    bad_timed(P, &plan, &refused(41_900));
+}
+
+#[test]
+fn what_struck_a_consumer_that_starts_may_concern_its_other_connections() {
+    let plan = plan(2);
+    let late = |ms| {
+        then(&[
+            (10_100, crashed(0)),
+            (10_200, crashed(1)),
+            (20_000, struck_as("partition", "partition c1 5s")),
+            (20_500, started(1)),
+            (25_010, ready(1)),
+            (ms, note()),
+        ])
+    };
+    good_timed(P, &plan, &late(29_400));
+    bad_timed(P, &plan, &late(29_900));
+}
+
+#[test]
+fn what_is_handed_out_anew_looks_fresh() {
+    let plan = plan(2);
+    let again = |end: crate::facts::What, ms| {
+        then(&[
+            (10_100, end),
+            (10_200, struck_as("redis destroy-group", "redis destroy-group")),
+            (10_300, crashed(0)),
+            (11_000, crashed(1)),
+            (30_000, started(1)),
+            (30_010, ready(1)),
+            (ms, note()),
+        ])
+    };
+    good_timed(P, &plan, &again(renewed("c0", &[1]), 33_400));
+    bad_timed(P, &plan, &again(renewed("c0", &[1]), 33_900));
+    bad_timed(P, &plan, &again(given_back("c0#1", "s", 1), 30_900));
+}
+
+#[test]
+fn another_announcement_waits_for_the_owner_of_one_that_is_gone() {
+    let plan = plan(2);
+    let trimmed = || then(&[(10_100, struck_as("redis trim", "redis trim 0")), (10_200, announced("s", 2))]);
+    let mut held = trimmed();
+    held.extend((11..=20).map(|s| timed(s * 1_000, renewed("c0", &[1]))));
+    good_timed(P, &plan, &held);
+    held.push(timed(24_000, note()));
+    bad_timed(P, &plan, &held);
+    let mut free = trimmed();
+    free.push(timed(14_500, note()));
+    bad_timed(P, &plan, &free);
+}
+
+#[test]
+fn an_id_may_be_given_away_twice() {
+    let plan = plan(2);
+    let twice = |more: &[(u64, crate::facts::What)]| {
+        let mut all = vec![(10_100, crashed(0)), (10_200, announced("t", 1))];
+        all.extend_from_slice(more);
+        then(&all)
+    };
+    let mut taken = twice(&[(12_000, granted("c1#1", "t", 1, 9))]);
+    taken.extend((13..=20).map(|s| timed(s * 1_000, renewed("c1", &[1]))));
+    good_timed(P, &plan, &taken);
+    bad_timed(P, &plan, &twice(&[(20_000, note())]));
+}
+
+#[test]
+fn a_redis_that_forgets_may_count_an_end_as_a_crash() {
+    let mut plan = plan(2);
+    plan.consumers.iter_mut().for_each(|consumer| consumer.max_takeovers = 1);
+    let ended = |forgot, ms| then(&[(10_100, given_back("c0#1", "s", 1)), (10_200, redis_up(forgot)), (ms, note())]);
+    good_timed(P, &plan, &ended("latest", 70_000));
+    bad_timed(P, &plan, &ended("latest", 78_000));
+    bad_timed(P, &plan, &ended("nothing", 20_000));
 }
