@@ -45,7 +45,7 @@ pub(super) struct Kept {
     announced: BTreeMap<Arc<str>, Time>,
     /// What is over: its producer may hear of it later than everybody else.
     over: BTreeSet<Arc<str>>,
-    /// What may be gone, and which stream it speaks of: a heartbeat shows that it is not.
+    /// What may be gone, and which stream it speaks of: a heartbeat or its release shows that it is not.
     doubtful: BTreeMap<Arc<str>, Arc<str>>,
     /// What is gone, and which stream it spoke of: while its owner does not know, other announcements of it wait.
     gone: BTreeMap<Arc<str>, Arc<str>>,
@@ -215,6 +215,7 @@ impl Kept {
 
     fn given_back(&mut self, at: Time, value: &Arc<str>, entry: &Arc<str>) {
         self.disown(entry);
+        self.is_there(at, entry);
         if let Some(stream) = self.of_entry(entry) {
             stream.given_back(at, value);
         }
@@ -257,6 +258,13 @@ impl Kept {
                 stream.doubt(&entry);
             }
             self.doubtful.insert(entry, name);
+        }
+    }
+
+    /// Whoever owns it says so.
+    fn is_there(&mut self, at: Time, entry: &Arc<str>) {
+        if let Some(stream) = self.doubtful.remove(entry) {
+            self.announced(at, &stream, entry);
         }
     }
 
@@ -304,9 +312,7 @@ impl Judge for Kept {
             What::Granted { value, owned } => self.granted(at, value, owned),
             What::Renewed { entries, .. } => {
                 for entry in entries {
-                    if let Some(stream) = self.doubtful.remove(entry) {
-                        self.announced(at, &stream, entry);
-                    }
+                    self.is_there(at, entry);
                     let name = self.by_entry.get(entry).or_else(|| self.gone.get(entry));
                     if let Some(stream) = name.and_then(|name| self.streams.get_mut(name)) {
                         stream.beat = at;

@@ -276,14 +276,14 @@ fn what_is_handed_out_anew_looks_fresh() {
 #[test]
 fn another_announcement_waits_for_the_owner_of_one_that_is_gone() {
     let plan = plan(2);
-    let trimmed = || then(&[(10_100, struck_as("redis trim", "redis trim 0")), (10_200, announced("s", 2))]);
+    let trimmed = || then(&[(10_100, struck_as("redis trim", "redis trim 0")), (13_200, announced("s", 2))]);
     let mut held = trimmed();
-    held.extend((11..=20).map(|s| timed(s * 1_000, renewed("c0", &[1]))));
+    held.extend((14..=20).map(|s| timed(s * 1_000, renewed("c0", &[1]))));
     good_timed(P, &plan, &held);
     held.push(timed(24_000, note()));
     bad_timed(P, &plan, &held);
     let mut free = trimmed();
-    free.push(timed(14_500, note()));
+    free.push(timed(17_500, note()));
     bad_timed(P, &plan, &free);
 }
 
@@ -304,9 +304,36 @@ fn an_id_may_be_given_away_twice() {
 #[test]
 fn a_redis_that_forgets_may_count_an_end_as_a_crash() {
     let mut plan = plan(2);
-    plan.consumers.iter_mut().for_each(|consumer| consumer.max_takeovers = 1);
-    let ended = |forgot, ms| then(&[(10_100, given_back("c0#1", "s", 1)), (10_200, redis_up(forgot)), (ms, note())]);
-    good_timed(P, &plan, &ended("latest", 70_000));
-    bad_timed(P, &plan, &ended("latest", 78_000));
-    bad_timed(P, &plan, &ended("nothing", 20_000));
+    plan.consumers.iter_mut().for_each(|consumer| consumer.max_takeovers = 2);
+    let ended = |forgot, ms| {
+        then(&[
+            (10_100, crashed(0)),
+            (13_400, granted("c1#1", "s", 1, 9)),
+            (14_100, given_back("c1#1", "s", 1)),
+            (14_200, redis_up(forgot)),
+            (ms, note()),
+        ])
+    };
+    good_timed(P, &plan, &ended("latest", 78_000));
+    bad_timed(P, &plan, &ended("latest", 82_000));
+    bad_timed(P, &plan, &ended("nothing", 23_000));
+}
+
+#[test]
+fn what_is_given_back_in_doubt_is_there() {
+    let plan = plan(2);
+    let back = |ms| {
+        then(&[
+            (10_000, announced("t", 2)),
+            (10_010, granted("c0#2", "t", 2, 9)),
+            (10_100, redis_up("latest")),
+            (10_200, given_back("c0#2", "t", 2)),
+            (12_000, renewed("c0", &[1])),
+            (14_000, renewed("c0", &[1])),
+            (16_000, renewed("c0", &[1])),
+            (18_000, renewed("c0", &[1])),
+            (ms, note()),
+        ])
+    };
+    bad_timed(P, &plan, &back(20_000));
 }
