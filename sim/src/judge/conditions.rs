@@ -150,11 +150,9 @@ impl Conditions {
                 // The fleet has settled on it: the others hear of it at their next question.
                 self.unsettled = false;
                 self.redis = self.redis.max(at);
-                // Connections that broke meanwhile, and that nobody needed, are noticed now.
+                // A reader's connection that broke with the server, or since, and that nobody needed is noticed now.
                 for member in self.members.values_mut().filter(|member| member.well != NEVER) {
-                    if member.well + self.ttl >= at {
-                        member.well = member.well.max(at + RECONNECT);
-                    }
+                    member.well = member.well.max(at + RECONNECT);
                 }
             }
             What::Draining { who } => {
