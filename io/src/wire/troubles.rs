@@ -48,8 +48,9 @@ pub(crate) fn reply(code: &str, text: &str) -> Trouble {
 /// What stands behind the name of a script in an error's text.
 fn behind_script<'a>(code: &str, text: &'a str) -> Option<&'a str> {
     let (_, behind) = text.rsplit_once("@user_script:").filter(|_| code == "ERR")?;
-    // Redis 7 and others name it for other reasons.
-    behind.starts_with(|c: char| c.is_ascii_digit() || c == ' ').then_some(behind)
+    let behind = behind.trim_start_matches(' ');
+    // Valkey names it at the end, for other reasons: `… on @user_script:12.`
+    behind.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with(": ").then_some(behind)
 }
 
 /// An error's text as a script passes it on: code and text in one.
@@ -98,6 +99,7 @@ mod tests {
             ("@user_script:", "6: The user executing the script can't run this command or subcommand", Refused, ""),
             ("ERR", "Error running script: @user_script:3: user_script:3: attempt to index nil", Other, ""),
             ("@user_script:", "", Other, ""),
+            ("ERR", "ACL failure in script: no permissions script: 0a1b, on @user_script:12.", Refused, ""),
             ("ERR", "no such key", GroupLost, "NOGROUP no such key"),
             ("ERR", "The user executing the script can't run this command", Refused, ""),
             ("ERR", "ACL failure in script: User x has no permissions to run the 'xclaim' command", Refused, ""),
