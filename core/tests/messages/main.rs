@@ -3,13 +3,15 @@
 //! everything goes wrong.
 
 mod failing;
+mod faults;
 mod group;
+mod judges;
 mod keeping;
+mod network;
 mod plan;
 mod promises;
 mod running;
 mod stopping;
 mod story;
 mod words;
-
 mod world;

@@ -13,81 +13,78 @@ use streamkeeper_core::{
         Answer, Call, Command, Config, Event, Link, Machine, Notification, Outcome, Output, Remark, RunId, Stage,
         call::{Fields, Reason},
         event::Run,
-        link_of,
     },
     time::Time,
     trouble::Trouble,
 };
 
 use super::{
-    group::{Deed, Group, Name},
-    plan::{Fault, Handler, Plan},
+    group::{Group, Name},
+    plan::{Handler, Plan},
 };
 
-/// A process that restarts does so after this.
-const RESTART: Duration = Duration::from_millis(500);
 /// After the last fault, everything is settled within this.
 const PATIENCE: Duration = Duration::from_secs(150);
 /// More timer events in a row without any time passing are a spin.
 const MOST_SPINS: u32 = 200;
 
 pub(crate) struct World {
-    plan: Plan,
-    config: Config,
-    now: Time,
-    dice: u64,
-    order: u64,
-    queue: BinaryHeap<Reverse<(Time, u64, usize)>>,
-    things: Vec<Option<Thing>>,
-    group: Group,
-    nodes: Vec<Node>,
-    names: Name,
+    pub(crate) plan: Plan,
+    pub(crate) config: Config,
+    pub(crate) now: Time,
+    pub(crate) dice: u64,
+    pub(crate) order: u64,
+    pub(crate) queue: BinaryHeap<Reverse<(Time, u64, usize)>>,
+    pub(crate) things: Vec<Option<Thing>>,
+    pub(crate) group: Group,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) names: Name,
     /// Until when the server answers nobody.
-    outage_until: Time,
-    handlers: BTreeMap<EntryId, Handler>,
+    pub(crate) outage_until: Time,
+    pub(crate) handlers: BTreeMap<EntryId, Handler>,
     /// What is known of each message, for the judges.
-    sent: BTreeMap<EntryId, Story>,
+    pub(crate) sent: BTreeMap<EntryId, Story>,
 }
 
 #[derive(Default)]
-struct Story {
-    succeeded: u32,
-    failed: u32,
-    timed_out: u32,
-    crashes: u32,
-    acked: u32,
-    buried: u32,
-    trimmed: bool,
+pub(crate) struct Story {
+    pub(crate) succeeded: u32,
+    pub(crate) failed: u32,
+    pub(crate) timed_out: u32,
+    pub(crate) crashes: u32,
+    pub(crate) acked: u32,
+    pub(crate) buried: u32,
+    pub(crate) trimmed: bool,
 }
 
-struct Node {
-    name: Name,
-    machine: Machine,
-    alive: bool,
-    wake: Option<Time>,
+pub(crate) struct Node {
+    pub(crate) name: Name,
+    pub(crate) machine: Machine,
+    pub(crate) alive: bool,
+    pub(crate) wake: Option<Time>,
     /// Until when the process stands still.
-    frozen_until: Time,
+    pub(crate) frozen_until: Time,
     /// Until when the network swallows what it says, or what it is told.
-    cut_until: Time,
+    pub(crate) cut_until: Time,
     /// The last instant at which something disturbed it.
-    disturbed: Time,
+    pub(crate) disturbed: Time,
     /// Which connection of each link is in use, if one is.
-    up: [Option<u32>; 2],
-    connections: u32,
-    asked: BTreeMap<CallId, (Link, u32)>,
-    runs: BTreeMap<RunId, Going>,
-    stop_by: Option<Time>,
-    stopped: bool,
-    spins: u32,
+    pub(crate) up: [Option<u32>; 2],
+    pub(crate) connections: u32,
+    pub(crate) asked: BTreeMap<CallId, (Link, u32)>,
+    pub(crate) runs: BTreeMap<RunId, Going>,
+    pub(crate) stop_by: Option<Time>,
+    pub(crate) stopped: bool,
+    pub(crate) spins: u32,
 }
 
-struct Going {
-    run: Run,
-    lost: bool,
-    cancelled: bool,
+pub(crate) struct Going {
+    pub(crate) run: Run,
+    pub(crate) lost: bool,
+    pub(crate) cancelled: bool,
 }
 
-enum Thing {
+pub(crate) enum Thing {
     Send(usize),
     Fault(usize),
     Restart(usize),
@@ -174,7 +171,7 @@ impl World {
         self.judge_the_end(end);
     }
 
-    fn is_settled(&self) -> bool {
+    pub(super) fn is_settled(&self) -> bool {
         let stopping = self.nodes.iter().any(|node| node.alive && node.stop_by.is_some() && !node.stopped);
         self.group.pending.is_empty() && self.group.unread() == 0 && !stopping && self.group.there
     }
@@ -235,77 +232,7 @@ impl World {
         }
     }
 
-    fn fault(&mut self, fault: Fault) {
-        let at = |node: usize| node % self.plan.nodes;
-        match fault {
-            Fault::Break(node) => {
-                let node = at(node);
-                for link in [Link::Commands, Link::Reader] {
-                    self.break_link(node, link, true);
-                }
-            }
-            Fault::Crash(node) => self.crash(at(node)),
-            Fault::Freeze(node, ms) => {
-                let until = self.now + Duration::from_millis(ms);
-                let node = &mut self.nodes[at(node)];
-                node.frozen_until = node.frozen_until.max(until);
-                node.disturbed = node.disturbed.max(until);
-            }
-            Fault::Cut(node, ms) => {
-                let until = self.now + Duration::from_millis(ms);
-                let node = &mut self.nodes[at(node)];
-                node.cut_until = node.cut_until.max(until);
-                node.disturbed = node.disturbed.max(until);
-            }
-            Fault::Outage(ms) => {
-                self.outage_until = self.now + Duration::from_millis(ms);
-                for node in 0..self.nodes.len() {
-                    self.nodes[node].disturbed = self.outage_until;
-                    for link in [Link::Commands, Link::Reader] {
-                        self.break_link(node, link, true);
-                    }
-                }
-            }
-            Fault::Stop(node, ms) => {
-                let (node, deadline) = (at(node), self.now + Duration::from_millis(ms));
-                // One lives on: somebody has to finish the work.
-                if node != 0 && self.nodes[node].alive && !self.nodes[node].stopped {
-                    let by = self.nodes[node].stop_by.map_or(deadline, |before| before.min(deadline));
-                    self.nodes[node].stop_by = Some(by);
-                    let name = self.nodes[node].name;
-                    self.tell(node, name, Event::Shutdown(deadline));
-                }
-            }
-            Fault::Pause(node, ms) => {
-                let (node, name) = (at(node), self.nodes[at(node)].name);
-                self.tell(node, name, Event::Pause(true));
-                self.later(Duration::from_millis(ms), Thing::Tell(node, name, Event::Pause(false)));
-                // What a frozen process is told may come out of order: in the end it goes on.
-                self.at(self.plan.last_event(), Thing::Tell(node, name, Event::Pause(false)));
-            }
-            Fault::Trim(index) => {
-                let entry = EntryId { ms: 1_000 + index as u64, seq: 0 };
-                if self.group.stream.remove(&entry).is_some() {
-                    self.sent.get_mut(&entry).expect("it was sent").trimmed = true;
-                }
-            }
-            Fault::LoseGroup => self.group.destroy(),
-        }
-    }
-
-    fn crash(&mut self, at: usize) {
-        if self.nodes[at].alive {
-            for going in self.nodes[at].runs.values() {
-                self.sent.get_mut(&going.run.entry).expect("it was sent").crashes += 1;
-            }
-            let node = &mut self.nodes[at];
-            (node.alive, node.wake) = (false, None);
-            node.name = u32::MAX; // what is on its way to it does not arrive
-            self.later(RESTART, Thing::Restart(at));
-        }
-    }
-
-    fn tell(&mut self, at: usize, name: Name, event: Event) {
+    pub(super) fn tell(&mut self, at: usize, name: Name, event: Event) {
         let node = &self.nodes[at];
         if node.name != name || !node.alive || node.stopped {
             return;
@@ -381,96 +308,6 @@ impl World {
         }
     }
 
-    fn call(&mut self, at: usize, name: Name, id: CallId, call: Call) {
-        let link = link_of(&call);
-        let Some(connection) = self.nodes[at].up[link as usize] else {
-            let trouble = Trouble::connection("not connected");
-            return self.later(Duration::ZERO, Thing::Tell(at, name, Event::Answered(id, Err(trouble))));
-        };
-        let waits = match &call {
-            Call::Read { block, .. } => *block,
-            _ => Duration::ZERO,
-        };
-        self.nodes[at].asked.insert(id, (link, connection));
-        self.later(self.config.call_timeout + waits, Thing::GivesUp(at, name, id));
-        if self.nodes[at].cut_until > self.now && self.roll(2) == 0 {
-            return; // it never arrives
-        }
-        let pause = self.latency();
-        self.later(pause, Thing::Arrives(at, name, id, call, connection));
-    }
-
-    fn connected(&mut self, at: usize, name: Name, link: Link, connection: u32) {
-        if self.nodes[at].name != name || self.nodes[at].connections < connection {
-            return;
-        }
-        let event = if self.outage_until > self.now || self.nodes[at].cut_until > self.now {
-            Event::Disconnected(link, Trouble::connection("connection refused"))
-        } else {
-            self.nodes[at].up[link as usize] = Some(connection);
-            Event::Connected(link)
-        };
-        self.tell(at, name, event);
-    }
-
-    /// A connection breaks: what was asked over it is answered with that. `told`: the node is told of it besides.
-    fn break_link(&mut self, at: usize, link: Link, told: bool) {
-        let node = &mut self.nodes[at];
-        let name = node.name;
-        if node.up[link as usize].take().is_none() && !told {
-            return;
-        }
-        node.disturbed = node.disturbed.max(self.now);
-        let over: Vec<CallId> = node.asked.iter().filter(|(_, (l, _))| *l == link).map(|(id, _)| *id).collect();
-        for id in over {
-            self.nodes[at].asked.remove(&id);
-            let trouble = Trouble::connection("connection reset");
-            self.later(Duration::ZERO, Thing::Tell(at, name, Event::Answered(id, Err(trouble))));
-        }
-        if told {
-            let event = Event::Disconnected(link, Trouble::connection("connection reset"));
-            self.later(Duration::ZERO, Thing::Tell(at, name, event));
-        }
-    }
-
-    /// A call arrives. One whose connection broke meanwhile may still be executed.
-    fn arrives(&mut self, at: usize, name: Name, id: CallId, call: Call, connection: u32) {
-        let link = link_of(&call);
-        let broken = self.nodes[at].up[link as usize] != Some(connection) || self.nodes[at].name != name;
-        if self.outage_until > self.now || (broken && self.roll(2) == 0) {
-            return;
-        }
-        if let Call::Read { count, block } = call
-            && self.group.there
-        {
-            return self.reads(at, name, id, count, self.now + block, connection);
-        }
-        let result = self.group.execute(name, &call, self.now);
-        self.answer(at, name, id, result);
-    }
-
-    fn reads(&mut self, at: usize, name: Name, id: CallId, count: usize, until: Time, connection: u32) {
-        let broken = self.nodes[at].up[Link::Reader as usize] != Some(connection) || self.nodes[at].name != name;
-        if self.outage_until > self.now || (broken && self.roll(4) == 0) {
-            return;
-        }
-        let result = self.group.execute(name, &Call::Read { count, block: Duration::ZERO }, self.now);
-        let nothing = matches!(&result, Ok(Answer::Read(messages)) if messages.is_empty());
-        if nothing && self.now < until {
-            let next = (self.now + Duration::from_millis(2)).min(until);
-            return self.at(next, Thing::Reads(at, name, id, count, until, connection));
-        }
-        self.answer(at, name, id, result);
-    }
-
-    fn answer(&mut self, at: usize, name: Name, id: CallId, result: Result<Answer, Trouble>) {
-        if self.nodes[at].cut_until > self.now && self.roll(2) == 0 {
-            return; // lost
-        }
-        let pause = self.latency();
-        self.later(pause, Thing::Answer(at, name, id, result));
-    }
-
     fn start(&mut self, at: usize, name: Name, run: Run) {
         self.judge_start(at, name, &run);
         let handler = &self.handlers[&run.entry];
@@ -510,12 +347,7 @@ impl World {
         self.tell(at, name, Event::Ran(vec![(run, outcome)]));
     }
 
-    fn latency(&mut self) -> Duration {
-        let micros = if self.roll(50) == 0 { 100_000 } else { 1_000 };
-        Duration::from_micros(50 + self.roll(micros))
-    }
-
-    fn roll(&mut self, below: u64) -> u64 {
+    pub(super) fn roll(&mut self, below: u64) -> u64 {
         self.dice = self.dice.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.dice;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -523,97 +355,13 @@ impl World {
         (z ^ (z >> 31)) % below
     }
 
-    fn later(&mut self, pause: Duration, thing: Thing) {
+    pub(super) fn later(&mut self, pause: Duration, thing: Thing) {
         self.at(self.now + pause, thing);
     }
 
-    fn at(&mut self, at: Time, thing: Thing) {
+    pub(super) fn at(&mut self, at: Time, thing: Thing) {
         self.order += 1;
         self.things.push(Some(thing));
         self.queue.push(Reverse((at.max(self.now), self.order, self.things.len() - 1)));
-    }
-
-    /// A run may start only while its message is ours, or after somebody has succeeded with it.
-    fn judge_start(&self, at: usize, name: Name, run: &Run) {
-        let same = |going: &Going| going.run.entry == run.entry;
-        assert!(!self.nodes[at].runs.values().any(same), "{} runs twice in one process", run.entry);
-        if self.plan.loses_group() {
-            return;
-        }
-        let story = &self.sent[&run.entry];
-        let pending = self.group.pending.get(&run.entry);
-        let ours = pending.is_some_and(|p| p.owner == name && p.deliveries == run.deliveries);
-        let over = story.succeeded > 0 || story.trimmed;
-        assert!(ours || over, "{} starts at {:?} and is not ours: {pending:?}", run.entry, self.now);
-        let record = self.group.records.get(&run.entry);
-        let dying = record.is_some_and(|record| record.dying.is_some());
-        assert!(over || !dying || run.stage != Stage::Process, "{} is dying and is processed", run.entry);
-    }
-
-    fn judge_deeds(&mut self) {
-        for deed in std::mem::take(&mut self.group.deeds) {
-            match deed {
-                Deed::Acked(entry) => {
-                    let story = self.sent.get_mut(&entry).expect("it was sent");
-                    story.acked += 1;
-                    assert!(story.succeeded > 0 || story.trimmed, "{entry} is acknowledged without a success");
-                }
-                Deed::Buried(entry, reason) => self.judge_burial(entry, reason),
-                Deed::Reclaimed(entry, from) => {
-                    let Some(node) = self.nodes.iter().find(|node| node.name == from && node.alive) else { continue };
-                    let kept = |going: &Going| going.run.entry == entry && !going.lost && !going.cancelled;
-                    let calm = self.now.since(node.disturbed) > self.config.reclaim_idle + Duration::from_secs(2);
-                    let runs = node.runs.values().any(kept);
-                    assert!(!runs || !calm, "{entry} is taken from a live run at {:?}", self.now);
-                }
-            }
-        }
-    }
-
-    fn judge_burial(&mut self, entry: EntryId, reason: Reason) {
-        let story = self.sent.get_mut(&entry).expect("it was sent");
-        story.buried += 1;
-        if self.plan.loses_group() {
-            return; // everything comes again
-        }
-        assert!(story.buried == 1, "{entry} is buried twice");
-        let (handler, story) = (&self.handlers[&entry], &self.sent[&entry]);
-        match reason {
-            _ if story.trimmed => {}
-            Reason::Failed => {
-                assert!(story.failed + story.timed_out >= self.config.max_attempts, "{entry} has attempts left");
-            }
-            Reason::Crashed => {
-                assert!(handler.crashes || self.may_kill_neighbours(), "{entry} did not crash anything");
-            }
-            Reason::Rejected => assert!(handler.rejects),
-            Reason::Broken => panic!("{entry} is not broken"),
-        }
-    }
-
-    /// One poisonous message takes no neighbour along. Several, or one and a network that fails besides, may: each death
-    /// counts against what ran beside it.
-    fn may_kill_neighbours(&self) -> bool {
-        let poisons = self.handlers.values().filter(|handler| handler.crashes).count();
-        poisons > 1 || self.plan.faults.iter().any(|(_, fault)| fault.kills())
-    }
-
-    fn judge_the_end(&self, end: Time) {
-        let held: Vec<_> = self.nodes.iter().map(|node| node.machine.held()).collect();
-        let left = (&self.group.pending, self.group.unread());
-        assert!(self.is_settled(), "not settled at {:?} (end {end:?}): {left:?}, held {held:?}", self.now);
-        for (entry, story) in &self.sent {
-            if story.trimmed || self.plan.loses_group() {
-                continue;
-            }
-            assert_eq!(story.acked + story.buried, 1, "{entry}: acked {} buried {}", story.acked, story.buried);
-            let handler = &self.handlers[entry];
-            let most = self.config.max_attempts;
-            let limited = most > 0 && story.failed + story.timed_out >= most;
-            let killed = story.crashes >= 1 && self.may_kill_neighbours();
-            if !limited && !handler.rejects && !handler.crashes && !killed {
-                assert_eq!(story.buried, 0, "{entry} could have succeeded");
-            }
-        }
     }
 }
