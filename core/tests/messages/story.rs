@@ -101,7 +101,10 @@ impl Story {
     /// Time passes until that instant, and what is due happens.
     pub(crate) fn at(&mut self, millis: u64) -> &mut Story {
         let until = Time::from_millis(millis);
+        let mut spins = 0;
         loop {
+            spins += 1;
+            assert!(spins < 10_000, "it spins\n{}", self.text());
             self.serve_reader();
             let answer = self.coming.iter().map(|(at, ..)| *at).min();
             let wake = self.wake.map(|wake| wake.max(self.now));
