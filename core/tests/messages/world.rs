@@ -25,6 +25,8 @@ use super::{
 
 /// After the last fault, everything is settled within this.
 const PATIENCE: Duration = Duration::from_secs(150);
+/// More than this does not happen in one world, unless somebody spins.
+const MOST_EVENTS: u64 = 2_000_000;
 /// More timer events in a row without any time passing are a spin.
 const MOST_SPINS: u32 = 200;
 
@@ -166,6 +168,7 @@ impl World {
             self.now = self.now.max(at);
             let thing = self.things[index].take().expect("each happens once");
             self.happen(thing);
+            assert!(self.order < MOST_EVENTS, "too much happens at {:?}", self.now);
             self.judge_deeds();
         }
         self.judge_the_end(end);
