@@ -6,7 +6,13 @@ use streamkeeper_tests::crew::{Crew, Handler};
 use streamkeeper_tests::flavor::Flavor;
 use streamkeeper_tests::server::Server;
 
-on_both!(killed_in_the_middle, hangs_for_longer_than_reclaim_idle, forgets_everything, loses_the_group);
+on_both!(
+    killed_in_the_middle,
+    hangs_for_longer_than_reclaim_idle,
+    hangs_while_somebody_is_the_reclaimer,
+    forgets_everything,
+    loses_the_group
+);
 
 const AOF: [(&str, &str); 2] = [("appendonly", "yes"), ("appendfsync", "always")];
 
@@ -27,16 +33,34 @@ fn killed_in_the_middle(flavor: Flavor) {
 }
 
 /// An outage is not mass death: nothing that a living worker holds is handed to anybody, though nobody could refresh
-/// for longer than `reclaim_idle`.
+/// for longer than `reclaim_idle`. (There is room for more: who has none reclaims nothing anyhow.)
 fn hangs_for_longer_than_reclaim_idle(flavor: Flavor) {
     let server = Server::start(flavor);
-    let crew = Crew::on(&server).with(&["--concurrency", "4", "--reclaim-idle", "2s"]);
+    let crew = Crew::on(&server).with(&["--concurrency", "8", "--reclaim-idle", "2s"]);
     crew.start_all(["a", "b"], &Handler::sleeping("7"));
     crew.send(8);
     crew.wait_runs("all to run", |runs| runs.all().len() == 8);
     server.freeze();
     std::thread::sleep(Duration::from_secs(4));
     server.thaw();
+    crew.conclude();
+    assert_eq!(crew.runs().all().len(), 8, "each ran once: {:?}", crew.runs().repeated());
+}
+
+/// The same for so short a time that whoever was the reclaimer still is, and its question of before is answered first:
+/// at the shortest `reclaim_idle` everything has been idle for longer by then.
+fn hangs_while_somebody_is_the_reclaimer(flavor: Flavor) {
+    let server = Server::start(flavor);
+    let crew = Crew::on(&server).with(&["--concurrency", "8"]);
+    crew.start_all(["a", "b"], &Handler::sleeping("6"));
+    crew.send(8);
+    crew.wait_runs("all to run", |runs| runs.all().len() == 8);
+    for _ in 0..2 {
+        server.freeze();
+        std::thread::sleep(Duration::from_millis(1_600));
+        server.thaw();
+        std::thread::sleep(Duration::from_millis(700));
+    }
     crew.conclude();
     assert_eq!(crew.runs().all().len(), 8, "each ran once: {:?}", crew.runs().repeated());
 }
