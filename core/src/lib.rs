@@ -14,9 +14,10 @@
 //!            (the shell: `io/`)      └───────────────────┘            (the shell: `io/`)
 //! ```
 //!
-//! Where to look: [`streams`] is the machine, [`streams::call`] the protocol as data, [`config`] the settings and the
-//! relations between them, [`keys`] every name in Redis, [`announcement`] what an LBS entry says, [`trouble`] what each
-//! error code means.
+//! Where to look: [`streams`] is the machine of the first half, [`messages`] that of the second; [`streams::call`] and
+//! [`messages::call`] are the protocols as data, [`config`] and [`messages::config`] the settings and the relations
+//! between them, [`keys`] and [`messages::keys`] every name in Redis, [`announcement`] what an LBS entry says,
+//! [`trouble`] what each error code means.
 //!
 //! ```
 //! use std::time::Duration;
