@@ -180,10 +180,14 @@ impl Machine {
     fn advance_clock(&mut self, now: Time) {
         if now > self.now {
             let late = self.wake.map_or(Duration::ZERO, |wake| now.since(wake.max(self.now)));
+            self.now = now;
             if late >= self.config.reclaim_idle / 10 {
                 self.remark(Remark::Paused(late));
             }
-            self.now = now;
+            if late >= self.config.refresh_interval() {
+                // Perhaps everybody stood still, and the others have yet to refresh what they hold.
+                self.distrust_idle_times();
+            }
         }
     }
 

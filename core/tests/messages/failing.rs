@@ -141,6 +141,16 @@ fn a_step_of_the_clock() {
 }
 
 #[test]
+fn a_standstill_of_everybody() {
+    let mut s = Story::started(|_| {});
+    s.told("reclaim").at(9_600).frozen_until(18_000).at(27_000);
+    s.ends(
+        "reclaimer_stood_still",
+        "The others may have stood still, too: nothing is reclaimed before they can refresh.",
+    );
+}
+
+#[test]
 fn a_refused_call() {
     let mut s = Story::started(|_| {});
     s.by_hand("ack").sends(&[1]).at(110).succeeds(1).refused("ack", Trouble::from_reply("LOADING", "loading"));

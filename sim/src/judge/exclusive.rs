@@ -1,7 +1,8 @@
 //! `exclusive`: at any instant at most one consumer's lease on a data stream is valid by its own clock.
 //!
 //! Not across a forward step of Redis's wall clock, which ends leases early; not with Go peers, who own announcements
-//! and believe for longer; and not, for two announcements of one stream, where a lease key was deleted by hand.
+//! and believe for longer; not, for two announcements of one stream, where a lease key was deleted by hand; and not
+//! where Redis forgets leases while it refuses INFO, so that nobody can see that it is another one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,6 +38,12 @@ pub(super) struct Exclusive {
     /// The same for a service that was deleted altogether and then found by a newcomer.
     flush_excuse: Time,
     flushed: Option<Time>,
+    /// Until when INFO is refused.
+    info_refused: Time,
+    /// When Redis forgot last.
+    forgot: Option<Time>,
+    /// All leases that were forgotten while INFO was refused have ended by then.
+    unseen_excuse: Time,
 }
 
 impl Exclusive {
@@ -52,13 +59,17 @@ impl Exclusive {
             hand_excuse: Time::ZERO,
             flush_excuse: Time::ZERO,
             flushed: None,
+            info_refused: Time::ZERO,
+            forgot: None,
+            unseen_excuse: Time::ZERO,
         }
     }
 
     fn is_excused(&self, one: &(Who, Owned), other: &(Who, Owned)) -> bool {
         let go = self.go.contains(&one.0.consumer) || self.go.contains(&other.0.consumer);
         let by_hand = self.now <= self.hand_excuse && one.1.entry != other.1.entry;
-        go || by_hand || self.now <= self.clock_excuse || self.now <= self.flush_excuse
+        let excuses = [self.clock_excuse, self.flush_excuse, self.unseen_excuse];
+        go || by_hand || excuses.iter().any(|until| self.now <= *until)
     }
 
     fn struck(&mut self, at: Time, kind: &str, action: &str, ms: Option<u64>) {
@@ -71,6 +82,19 @@ impl Exclusive {
         if conditions::loses_data(kind) {
             self.flushed = Some(at);
             self.newcomer_after_flush(at);
+        }
+        if kind == "redis refuse noperm" {
+            self.info_refused = self.info_refused.max(at + Duration::from_millis(ms.unwrap_or(0)));
+            self.forgotten_unseen(at);
+        }
+    }
+
+    /// Redis has forgotten leases that are still believed in, and refuses the question which server it is.
+    fn forgotten_unseen(&mut self, at: Time) {
+        if let Some(forgot) = self.forgot.filter(|forgot| *forgot + self.ttl >= at)
+            && at <= self.info_refused
+        {
+            self.unseen_excuse = self.unseen_excuse.max(forgot + self.ttl);
         }
     }
 
@@ -100,8 +124,12 @@ impl Judge for Exclusive {
                 self.newcomers.remove(who);
             }
             What::Struck { kind, action, ms, .. } => self.struck(fact.at, kind, action, *ms),
-            What::RedisUp { forgot: Forgot::All } => {
-                self.flushed = Some(fact.at);
+            What::RedisUp { forgot } if *forgot != Forgot::Nothing => {
+                if *forgot == Forgot::All {
+                    self.flushed = Some(fact.at);
+                }
+                self.forgot = Some(fact.at);
+                self.forgotten_unseen(fact.at);
             }
             What::Believes { who, owned } => {
                 let belief = (*who, owned.clone());
@@ -129,6 +157,7 @@ impl Judge for Exclusive {
 #[cfg(test)]
 mod tests {
     use super::super::histories::*;
+    use crate::facts::Forgot;
 
     const P: &str = "exclusive";
 
@@ -163,5 +192,12 @@ mod tests {
         bad_timed(P, &plan, &[vec![flush(100)], both(200)].concat());
         good_timed(P, &plan, &[vec![flush(100), timed(150, started(2))], both(200)].concat());
         bad_timed(P, &plan, &[vec![timed(10, started(2)), timed(20, ready(2)), flush(100)], both(200)].concat());
+        let refused = |at| timed(at, struck("redis refuse noperm", None, Some(500)));
+        let up = |at, forgot| timed(at, crate::facts::What::RedisUp { forgot });
+        good_timed(P, &plan, &[vec![refused(100), up(300, Forgot::Latest)], both(3_300)].concat());
+        good_timed(P, &plan, &[vec![up(100, Forgot::Latest), refused(200)], both(3_100)].concat());
+        bad_timed(P, &plan, &[vec![refused(100), up(300, Forgot::Latest)], both(3_301)].concat());
+        bad_timed(P, &plan, &[vec![refused(100), up(300, Forgot::Nothing)], both(400)].concat());
+        bad_timed(P, &plan, &[vec![refused(100), up(700, Forgot::Latest)], both(800)].concat());
     }
 }

@@ -1,15 +1,15 @@
 -- Looks for what has been idle for too long, under any name, and puts it among what is due (docs/messages.md).
 -- Guarantees:
---  * one consumer of the group does; who has become it moves nothing for a while, since after an outage the living are
---    to refresh first;
+--  * one consumer of the group does. It asks only if it has been in touch with Redis for so long that the living must
+--    have refreshed since: after an outage, what is idle is not dead;
 --  * a crash is counted by who moves the message: the first always, the next ones only if this delivery's run was
 --    marked; parked messages, and its own, are left alone;
 --  * moved and due are one step; it works when Redis is out of memory; it may be asked again.
--- KEYS: reclaimer stream delayed attempts. ARGV: consumer, how long it stays the reclaimer in ms, how long a new one
---       moves nothing in ms, group, idle in ms, count.
+-- KEYS: reclaimer stream delayed attempts. ARGV: consumer, how long it stays the reclaimer in ms, group, idle in ms,
+--       count.
 -- Reply: `{is <ms>}`, or now in ms, 1 if there may be more, else 0, then entry and crashes by turns.
 local reclaimer, stream, delayed, attempts = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local me, group, count = ARGV[1], ARGV[4], tonumber(ARGV[6])
+local me, group, count = ARGV[1], ARGV[3], tonumber(ARGV[5])
 local now = now_ms()
 
 -- What can go wrong goes wrong here, before anything is written.
@@ -19,18 +19,14 @@ redis.call('HLEN', attempts)
 local consumers = redis.pcall('XINFO', 'CONSUMERS', stream, group)
 if consumers.err then return consumers end
 
-local since = holder and string.sub(holder, 1, #me + 1) == me .. ' ' and tonumber(string.sub(holder, #me + 2))
-if holder and not since then
+if holder and holder ~= me then
   local left = redis.call('PTTL', reclaimer)
   if left >= 0 then return {'is ' .. whole(left)} end
 end
 local begun = begin_writing(stream)
 if type(begun) == 'table' then return begun end
--- A clock that was set back must not make it wait for longer than a new one.
-since = math.min(since or now, now)
-redis.call('SET', reclaimer, me .. ' ' .. whole(since), 'PX', ARGV[2])
+redis.call('SET', reclaimer, me, 'PX', ARGV[2])
 local out = {now, 0}
-if now - since < tonumber(ARGV[3]) then return out end
 
 -- After the second crash the pause is 1 s, and doubles up to 60 s.
 local function pause(crashed)
@@ -64,7 +60,7 @@ for _, flat in ipairs(consumers) do
   local consumer = {}
   for i = 1, #flat, 2 do consumer[flat[i]] = flat[i + 1] end
   if consumer.pending > 0 and consumer.name ~= DELAYED and consumer.name ~= me then
-    local idle = redis.call('XPENDING', stream, group, 'IDLE', ARGV[5], '-', '+', left, consumer.name)
+    local idle = redis.call('XPENDING', stream, group, 'IDLE', ARGV[4], '-', '+', left, consumer.name)
     for _, p in ipairs(idle) do
       local err = move(p[1], p[2], p[3], p[4])
       if err then return err end

@@ -31,10 +31,10 @@ const PAGE: usize = 500;
 impl Calls {
     pub(super) async fn reclaim(&self, connection: &mut MultiplexedConnection) -> Result<Answer, Trouble> {
         let (names, config) = (&*self.0, &self.0.config);
-        let mut cmd = RECLAIM.invoke(4, 6, 256);
+        let mut cmd = RECLAIM.invoke(4, 5, 256);
         cmd.arg(&names.reclaimer).arg(names.keys.stream()).arg(&names.delayed).arg(&names.attempts);
         cmd.arg(names.consumer.as_str()).arg(millis(ROLE.max(2 * config.reclaim_interval)));
-        cmd.arg(millis(config.reclaim_hold())).arg(names.keys.group()).arg(millis(config.reclaim_idle));
+        cmd.arg(names.keys.group()).arg(millis(config.reclaim_idle));
         cmd.arg(config.reclaim_count.clamp(1, 1_000));
         let value = self.run(connection, &RECLAIM, cmd).await?;
         let parts = list(value).ok_or_else(|| Trouble::other("reclaim: Redis answered no list"))?;

@@ -126,7 +126,7 @@ impl Calls {
             next_scheduled_ms: score(next_scheduled).map(|due| due.saturating_sub(now_ms)),
             dead: count(&dead),
             records: count(&records),
-            reclaimer: text(&reclaimer).map(|holder| holder.split(' ').next().unwrap_or_default().into()),
+            reclaimer: text(&reclaimer).map(Into::into),
             now_ms,
             version: "unknown".into(),
             role: "unknown".into(),

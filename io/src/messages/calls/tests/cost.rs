@@ -160,8 +160,6 @@ fn cost() {
         })
         .await;
         let mut b = Peer::with(&redis, "reclaimer", settings(), false).await;
-        let me = b.me();
-        b.raw(&format!("SET m:g:reclaimer {me}\\x201 PX 600000")).await;
         measure("reclaim, 20,000 parked, nothing idle", &mut b, 100, async |b| {
             for _ in 0..100 {
                 b.call(Call::Reclaim).await.unwrap();

@@ -3,12 +3,6 @@
 use super::*;
 
 impl Peer {
-    /// Has been the reclaimer for long.
-    async fn reigns(&mut self) {
-        let me = self.me();
-        self.raw(&format!("SET m:g:reclaimer {me}\\x201 PX 60000")).await;
-    }
-
     async fn reclaim(&mut self) -> Reclaimed {
         match self.call(Call::Reclaim).await.unwrap() {
             Answer::Reclaimed(reclaimed) => reclaimed,
@@ -34,7 +28,6 @@ impl Peer {
 fn crashes_are_counted_by_who_moves_the_message() {
     on_redis(&[], |redis| async move {
         let (mut a, mut r) = (Peer::ready(&redis, "a").await, Peer::ready(&redis, "r").await);
-        r.reigns().await;
         let mut hold = a.given("x").await;
         // The first always, then only those whose run was marked; the pause doubles from the second on.
         let table = [
@@ -72,7 +65,6 @@ fn crashes_are_counted_by_who_moves_the_message() {
 fn a_mark_of_an_earlier_delivery_counts_nothing() {
     on_redis(&[], |redis| async move {
         let (mut a, mut r) = (Peer::ready(&redis, "a").await, Peer::ready(&redis, "r").await);
-        r.reigns().await;
         let hold = a.given("x").await;
         assert_eq!(r.crash(hold.entry).await, (1, 0));
         let hold = a.take().await.hold;
@@ -89,7 +81,6 @@ fn a_mark_of_an_earlier_delivery_counts_nothing() {
 fn who_dies_while_dying_is_buried_without_another_call() {
     on_redis(&[], |redis| async move {
         let (mut a, mut r) = (Peer::ready(&redis, "a").await, Peer::ready(&redis, "r").await);
-        r.reigns().await;
         let hold = a.given("x").await;
         // The run was marked, not `process_dead`.
         a.mark(hold, Mark::Started).await;
@@ -109,7 +100,6 @@ fn who_dies_while_dying_is_buried_without_another_call() {
 fn only_what_is_idle_and_not_parked_and_not_its_own_is_moved() {
     on_redis(&[], |redis| async move {
         let (mut a, mut r) = (Peer::ready(&redis, "a").await, Peer::ready(&redis, "r").await);
-        r.reigns().await;
         let (live, own, parked) = (a.given("1").await, r.given("2").await, a.given("3").await);
         let (idle, deleted, foreign) = (a.given("4").await, a.given("5").await, r.add("6").await);
         r.raw("XREADGROUP GROUP g redis-peer STREAMS m >").await;
@@ -135,7 +125,6 @@ fn only_what_is_idle_and_not_parked_and_not_its_own_is_moved() {
 fn any_name_is_reclaimed_from() {
     on_redis(&[], |redis| async move {
         let mut r = Peer::ready(&redis, "r").await;
-        r.reigns().await;
         for (i, name) in ["worker-1", "r-0000000000000008", "~odd", "ä#b"].into_iter().enumerate() {
             let entry = r.add(&i.to_string()).await;
             r.raw(&format!("XREADGROUP GROUP g {name} STREAMS m >")).await;
@@ -150,7 +139,6 @@ fn much_is_moved_in_pages() {
     on_redis(&[], |redis| async move {
         let mut r = Peer::with(&redis, "r", Settings { reclaim_count: 3, ..settings() }, false).await;
         r.call(Call::Prepare).await.unwrap();
-        r.reigns().await;
         for i in 0..7 {
             let entry = r.add(&i.to_string()).await;
             r.raw(&format!("XREADGROUP GROUP g dead-{} STREAMS m >", i % 2)).await;
@@ -169,33 +157,25 @@ fn much_is_moved_in_pages() {
 }
 
 #[test]
-fn one_reclaimer_at_a_time_and_a_new_one_waits() {
+fn one_reclaimer_at_a_time() {
     on_redis(&[], |redis| async move {
         let (mut a, mut b) = (Peer::ready(&redis, "a").await, Peer::ready(&redis, "b").await);
         let hold = a.given("x").await;
         a.idle(hold.entry, 60_000).await;
         // Out of memory, there must be one all the same.
         a.raw("CONFIG SET maxmemory 1").await;
-        assert_eq!(b.reclaim().await.moved, [], "after an outage the living are to refresh first");
+        assert_eq!(b.reclaim().await.moved, [(hold.entry, 1)]);
         let Answer::ReclaimerIs(left) = a.call(Call::Reclaim).await.unwrap() else { panic!() };
         assert!(left > Duration::from_millis(1_000) && left <= Duration::from_secs(2), "{left:?}");
-        assert_eq!(a.text("GET m:g:reclaimer").await.split(' ').next(), Some(&*b.me()));
-        // For as long as it asks it stays, and since when is not forgotten.
-        let first = a.text("GET m:g:reclaimer").await;
-        b.reclaim().await;
-        assert_eq!(a.text("GET m:g:reclaimer").await, first);
         a.raw("CONFIG SET maxmemory 0").await;
-        b.reigns().await;
-        a.raw("CONFIG SET maxmemory 1").await;
-        assert_eq!(b.reclaim().await.moved, [(hold.entry, 1)]);
-        a.raw("CONFIG SET maxmemory 0").await;
-        // Redis's clock was set back.
+        // For as long as it asks it stays.
         let me = b.me();
-        b.raw(&format!("SET m:g:reclaimer {me}\\x209999999999999 PX 60000")).await;
-        let now = b.reclaim().await.now_ms;
-        assert_eq!(b.text("GET m:g:reclaimer").await, format!("{me} {now}"));
+        b.raw("PEXPIRE m:g:reclaimer 60000").await;
+        b.reclaim().await;
+        assert_eq!(a.text("GET m:g:reclaimer").await, me);
+        assert!(b.int("PTTL m:g:reclaimer").await <= 2_000);
         // A namesake is somebody else, and a value without a ttl is nobody's.
-        b.raw("SET m:g:reclaimer b-0000000000000007x\\x201 PX 60000").await;
+        b.raw("SET m:g:reclaimer b-0123456789abcdef PX 60000").await;
         assert!(matches!(b.call(Call::Reclaim).await.unwrap(), Answer::ReclaimerIs(_)));
         b.raw("SET m:g:reclaimer x").await;
         b.reclaim().await;
