@@ -52,14 +52,14 @@ fn hangs_for_longer_than_reclaim_idle(flavor: Flavor) {
 fn hangs_while_somebody_is_the_reclaimer(flavor: Flavor) {
     let server = Server::start(flavor);
     let crew = Crew::on(&server).with(&["--concurrency", "8"]);
-    crew.start_all(["a", "b"], &Handler::sleeping("6"));
+    crew.start_all(["a", "b"], &Handler::sleeping("15"));
     crew.send(8);
     crew.wait_runs("all to run", |runs| runs.all().len() == 8);
-    for _ in 0..2 {
+    for _ in 0..5 {
         server.freeze();
-        std::thread::sleep(Duration::from_millis(1_600));
+        std::thread::sleep(Duration::from_millis(1_200));
         server.thaw();
-        std::thread::sleep(Duration::from_millis(700));
+        std::thread::sleep(Duration::from_millis(1_600));
     }
     crew.conclude();
     assert_eq!(crew.runs().all().len(), 8, "each ran once: {:?}", crew.runs().repeated());

@@ -6,7 +6,7 @@
 --    marked; parked messages, and its own, are left alone;
 --  * moved and due are one step; it works when Redis is out of memory; it may be asked again.
 -- KEYS: reclaimer stream delayed attempts. ARGV: consumer, how long it stays the reclaimer in ms, group, idle in ms,
---       count.
+--       count, Redis's clock in ms when the caller was last in touch with it, how long ago that may be in ms.
 -- Reply: `{is <ms>}`, or now in ms, 1 if there may be more, else 0, then entry and crashes by turns.
 local reclaimer, stream, delayed, attempts = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local me, group, count = ARGV[1], ARGV[3], tonumber(ARGV[5])
@@ -27,6 +27,8 @@ local begun = begin_writing(stream)
 if type(begun) == 'table' then return begun end
 redis.call('SET', reclaimer, me, 'PX', ARGV[2])
 local out = {now, 0}
+-- This question has waited for Redis, as the refreshes of the living do: what is idle now is not dead.
+if now - tonumber(ARGV[6]) > tonumber(ARGV[7]) then return out end
 
 -- After the second crash the pause is 1 s, and doubles up to 60 s.
 local function pause(crashed)

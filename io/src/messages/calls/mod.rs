@@ -17,7 +17,10 @@ mod tests;
 mod trim;
 mod troubles;
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64},
+};
 
 use redis::{Cmd, Value, aio::MultiplexedConnection};
 use streamkeeper_core::{
@@ -79,6 +82,8 @@ struct Names {
     bodies: String,
     /// The group was there once: should it be missing, it was lost, and begins at 0 again.
     prepared: AtomicBool,
+    /// The latest time that Redis has told, in milliseconds: when this consumer was in touch with it.
+    told_ms: AtomicU64,
     /// That delayed messages cannot be moved has been said.
     stuck: AtomicBool,
 }
@@ -95,6 +100,7 @@ impl Calls {
             scheduled: keys.scheduled(),
             bodies: keys.scheduled_body(),
             prepared: AtomicBool::new(false),
+            told_ms: AtomicU64::new(0),
             stuck: AtomicBool::new(false),
             keys,
             consumer,

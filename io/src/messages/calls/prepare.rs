@@ -45,6 +45,7 @@ impl Calls {
         let parts = list(time).unwrap_or_default();
         let part = |i: usize| parts.get(i).and_then(number).ok_or_else(|| Trouble::other("TIME answered no time"));
         let now_ms = part(0)? * 1_000 + part(1)? / 1_000;
+        names.told_ms.store(now_ms, Ordering::Relaxed);
         Ok(Server { identity, version, now_ms, created, warnings })
     }
 

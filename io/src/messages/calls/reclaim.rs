@@ -1,6 +1,6 @@
 //! Look after the group: what is idle, what nobody needs any more, and leaving.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use redis::{Value, aio::MultiplexedConnection};
 use streamkeeper_core::{
@@ -31,11 +31,15 @@ const PAGE: usize = 500;
 impl Calls {
     pub(super) async fn reclaim(&self, connection: &mut MultiplexedConnection) -> Result<Answer, Trouble> {
         let (names, config) = (&*self.0, &self.0.config);
-        let mut cmd = RECLAIM.invoke(4, 5, 256);
+        let mut cmd = RECLAIM.invoke(4, 7, 256);
         cmd.arg(&names.reclaimer).arg(names.keys.stream()).arg(&names.delayed).arg(&names.attempts);
         cmd.arg(names.consumer.as_str()).arg(millis(ROLE.max(2 * config.reclaim_interval)));
         cmd.arg(names.keys.group()).arg(millis(config.reclaim_idle));
         cmd.arg(config.reclaim_count.clamp(1, 1_000));
+        // A question that waits in a server that stands still is answered before the refreshes of the living. What is
+        // held is refreshed before it has been idle for half of `reclaim_idle`: so long may it have waited.
+        cmd.arg(names.told_ms.load(Ordering::Relaxed))
+            .arg(millis((config.reclaim_idle / 2).max(config.reclaim_interval * 3 / 2)));
         let value = self.run(connection, &RECLAIM, cmd).await?;
         let parts = list(value).ok_or_else(|| Trouble::other("reclaim: Redis answered no list"))?;
         let first = parts.first().ok_or_else(|| Trouble::other("reclaim: Redis answered an empty list"))?;
@@ -43,6 +47,7 @@ impl Calls {
             return Ok(Answer::ReclaimerIs(Duration::from_millis(left)));
         }
         let now_ms = number(first).ok_or_else(|| odd("reclaim", first))?;
+        names.told_ms.store(now_ms, Ordering::Relaxed);
         let more = parts.get(1).and_then(number).ok_or_else(|| Trouble::other("reclaim: too short a list"))? == 1;
         let one = |pair: &[Value]| {
             let crashed = u32::try_from(number(pair.get(1)?)?).unwrap_or(u32::MAX);

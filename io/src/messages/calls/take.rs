@@ -107,6 +107,7 @@ impl Calls {
         let mut next = || parts.next().ok_or_else(|| Trouble::other("due: Redis answered too short a list"));
         let (now, wait, wrong) = (next()?, next()?, next()?);
         let now_ms = number(&now).ok_or_else(|| odd("due", &now))?;
+        names.told_ms.store(now_ms, Ordering::Relaxed);
         let next = match wait {
             Value::Int(-1) => None,
             wait => Some(Duration::from_millis(number(&wait).ok_or_else(|| odd("due", &wait))?)),
