@@ -37,7 +37,7 @@ local function judge(lease, entry, stream, value, identity_then)
   if holder == value then return finish(lease, entry, stream, record) end
   local p
   p, err = pending(lbs, group, entry)
-  if err then return nil, err end
+  if err then return 'fenced' end -- somebody else's, in a group that is gone
   if not p then return payload(lbs, entry) and 'fenced' or 'gone' end
   local last = record and record.value == value and record.entry == entry and not record.released
   if not holder and last and p[2] == me and granted_here(identity_then) then
@@ -46,9 +46,16 @@ local function judge(lease, entry, stream, value, identity_then)
   return 'fenced'
 end
 
+-- What can go wrong for all goes wrong before anything is finished: what an error answers is not known to be done.
+local group_lost = redis.pcall('XPENDING', lbs, group, '0-1', '0-1', 1)
+if group_lost.err then
+  for i = 1, #KEYS - 4 do
+    if redis.pcall('GET', KEYS[i + 4]) == false then return group_lost end
+  end
+end
+
 for i = 1, #KEYS - 4 do
-  local at, err = 4 * i - 2, nil
-  out[i], err = judge(KEYS[i + 4], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
-  if err then return err end
+  local at = 4 * i - 2
+  out[i] = judge(KEYS[i + 4], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
 end
 return out

@@ -61,12 +61,13 @@ local function judge(lease, item)
   -- Whose the pending entry is; with the lease it is ours, whatever it says.
   local p = (item.aside or not held) and pending(lbs, group, item.entry)
   local claimed
-  if held or p and p[2] == me then
+  if held or not p or p[2] == me then
     -- First of all writes: it takes no memory, and Redis does not stop a script that has begun to write.
     claimed = redis.pcall('XCLAIM', lbs, group, me, '0', item.entry, 'IDLE', '3600000', 'JUSTID')
     if refused(claimed) then return nil, claimed end
-    if held and not claimed.err and not claimed[1] and payload(lbs, item.entry) then
-      -- Acknowledged by somebody, but still announced: pending again, or nobody would ever be handed it.
+    if not claimed.err and not claimed[1] and payload(lbs, item.entry) then
+      -- Acknowledged by somebody, or its consumer was deleted, but still announced: pending again, or nobody would ever
+      -- be handed it.
       claimed = redis.pcall('XCLAIM', lbs, group, me, '0', item.entry, 'IDLE', '3600000', 'FORCE', 'JUSTID')
     end
   end
@@ -78,11 +79,11 @@ local function judge(lease, item)
       if last then redis.call('HDEL', fences, item.stream) end
       return 'released'
     end
-  elseif item.aside and p then
+  elseif item.aside then
     err = set_aside({
       lbs = lbs, group = group, dead = dead, cap = cap, entry = item.entry, stream = item.stream, reason = 'failed',
       error = item.error, consumer = me, takeovers = record and record.takeovers or 0, failures = item.failures,
-      deliveries = p[4], at_ms = now, fields = payload(lbs, item.entry) or {},
+      deliveries = p and p[4] or 1, at_ms = now, fields = payload(lbs, item.entry) or {},
     })
     if err then return 'broken ' .. err.err end
     if held then redis.call('DEL', lease) end

@@ -4,16 +4,24 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use streamkeeper::Time;
 
-use super::{Judge, Kind, Violation, conditions};
-use crate::facts::{Fact, Forgot, Owned, What};
+use super::{
+    Judge, Kind, Violation,
+    conditions::{self, longest_ttl},
+};
+use crate::{
+    facts::{Fact, Forgot, Owned, What},
+    plan::Plan,
+};
 
 /// Every grant, in the order of the server.
 #[derive(Default)]
 pub(super) struct Fenced {
+    ttl: Duration,
     highest: BTreeMap<Arc<str>, u64>,
     /// The token of each ownership: of an announcement, for a lease value.
     tokens: BTreeMap<(Arc<str>, Arc<str>), u64>,
@@ -22,9 +30,25 @@ pub(super) struct Fenced {
     ended: BTreeSet<u64>,
     data_lost: bool,
     clock_back: bool,
+    /// Leases end early until then: the clock has stepped forward.
+    early_until: Time,
+    /// Streams that were granted while another owner's lease was still valid by its own clock.
+    early: BTreeSet<Arc<str>>,
 }
 
 impl Fenced {
+    pub(super) fn new(plan: &Plan) -> Fenced {
+        Fenced { ttl: longest_ttl(plan), ..Fenced::default() }
+    }
+
+    /// A forward step of the clock ended a lease early, and a server that has forgotten who was granted the stream then
+    /// knows its old owner only.
+    fn forget_the_early(&mut self) {
+        for stream in std::mem::take(&mut self.early) {
+            self.highest.remove(&stream);
+        }
+    }
+
     /// The documented hole: data lost, and the clock behind. Then tokens begin anew.
     fn begin_anew(&mut self) {
         if self.data_lost && self.clock_back {
@@ -53,6 +77,9 @@ impl Judge for Fenced {
             }
             What::Granted { value, owned } => {
                 self.latest.insert(owned.entry.clone(), value.clone());
+                if fact.at < self.early_until {
+                    self.early.insert(owned.stream.clone());
+                }
                 let before = self.tokens.insert((owned.entry.clone(), value.clone()), owned.token);
                 if before == Some(owned.token) {
                     return; // its answer was lost, or it was created again
@@ -91,10 +118,14 @@ impl Judge for Fenced {
             What::RedisUp { forgot: Forgot::Latest | Forgot::All } => {
                 self.data_lost = true;
                 self.begin_anew();
+                self.forget_the_early();
             }
             What::Struck { kind, action, .. } => {
                 self.data_lost |= conditions::loses_data(kind);
                 self.clock_back |= conditions::steps_clock(action).is_some_and(|by_ms| by_ms < 0);
+                if conditions::steps_clock(action).is_some_and(|by_ms| by_ms > 0) {
+                    self.early_until = fact.at + self.ttl;
+                }
                 if conditions::loses_data(kind) || conditions::steps_clock(action).is_some() {
                     self.begin_anew();
                 }
@@ -146,6 +177,10 @@ mod tests {
         good(P, &plan, &[two.clone(), vec![redis_up("latest"), given_back("a#1", "s", 1)]].concat());
         bad(P, &plan, &[two.clone(), vec![renewed("a", &[1])]].concat());
         good(P, &plan, &[two.clone(), vec![renewed("b", &[1]), renewed("a", &[2])]].concat());
+        let forward =
+            vec![granted("a#1", "s", 1, 5), struck_as("redis clock", "redis clock +5s"), granted("b#1", "s", 1, 6)];
+        good(P, &plan, &[forward.clone(), vec![redis_up("latest"), finished("a#1", "s", 1)]].concat());
+        bad(P, &plan, &[forward, vec![finished("a#1", "s", 1)]].concat());
         let told = |how| vec![finished("b#1", "s", 1), ended(1, "s", 1, 6, how)];
         good(P, &plan, &[two.clone(), told("done")].concat());
         bad(P, &plan, &[two, told("fenced")].concat());

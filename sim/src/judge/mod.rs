@@ -66,7 +66,7 @@ pub fn judges(plan: &Plan) -> Vec<Box<dyn Judge>> {
     }
     vec![
         Box::new(exclusive::Exclusive::new(plan)),
-        Box::new(fenced::Fenced::default()),
+        Box::new(fenced::Fenced::new(plan)),
         Box::new(finished::Finished::default()),
         Box::new(in_order::InOrder::new(plan)),
         Box::new(isolated::Isolated::new(plan)),

@@ -106,6 +106,14 @@ fn done_does_not_say_gone_when_the_group_is() {
         let item = DoneItem { entry, stream: name("s"), attempt: owned.attempt, identity: here.clone() };
         let trouble = a.call(Call::Done(vec![item])).await.unwrap_err();
         assert_eq!(trouble.kind, streamkeeper_core::trouble::TroubleKind::GroupLost);
+        // Nor is its neighbour finished, of which the error would say nothing.
+        let entry_of_t = a.announce("t").await;
+        let t = DoneItem { entry: entry_of_t, stream: name("t"), attempt: owned.attempt, identity: here.clone() };
+        a.raw(&format!("SET t<MUTEX_KEY_SEP>{entry_of_t} redis-consumer-a#{} PX 60000", owned.attempt)).await;
+        let s = DoneItem { entry, stream: name("s"), attempt: owned.attempt, identity: here.clone() };
+        a.call(Call::Done(vec![t, s])).await.unwrap_err();
+        assert_eq!(a.int("XLEN svc-input").await, 2);
+        a.raw(&format!("XDEL svc-input {entry_of_t}")).await;
         // With the lease it is finished without a group.
         a.raw(&format!("SET s<MUTEX_KEY_SEP>{entry} redis-consumer-a#{} PX 1000", owned.attempt)).await;
         assert_eq!(a.done(&owned, &here).await, Finished::Done);
@@ -138,6 +146,42 @@ fn what_is_released_is_free_at_once_even_out_of_memory() {
             let Acquired::Granted(grant) = answer else { panic!("{answer:?}") };
             assert!(grant.takeover && grant.takeovers == 0 && grant.token > owned.token, "{grant:?}");
             assert_eq!(a.release(&owned, None).await, Released::Fenced);
+        });
+    }
+}
+
+#[test]
+fn what_was_owned_by_a_deleted_consumer_is_given_back_all_the_same() {
+    for failed in [None, Some("too often")] {
+        on_redis(&[], |redis| async move {
+            let (mut a, mut b) = (Peer::new(&redis, "a").await, Peer::new(&redis, "b").await);
+            a.settle().await;
+            b.settle().await;
+            let entry = a.given("s").await;
+            let owned = a.own(entry, "s").await;
+            // It has lapsed, and is pending under nobody's name.
+            a.raw(&format!("DEL s<MUTEX_KEY_SEP>{entry}")).await;
+            a.raw("XGROUP DELCONSUMER svc-input svc-group redis-consumer-a").await;
+            let failure = failed.map(|error| Failure {
+                error: error.into(),
+                failures: 1,
+                pause: Duration::ZERO,
+                set_aside: true,
+            });
+            let item = ReleaseItem { entry, stream: owned.stream.clone(), attempt: owned.attempt, failure };
+            let Answer::Released(released) = a.call(Call::Release(vec![item])).await.unwrap() else { panic!() };
+            match failed {
+                None => {
+                    assert_eq!(released, [Released::Released]);
+                    let idle = a.raw("XPENDING svc-input svc-group IDLE 3000000 - + 1").await;
+                    assert!(matches!(&idle, Value::Array(found) if found.len() == 1), "nobody would ever find it");
+                    b.own(entry, "s").await;
+                }
+                Some(_) => {
+                    assert_eq!(released, [Released::SetAside]);
+                    assert_eq!((a.int("XLEN svc-input").await, a.int("XLEN svc-dead").await), (0, 1));
+                }
+            }
         });
     }
 }
