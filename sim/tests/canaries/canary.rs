@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use serde::Deserialize;
+use streamkeeper_sim::plan::Profile;
 
 /// A planted defect.
 #[derive(Debug, Deserialize)]
@@ -15,11 +16,35 @@ pub(crate) struct Canary {
     pub(crate) what: String,
     /// One of these is seen to be broken.
     pub(crate) promises: Vec<String>,
+    /// In which profile it is looked for: the usual one, or `messages`.
+    #[serde(default)]
+    pub(crate) profile: Half,
     /// Where it is looked for, if not in an ordinary swarm: a plan as text, of which only the seed varies. For what needs
     /// several rare things to meet.
     pub(crate) plan: Option<String>,
     #[serde(rename = "change")]
     pub(crate) changes: Vec<Change>,
+}
+
+/// Which half of the library it is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Half {
+    /// Streams and their owners.
+    #[default]
+    Swarm,
+    /// Messages and their workers.
+    Messages,
+}
+
+impl Half {
+    /// As the simulation names the profile.
+    pub(crate) fn profile(self) -> Profile {
+        match self {
+            Half::Swarm => Profile::Swarm,
+            Half::Messages => Profile::Messages,
+        }
+    }
 }
 
 /// One replacement in a source file.

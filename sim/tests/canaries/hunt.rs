@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    canary::Canary,
+    canary::{Canary, Half},
     copy::{self, Tree},
 };
 
@@ -76,7 +76,7 @@ impl Hunter {
     /// The first seed in which something is broken breaks what is expected.
     fn look_for(&self, canary: &Canary) -> Result<(), String> {
         let (name, began) = (&canary.name, Instant::now());
-        let found = self.run(name, canary.plan.as_deref(), SEEDS)?;
+        let found = self.run(name, canary.profile, canary.plan.as_deref())?;
         let Some((seed, promise, how)) = found else {
             return Err(format!("{name}: not found in {SEEDS} seeds ({})", canary.what));
         };
@@ -89,16 +89,18 @@ impl Hunter {
 
     /// With no canary, all is well.
     fn look_for_none(&self) -> Result<(), String> {
-        match self.run("", None, SEEDS)? {
-            None => Ok(()),
-            Some((seed, promise, how)) => Err(format!("no canary: seed {seed} breaks `{promise}`: {how}")),
+        for half in [Half::Swarm, Half::Messages] {
+            if let Some((seed, promise, how)) = self.run("", half, None)? {
+                return Err(format!("no canary: seed {seed} ({half:?}) breaks `{promise}`: {how}"));
+            }
         }
+        Ok(())
     }
 
     /// The first seed in which something is broken: the seed, the promise and how.
-    fn run(&self, canary: &str, plan: Option<&str>, seeds: u64) -> Result<Option<(u64, String, String)>, String> {
+    fn run(&self, canary: &str, half: Half, plan: Option<&str>) -> Result<Option<(u64, String, String)>, String> {
         let mut command = Command::new(&self.program);
-        command.arg(seeds.to_string()).env("STREAMKEEPER_CANARY", canary);
+        command.arg(SEEDS.to_string()).arg(half.profile().to_string()).env("STREAMKEEPER_CANARY", canary);
         if let Some(plan) = plan {
             let path = self.plans.join(format!("{canary}.txt"));
             std::fs::create_dir_all(&self.plans)

@@ -18,9 +18,9 @@ mod hunt;
 
 use std::collections::BTreeSet;
 
-use streamkeeper_sim::{judge::PROMISES, plan::Plan};
+use streamkeeper_sim::{judge::PROMISES, messages, plan::Plan};
 
-use canary::Canary;
+use canary::{Canary, Half};
 
 #[test]
 fn every_change_fits_the_sources() {
@@ -34,8 +34,12 @@ fn every_change_fits_the_sources() {
 #[test]
 fn every_promise_has_a_canary() {
     let canaries = Canary::all();
-    let broken: BTreeSet<&str> = canaries.iter().flat_map(|c| c.promises.iter().map(String::as_str)).collect();
-    assert_eq!(broken, BTreeSet::from(PROMISES));
+    let of = |half: Half| -> BTreeSet<&str> {
+        let of_it = canaries.iter().filter(|canary| canary.profile == half);
+        of_it.flat_map(|canary| canary.promises.iter().map(String::as_str)).collect()
+    };
+    assert_eq!(of(Half::Swarm), BTreeSet::from(PROMISES));
+    assert_eq!(of(Half::Messages), BTreeSet::from(messages::judge::PROMISES));
 }
 
 #[test]

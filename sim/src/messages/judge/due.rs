@@ -83,7 +83,9 @@ impl Promise for Due {
                 court.delay(format!("{id} has been due for {waits} ms while a worker has room"));
             }
         };
-        for (entry, message) in view.ledger.messages.iter().filter(|(_, message)| message.is_parked()) {
+        for (entry, message) in
+            view.ledger.messages.iter().filter(|(_, message)| message.is_parked() && !message.removed)
+        {
             if let Some(due) = message.due {
                 judge(entry, due, message.since, message.record.crashed > 0, &mut self.late);
             }

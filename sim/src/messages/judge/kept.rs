@@ -45,6 +45,10 @@ impl Promise for Kept {
 
 /// How long a message may wait, since when somebody has had room for it, and where it stands. `None`: it does not wait.
 fn waits(entry: &str, message: &Message, view: &View) -> Option<(Duration, Time, String)> {
+    // What has lost its payload cannot run.
+    if message.removed {
+        return None;
+    }
     let alone = message.record.crashed > 0;
     let any_room = || view.fleet.any_room(alone);
     match message.state {

@@ -1,7 +1,7 @@
 //! `stale-harmless`: a run that was cut off can neither fail, delay, bury, give back nor refresh the message for anyone, a
 //! later run in the same process included.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     Court, Promise, View,
@@ -11,6 +11,9 @@ use crate::{
     facts::{Fact, What, Who},
     messages::facts::{Record, Said},
 };
+
+/// Redis counts time in milliseconds.
+const GRAIN: Duration = Duration::from_millis(2);
 
 /// Knows nothing of its own.
 pub(super) struct StaleHarmless;
@@ -64,7 +67,7 @@ fn claimed(
                 let began = run.began;
                 court.harm(format!("{by} puts {entry} aside while its run, begun at {began:?}, has not ended"));
             }
-        } else if !message.is_parked() && idle < view.fleet.shortest_idle() {
+        } else if !message.is_parked() && idle + GRAIN < view.fleet.shortest_idle() {
             let owner = message.owner.as_deref().unwrap_or("nobody");
             court.harm(format!("{by} puts {entry} aside, which is {owner}'s since {} ms", idle.as_millis()));
         }
