@@ -2,8 +2,6 @@
 
 use std::{collections::BTreeMap, collections::VecDeque, time::Duration};
 
-use streamkeeper_tests::flavor::repository;
-
 use crate::{
     masks::{Names, sha1},
     sequence::{Part, Sequence, Step},
@@ -183,13 +181,8 @@ fn subscriptions(words: &[Vec<u8>]) -> Option<usize> {
     each.then(|| (words.len() - 1).max(1))
 }
 
-/// A script of the shell, put together as the shell does it.
+/// A script of the shell, as the shell sends it.
 fn script(name: &str) -> String {
-    /// Those that stand for themselves.
-    const PLAIN: [&str; 7] = ["announce", "clean", "forget", "look", "reap", "retry", "share"];
-    let read = |name: &str| {
-        let path = repository().join(format!("io/src/lua/{name}.lua"));
-        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-    };
-    if PLAIN.contains(&name) { read(name) } else { read("prelude") + &read(name) }
+    let found = streamkeeper::scripts().find(|(other, _)| *other == name);
+    found.unwrap_or_else(|| panic!("the shell has no script `{name}`")).1.to_owned()
 }

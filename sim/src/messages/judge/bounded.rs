@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use streamkeeper::Time;
 
-use super::{Court, Promise, View, fleet::NEVER, ledger::State};
+use super::{
+    Court, Promise, View,
+    fleet::NEVER,
+    ledger::{Run, State},
+};
 use crate::{
     facts::{Fact, What, Who},
     messages::facts::{Said, Stock},
@@ -28,7 +32,7 @@ impl Promise for Bounded {
     fn hear(&mut self, fact: &Fact, view: &View, court: &mut Court<'_>) {
         let What::Message(said) = &fact.what else { return };
         match said {
-            Said::Began { who, entry, .. } => began(*who, entry, view, court),
+            Said::Began { who, entry, deliveries, .. } => began(*who, entry, *deliveries, view, court),
             Said::Delivered { by: Some(who), consumer, entries, .. } => {
                 held(*who, consumer, entries.len(), view, court);
             }
@@ -61,15 +65,19 @@ impl Promise for Bounded {
     }
 }
 
-fn began(who: Who, entry: &str, view: &View, court: &mut Court<'_>) {
+fn began(who: Who, entry: &str, deliveries: u64, view: &View, court: &mut Court<'_>) {
     let Some(setup) = view.fleet.setup(who.consumer) else { return };
     let runs = view.fleet.runs(who) + 1;
     if runs > setup.concurrency {
         court.harm(format!("{who} has {runs} runs at once, and {} are allowed", setup.concurrency));
     }
-    let is_suspect = |entry: &str| view.ledger.messages.get(entry).is_some_and(|message| message.is_suspect());
-    let other = view.ledger.runs.values().find(|run| run.who == who && *run.entry != *entry && is_suspect(&run.entry));
-    if let Some(other) = other.filter(|_| is_suspect(entry)) {
+    // Who was cut off does not know what has become of its messages since.
+    let is_suspect = |entry: &str, deliveries: u64| {
+        let message = view.ledger.messages.get(entry).filter(|message| view.ledger.holder(message) == Some(who));
+        message.is_some_and(|message| message.is_suspect() && message.deliveries == deliveries)
+    };
+    let beside = |run: &&Run| run.who == who && *run.entry != *entry && is_suspect(&run.entry, run.deliveries);
+    if let Some(other) = view.ledger.runs.values().find(beside).filter(|_| is_suspect(entry, deliveries)) {
         court.harm(format!("{who} runs {entry} and {} at once: both have crashed processes", other.entry));
     }
 }
@@ -129,10 +137,18 @@ mod tests {
 
     #[test]
     fn who_crashes_processes_runs_alone() {
-        let facts = [entered(1), entered(2), recorded(1, 0, 0, 2), recorded(2, 0, 0, 2), delivered(0, &[1, 2])];
+        let facts = [
+            started(0),
+            ready(0),
+            entered(1),
+            entered(2),
+            recorded(1, 0, 0, 2),
+            recorded(2, 0, 0, 2),
+            delivered(0, &[1, 2]),
+        ];
         bad(P, &[&facts[..], &[began(0, 1, 1), began(0, 2, 2)]].concat());
         good(P, &[&facts[..], &[began(0, 1, 1), ended(0, 1, 1, "done"), began(0, 2, 2)]].concat());
-        good(P, &[&facts[..3], &[delivered(0, &[1, 2]), began(0, 1, 1), began(0, 2, 2)]].concat());
+        good(P, &[&facts[..5], &[delivered(0, &[1, 2]), began(0, 1, 1), began(0, 2, 2)]].concat());
     }
 
     #[test]

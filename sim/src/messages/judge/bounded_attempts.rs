@@ -37,9 +37,9 @@ impl Promise for BoundedAttempts {
         }
         let What::Message(said) = &fact.what else { return };
         match said {
-            Said::Recorded { entry, record, .. } => {
+            Said::Recorded { by, entry, record, .. } => {
                 if let Some(message) = view.ledger.messages.get(entry) {
-                    self.recorded(entry, message, record, court);
+                    self.recorded(*by, entry, message, record, view, court);
                 }
             }
             Said::Claimed { by, to, entries, counted, .. } => {
@@ -65,12 +65,25 @@ impl Promise for BoundedAttempts {
 }
 
 impl BoundedAttempts {
-    fn recorded(&mut self, entry: &Arc<str>, message: &Message, record: &Record, court: &mut Court<'_>) {
+    fn recorded(
+        &mut self,
+        by: Option<Who>,
+        entry: &Arc<str>,
+        message: &Message,
+        record: &Record,
+        view: &View,
+        court: &mut Court<'_>,
+    ) {
         let before = &message.record;
         if record.failed > before.failed + 1 || record.crashed > before.crashed + 1 {
             court.harm(format!("{entry}: more than one failure or crash is counted at once: {before:?}, {record:?}"));
         }
-        if record.failed > before.failed && record.failed > message.failures {
+        // Over its time by the clock, a run has failed, even if its process stood still before it began.
+        let stood_still = by.is_none_or(|who| {
+            let timeout = view.fleet.setup(who.consumer).and_then(|setup| setup.timeout_ms);
+            timeout.is_some() && view.fleet.well(who) + view.fleet.idle(who) > court.at
+        });
+        if record.failed > before.failed && record.failed > message.failures && !stood_still {
             let (failed, runs) = (record.failed, message.failures);
             court.harm(format!("{entry}: {failed} failures are counted, and only {runs} runs have failed"));
         }
@@ -110,8 +123,9 @@ fn began(who: Who, entry: &str, message: &Message, view: &View, court: &mut Cour
     if record.dying && !message.anew {
         court.harm(format!("{who} runs {entry}, whose end is decided"));
     }
-    // Who reads what was delivered anew does not know what is written down about it.
-    if setup.max_attempts > 0 && record.failed >= setup.max_attempts + u32::from(message.anew) {
+    // Who reads what was delivered anew does not know what is written down about it; and fails it once more.
+    let known = !message.anew || message.deliveries > 2;
+    if setup.max_attempts > 0 && record.failed >= setup.max_attempts && known {
         court.harm(format!("{who} runs {entry}, which has failed {} times", record.failed));
     }
     let learnt =
@@ -125,7 +139,8 @@ fn buried(who: Who, entry: &str, message: &Message, reason: &str, view: &View, c
     let Some(setup) = view.fleet.setup(who.consumer) else { return };
     let record = &message.record;
     match reason {
-        "failed" if record.failed < setup.max_attempts => {
+        // What was deleted by hand, its holder knew.
+        "failed" if record.failed < setup.max_attempts && view.ledger.altered < message.delivered => {
             let (failed, most) = (record.failed, setup.max_attempts);
             court.harm(format!("{entry} is buried after {failed} failures, and {most} are allowed"));
         }

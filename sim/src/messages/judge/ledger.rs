@@ -43,6 +43,8 @@ pub(in crate::messages) struct Message {
     /// Under whose name it was pending before.
     pub(in crate::messages) former: Option<Arc<str>>,
     pub(in crate::messages) deliveries: u64,
+    /// When it was delivered last.
+    pub(in crate::messages) delivered: Time,
     /// When its idle time began last.
     pub(in crate::messages) confirmed: Time,
     /// Since when it waits for a run: the latest thing that happened to it.
@@ -107,6 +109,7 @@ impl Message {
             owner: None,
             former: None,
             deliveries: 0,
+            delivered: at,
             confirmed: at,
             since: at,
             due: None,
@@ -129,7 +132,8 @@ impl Message {
 
     /// It has crashed processes, and runs alone.
     pub(in crate::messages) fn is_suspect(&self) -> bool {
-        self.record.crashed >= 2 || (self.record.dying && self.record.crashed >= 1)
+        let known = !self.anew || self.deliveries > 1;
+        known && (self.record.crashed >= 2 || (self.record.dying && self.record.crashed >= 1))
     }
 
     fn belongs_to(&mut self, owner: &Arc<str>, at: Time) {
@@ -212,6 +216,7 @@ impl Ledger {
                     message.anew |= message.deliveries > 0 || message.record != Record::default();
                     message.belongs_to(consumer, at);
                     (message.deliveries, message.since, message.ended) = (1, at, None);
+                    message.delivered = at;
                 }
             }
             Said::Claimed { by, to, entries, counted, .. } => {
@@ -228,7 +233,7 @@ impl Ledger {
                     message.reclaimed += u32::from(taken);
                     if *counted {
                         message.deliveries += 1;
-                        (message.since, message.ended) = (at, None);
+                        (message.since, message.delivered, message.ended) = (at, at, None);
                     }
                 }
             }

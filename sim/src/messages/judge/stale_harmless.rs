@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Court, Promise, View,
-    ledger::{Message, PARKED, State},
+    ledger::{Message, PARKED, Run, State},
 };
 use crate::{
     facts::{Fact, What, Who},
@@ -63,7 +63,7 @@ fn claimed(
     if &**to == PARKED {
         let idle = court.at.since(message.confirmed);
         if holder == Some(by) {
-            if let Some(run) = view.ledger.current_run(entry, message) {
+            if let Some(run) = live_run(entry, message, view) {
                 let began = run.began;
                 court.harm(format!("{by} puts {entry} aside while its run, begun at {began:?}, has not ended"));
             }
@@ -77,10 +77,15 @@ fn claimed(
     }
 }
 
+/// The run of this delivery, unless deliveries have been counted anew since it began.
+fn live_run<'a>(entry: &'a str, message: &Message, view: &'a View) -> Option<&'a Run> {
+    view.ledger.current_run(entry, message).filter(|run| view.ledger.altered < run.began)
+}
+
 fn buried(by: Who, entry: &str, message: &Message, view: &View, court: &mut Court<'_>) {
     match message.state {
         State::Pending if view.ledger.holder(message) == Some(by) => {
-            if view.ledger.current_run(entry, message).is_some() {
+            if live_run(entry, message, view).is_some() {
                 court.harm(format!("{by} buries {entry} while its run has not ended"));
             }
         }
