@@ -11,12 +11,14 @@ use super::{
     Command, Fate, Machine, Remark, Run, RunId, Stage,
     asked::{Kind, Question},
     call::{Call, Hold, Reason},
-    held::{Burying, Cut, Dying, Held, Running, State as HeldState, Tie},
+    held::{Burying, Cut, Dying, Held, Parking, Running, State as HeldState, Tie},
 };
 use crate::{id::EntryId, time::Time};
 
 /// How many messages one question is about that is not one command for all of them.
 const BATCH: usize = 500;
+/// For how long a suspect is put aside while others have their turn.
+const SUSPECT_PAUSE: Duration = Duration::from_secs(1);
 
 /// What waits, and what runs. The queues may name messages that have ended meanwhile: these are passed over.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -135,8 +137,12 @@ impl Machine {
             if most > 0 && history.crashed >= most && history.dying.is_none() && self.runs.succeeded {
                 return self.decide_end(entry, Dying { reason: Reason::Crashed, error: None, repeated: false });
             }
+            let most = self.config.max_attempts;
+            if most > 0 && history.failed >= most && history.dying.is_none() {
+                return self.decide_end(entry, Dying { reason: Reason::Failed, error: None, repeated: false });
+            }
             if held.is_suspect() && self.runs.suspect.is_some_and(|other| other != entry) {
-                return self.runs.suspects.push_back(entry);
+                return self.wait_as_suspect(entry);
             }
         }
         if self.config.ordered_by.is_some() && !self.occupy_key(entry) {
@@ -161,6 +167,18 @@ impl Machine {
             }
         }
         self.mark_or_run(entry);
+    }
+
+    /// One suspect waits here for its turn, if there is room for what waits. The others are put aside for a while: they
+    /// would else fill the room of those that harm nobody.
+    fn wait_as_suspect(&mut self, entry: EntryId) {
+        let waiting = |entry: &EntryId| self.holds.get(*entry).is_some_and(Held::is_waiting);
+        let waiting = self.runs.suspects.iter().filter(|entry| waiting(entry)).count();
+        if waiting < self.config.prefetch.min(1) {
+            self.runs.suspects.push_back(entry);
+        } else {
+            self.park(entry, Parking { delay: SUSPECT_PAUSE, failure: None, repeated: false });
+        }
     }
 
     /// What has crashed a process is written down as started first.

@@ -101,6 +101,20 @@ fn suspects() {
 }
 
 #[test]
+fn more_suspects_than_may_wait() {
+    let mut s = Story::started(|s| (s.concurrency, s.prefetch) = (2, 2));
+    s.is_due(1, |r| r.crashed = 2).is_due(2, |r| r.crashed = 2).is_due(3, |r| r.crashed = 2).is_due(4, |_| {}).at(1_600);
+    s.ends("many_suspects", "One waits for its turn; more are put aside, and leave room for those that harm nobody.");
+}
+
+#[test]
+fn attempts_that_were_used_up_elsewhere() {
+    let mut s = Story::started(|s| s.max_attempts = 3);
+    s.is_due(1, |r| r.failed = 3).at(400);
+    s.ends("used_up", "Its failures were counted when more were allowed: only process_dead is called for it.");
+}
+
+#[test]
 fn a_poisonous_message() {
     let mut s = Story::started(|_| {});
     s.sends(&[2]).at(110).succeeds(2).at(120).is_due(1, |r| r.crashed = 3).at(400).ran(1, rejected("")).at(410);

@@ -104,7 +104,7 @@ fn records(stock: &Stock, view: &View, court: &mut Court<'_>) {
     let calm = view.fleet.any_well().max(view.ledger.altered);
     for (entry, _) in &stock.records {
         let Some(message) = view.ledger.messages.get(entry) else { continue };
-        let ended = matches!(message.state, State::Acked | State::Gone) && message.buried == 0;
+        let ended = message.state == State::Acked && message.buried == 0;
         let since = message.since.max(calm);
         if ended && since <= court.at && court.at.since(since) > limit {
             court.delay(format!("{entry} has ended, and what was written down about it is still there"));

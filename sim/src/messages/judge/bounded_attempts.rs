@@ -23,6 +23,8 @@ pub(super) struct BoundedAttempts {
     /// Put aside after a failure of this delivery: to be counted before it is taken again.
     uncounted: BTreeMap<Arc<str>, u64>,
     altered: Time,
+    /// How many failures were counted of runs that never began.
+    spared: BTreeMap<Arc<str>, u32>,
 }
 
 impl Promise for BoundedAttempts {
@@ -83,7 +85,11 @@ impl BoundedAttempts {
             let timeout = view.fleet.setup(who.consumer).and_then(|setup| setup.timeout_ms);
             timeout.is_some() && view.fleet.well(who) + view.fleet.idle(who) > court.at
         });
-        if record.failed > before.failed && record.failed > message.failures && !stood_still {
+        let spared = self.spared.entry(entry.clone()).or_default();
+        if stood_still {
+            *spared = (*spared).max(record.failed.saturating_sub(message.failures));
+        }
+        if record.failed > before.failed && record.failed > message.failures + *spared {
             let (failed, runs) = (record.failed, message.failures);
             court.harm(format!("{entry}: {failed} failures are counted, and only {runs} runs have failed"));
         }

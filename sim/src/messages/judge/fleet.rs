@@ -48,6 +48,10 @@ pub(super) struct Fleet {
     down: bool,
     /// Until when its clock shows what it has shown before.
     behind: Time,
+    /// Who looks for what is idle.
+    reclaimer: Option<Who>,
+    /// Until when who looked for what is idle could not: another has to become it first.
+    pub(super) reclaimer_lost: Time,
 }
 
 impl Fleet {
@@ -60,6 +64,8 @@ impl Fleet {
             redis: Time::ZERO,
             down: false,
             behind: Time::ZERO,
+            reclaimer: None,
+            reclaimer_lost: Time::ZERO,
         }
     }
 
@@ -151,6 +157,7 @@ impl Fleet {
                 }
             }
             What::Stopped { who } | What::Terminated { who, .. } | What::Crashed { who } => {
+                self.loses_reclaimer(who.consumer, at);
                 if let Some(member) = self.member(*who) {
                     (member.who, member.well) = (None, NEVER);
                 }
@@ -184,6 +191,7 @@ impl Fleet {
                 self.redis = at + RECONNECT;
             }
             What::Healed => self.heal(at),
+            What::Message(Said::Reclaims { by }) => self.reclaimer = *by,
             What::Message(Said::Began { who, run, .. }) => {
                 let concurrency = self.setup(who.consumer).map_or(1, |worker| worker.concurrency);
                 if let Some(member) = self.member(*who) {
@@ -207,7 +215,14 @@ impl Fleet {
         self.members.get_mut(&who.consumer).filter(|member| member.who == Some(who))
     }
 
+    fn loses_reclaimer(&mut self, consumer: usize, until: Time) {
+        if self.reclaimer.is_some_and(|who| who.consumer == consumer) {
+            self.reclaimer_lost = self.reclaimer_lost.max(until);
+        }
+    }
+
     fn unwell(&mut self, consumer: usize, until: Time) {
+        self.loses_reclaimer(consumer, until);
         if let Some(member) = self.members.get_mut(&consumer)
             && member.well != NEVER
         {

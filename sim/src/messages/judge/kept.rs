@@ -14,6 +14,8 @@ use super::{
 const AT_ONCE: Duration = Duration::from_secs(2);
 /// What a crash costs beyond `reclaim_idle`: two seconds, and two more if the reclaimer has died as well.
 const RECLAIM: Duration = Duration::from_secs(4);
+/// What it costs that the reclaimer has died, beyond how long a new one holds back.
+const ROLE: Duration = Duration::from_secs(4);
 /// What was parked and has lost its time is found by who clears away: in two rounds, and as many pages.
 const STRANDED: Duration = Duration::from_secs(10);
 
@@ -72,8 +74,12 @@ fn waits(entry: &str, message: &Message, view: &View) -> Option<(Duration, Time,
             match own_room {
                 Some(room) if room <= any_room() => Some((AT_ONCE, room, format!("in the hands of {owner}"))),
                 _ => {
-                    let limit = view.fleet.longest_idle() + RECLAIM + AT_ONCE;
-                    Some((limit, any_room(), format!("pending under {owner}")))
+                    let idle = view.fleet.longest_idle();
+                    let limit = idle + RECLAIM + AT_ONCE;
+                    // Who becomes the reclaimer holds back for a while first.
+                    let held_back = view.fleet.reclaimer_lost + ROLE + idle / 4;
+                    let room = any_room().max(held_back - idle);
+                    Some((limit, room, format!("pending under {owner}")))
                 }
             }
         }
