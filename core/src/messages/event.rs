@@ -64,6 +64,9 @@ pub struct Run {
     pub history: Option<History>,
     /// What the message says.
     pub fields: Fields,
+    /// It begins before this instant or not at all, and ends as [`Outcome::NotBegun`] then: the process may have stood
+    /// still, and its message may be another's.
+    pub begins_before: Time,
 }
 
 /// What is called for a message.
@@ -109,6 +112,9 @@ pub enum Outcome {
     Drop,
     /// It was cancelled before it ended.
     Cancelled,
+    /// It never began: it was cancelled before that, or [`Run::begins_before`] had passed. As if it had not been
+    /// started: nothing is counted.
+    NotBegun,
 }
 
 /// What became of a message here.

@@ -165,7 +165,7 @@ impl Machine {
     /// How many more messages may be asked for now.
     pub fn room(&self) -> usize {
         let reserved = self.reading.reserved() + self.own.reserved();
-        let capacity = self.config.concurrency + self.config.prefetch;
+        let capacity = self.config.concurrency + self.config.prefetch + usize::from(self.runs.suspect_waits());
         let free = capacity.saturating_sub(self.holds.waiting() + self.holds.slots() + reserved);
         free.min(self.most_held().saturating_sub(self.holds.len() + reserved))
     }

@@ -49,7 +49,7 @@ impl Machine {
                 let error = self.timeout_text();
                 self.fail_run(entry, running, error, None);
             }
-            Outcome::Cancelled => self.give_back(entry),
+            Outcome::Cancelled | Outcome::NotBegun => self.give_back(entry),
         }
     }
 

@@ -71,6 +71,11 @@ impl State {
         self.due.len()
     }
 
+    /// Whether a suspect waits for its turn, perhaps.
+    pub(super) fn suspect_waits(&self) -> bool {
+        !self.suspects.is_empty()
+    }
+
     pub(super) fn under_way(&self) -> usize {
         self.live.len()
     }
@@ -169,12 +174,11 @@ impl Machine {
         self.mark_or_run(entry);
     }
 
-    /// One suspect waits here for its turn, if there is room for what waits. The others are put aside for a while: they
-    /// would else fill the room of those that harm nobody.
+    /// One suspect waits here for its turn, in a place of its own. The others are put aside for a while: they would else
+    /// fill the room of those that harm nobody.
     fn wait_as_suspect(&mut self, entry: EntryId) {
-        let waiting = |entry: &EntryId| self.holds.get(*entry).is_some_and(Held::is_waiting);
-        let waiting = self.runs.suspects.iter().filter(|entry| waiting(entry)).count();
-        if waiting < self.config.prefetch.min(1) {
+        let waits = |entry: &EntryId| self.holds.get(*entry).is_some_and(Held::is_waiting);
+        if !self.runs.suspects.iter().any(waits) {
             self.runs.suspects.push_back(entry);
         } else {
             self.park(entry, Parking { delay: SUSPECT_PAUSE, failure: None, repeated: false });
@@ -234,6 +238,11 @@ impl Machine {
             deliveries: held.hold.deliveries,
             history,
             fields: held.fields.clone(),
+            begins_before: if self.config.no_ack {
+                Time::from_micros(u64::MAX)
+            } else {
+                held.confirmed + self.config.trust()
+            },
         };
         self.holds.change(entry, HeldState::Running(Running { run, stage, tie: Tie::Ours, cut: Cut::No }));
         self.runs.live.insert(run, Live { entry, started: self.now });

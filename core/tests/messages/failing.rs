@@ -103,7 +103,11 @@ fn suspects() {
 #[test]
 fn more_suspects_than_may_wait() {
     let mut s = Story::started(|s| (s.concurrency, s.prefetch) = (2, 2));
-    s.is_due(1, |r| r.crashed = 2).is_due(2, |r| r.crashed = 2).is_due(3, |r| r.crashed = 2).is_due(4, |_| {}).at(1_600);
+    s.is_due(1, |r| r.crashed = 2)
+        .is_due(2, |r| r.crashed = 2)
+        .is_due(3, |r| r.crashed = 2)
+        .is_due(4, |_| {})
+        .at(1_600);
     s.ends("many_suspects", "One waits for its turn; more are put aside, and leave room for those that harm nobody.");
 }
 

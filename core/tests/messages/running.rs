@@ -123,6 +123,13 @@ fn a_timeout() {
 }
 
 #[test]
+fn a_run_that_did_not_begin() {
+    let mut s = Story::started(|s| s.timeout = Some(ms(2_000)));
+    s.sends(&[1]).at(2_200).ran(1, streamkeeper_core::messages::Outcome::NotBegun).at(2_600);
+    s.ends("not_begun", "The process stood still before the worker was called: over its time, and no failure.");
+}
+
+#[test]
 fn a_timeout_that_cannot_be_enforced() {
     let mut s = Story::started(|s| (s.timeout, s.reclaim_idle) = (Some(ms(2_000)), ms(4_000)));
     s.sends(&[1]).at(9_000).another_takes(1).sends(&[2]).at(9_100).fails(1, "late").at(9_200);

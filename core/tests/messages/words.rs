@@ -44,6 +44,7 @@ pub(crate) fn outcome(outcome: &Outcome) -> String {
         Outcome::Dead { reason, error } => format!("says dead ({}): {error}", reason.label()),
         Outcome::Drop => "says drop".to_owned(),
         Outcome::Cancelled => "is cancelled".to_owned(),
+        Outcome::NotBegun => "did not begin".to_owned(),
     }
 }
 

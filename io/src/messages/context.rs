@@ -191,6 +191,7 @@ pub(crate) mod tests {
             deliveries: 1,
             history: None,
             fields: fields.iter().map(|(field, value)| (bytes(field), bytes(value))).collect(),
+            begins_before: streamkeeper_core::time::Time::from_micros(u64::MAX),
         };
         let consumer = Consumer::new("c", 1).unwrap();
         Arc::new(Handed::new(run, Arc::new(Place { stream: "s".into(), group: "g".into(), consumer })))

@@ -39,6 +39,8 @@ pub(crate) struct Flight {
     handed: Arc<Handed>,
     runs: Arc<Runs>,
     began: Time,
+    /// The worker's future has not been polled yet.
+    waits: bool,
     span: Span,
 }
 
@@ -57,7 +59,7 @@ impl Flight {
             runs.on_span(&span, traceparent);
         }
         let worker = runs.worker(handed.clone());
-        Flight { worker: Some(worker), began: runs.now(), span, handed, runs }
+        Flight { worker: Some(worker), began: runs.now(), waits: true, span, handed, runs }
     }
 
     /// Drops the worker's future, and reports.
@@ -81,7 +83,10 @@ impl Future for Flight {
         let this = &mut *self;
         let Some(worker) = &mut this.worker else { return Poll::Ready(()) };
         this.handed.task.register(context.waker());
-        let outcome = if this.handed.is_cancelled() {
+        let (cancelled, begins) = (this.handed.is_cancelled(), std::mem::take(&mut this.waits));
+        let outcome = if begins && (cancelled || this.runs.now() >= this.handed.run.begins_before) {
+            Outcome::NotBegun
+        } else if cancelled {
             Outcome::Cancelled
         } else {
             let _entered = this.span.enter();
@@ -100,7 +105,7 @@ impl Drop for Flight {
     /// Whoever ran it has ended before: the application's runtime.
     fn drop(&mut self) {
         if self.worker.is_some() {
-            self.end(Outcome::Cancelled);
+            self.end(if self.waits { Outcome::NotBegun } else { Outcome::Cancelled });
             self.runs.tell();
         }
     }

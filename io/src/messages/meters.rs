@@ -100,6 +100,7 @@ fn run(end: &End) -> Words {
         Outcome::Dead { .. } => "dead",
         Outcome::Drop => "drop",
         Outcome::Cancelled => "cancelled",
+        Outcome::NotBegun => "not_begun",
     };
     [("stage", stage), ("outcome", outcome)]
 }

@@ -162,7 +162,7 @@ impl Runs {
         let runs = std::mem::take(&mut self.lock().runs);
         for handed in runs {
             let (id, stage) = (handed.run.id, handed.run.stage);
-            self.ended(End { id, stage, outcome: Outcome::Cancelled, took: Duration::ZERO });
+            self.ended(End { id, stage, outcome: Outcome::NotBegun, took: Duration::ZERO });
         }
         self.tell();
     }
@@ -331,7 +331,7 @@ mod tests {
         let cancelled = batch(2_000..2_010);
         cancelled.iter().for_each(|handed| handed.cancel());
         runs.start(cancelled);
-        assert!(ends(&runs, 10).await.iter().all(|(_, outcome)| *outcome == Outcome::Cancelled), "not even begun");
+        assert!(ends(&runs, 10).await.iter().all(|(_, outcome)| *outcome == Outcome::NotBegun));
         assert!(runs.take_ended().is_empty());
     }
 
@@ -356,8 +356,8 @@ mod tests {
         runs.close();
         assert!(runs.next_ended(false).await.is_empty());
         runs.start(batch(10..12));
-        let cancelled = [(RunId(10), Outcome::Cancelled), (RunId(11), Outcome::Cancelled)];
-        assert_eq!(ends(&runs, 2).await, cancelled);
+        let not_begun = [(RunId(10), Outcome::NotBegun), (RunId(11), Outcome::NotBegun)];
+        assert_eq!(ends(&runs, 2).await, not_begun);
     }
 
     #[tokio::test]
@@ -367,7 +367,18 @@ mod tests {
         let waiting = tokio::spawn(async move { ends(&driver, 1).await });
         tokio::task::yield_now().await;
         drop(Flight::new(handed(1, Stage::Process, &[]), runs));
-        assert_eq!(waiting.await.unwrap(), [(RunId(1), Outcome::Cancelled)]);
+        assert_eq!(waiting.await.unwrap(), [(RunId(1), Outcome::NotBegun)]);
+    }
+
+    #[tokio::test]
+    async fn a_run_that_comes_too_late_does_not_begin() {
+        let begun = Arc::new(AtomicU64::new(0));
+        let runs = counted(begun.clone());
+        let mut late = handed(2, Stage::Process, &[]);
+        Arc::get_mut(&mut late).unwrap().run.begins_before = Time::ZERO;
+        runs.start([late, handed(4, Stage::Process, &[])]);
+        assert_eq!(ends(&runs, 2).await, [(RunId(2), Outcome::NotBegun), (RunId(4), Outcome::Ack)]);
+        assert_eq!(begun.load(Ordering::SeqCst), 1);
     }
 
     #[test]

@@ -23,8 +23,6 @@ pub(super) struct BoundedAttempts {
     /// Put aside after a failure of this delivery: to be counted before it is taken again.
     uncounted: BTreeMap<Arc<str>, u64>,
     altered: Time,
-    /// How many failures were counted of runs that never began.
-    spared: BTreeMap<Arc<str>, u32>,
 }
 
 impl Promise for BoundedAttempts {
@@ -39,9 +37,9 @@ impl Promise for BoundedAttempts {
         }
         let What::Message(said) = &fact.what else { return };
         match said {
-            Said::Recorded { by, entry, record, .. } => {
+            Said::Recorded { entry, record, .. } => {
                 if let Some(message) = view.ledger.messages.get(entry) {
-                    self.recorded(*by, entry, message, record, view, court);
+                    self.recorded(entry, message, record, court);
                 }
             }
             Said::Claimed { by, to, entries, counted, .. } => {
@@ -67,29 +65,12 @@ impl Promise for BoundedAttempts {
 }
 
 impl BoundedAttempts {
-    fn recorded(
-        &mut self,
-        by: Option<Who>,
-        entry: &Arc<str>,
-        message: &Message,
-        record: &Record,
-        view: &View,
-        court: &mut Court<'_>,
-    ) {
+    fn recorded(&mut self, entry: &Arc<str>, message: &Message, record: &Record, court: &mut Court<'_>) {
         let before = &message.record;
         if record.failed > before.failed + 1 || record.crashed > before.crashed + 1 {
             court.harm(format!("{entry}: more than one failure or crash is counted at once: {before:?}, {record:?}"));
         }
-        // Over its time by the clock, a run has failed, even if its process stood still before it began.
-        let stood_still = by.is_none_or(|who| {
-            let timeout = view.fleet.setup(who.consumer).and_then(|setup| setup.timeout_ms);
-            timeout.is_some() && view.fleet.well(who) + view.fleet.idle(who) > court.at
-        });
-        let spared = self.spared.entry(entry.clone()).or_default();
-        if stood_still {
-            *spared = (*spared).max(record.failed.saturating_sub(message.failures));
-        }
-        if record.failed > before.failed && record.failed > message.failures + *spared {
+        if record.failed > before.failed && record.failed > message.failures {
             let (failed, runs) = (record.failed, message.failures);
             court.harm(format!("{entry}: {failed} failures are counted, and only {runs} runs have failed"));
         }
@@ -109,7 +90,8 @@ impl BoundedAttempts {
         let by_holder = by.is_some() && view.ledger.holder(message) == by;
         if &**to == PARKED && by_holder && matches!(message.ended, Some(How::Failed | How::Panicked)) {
             // A last failure is counted as the message begins to die, and what is called for the dead has no count.
-            if message.record.counted != message.deliveries && !message.record.dying {
+            let known = view.ledger.altered < message.delivered && !message.anew;
+            if message.record.counted != message.deliveries && !message.record.dying && known {
                 self.uncounted.insert(entry.clone(), message.deliveries);
             }
         }
@@ -136,7 +118,8 @@ fn began(who: Who, entry: &str, message: &Message, view: &View, court: &mut Cour
     }
     let learnt =
         view.ledger.successes.get(&who).is_some_and(|(at, other)| **other != *entry && *at + LEARNT <= court.at);
-    if setup.max_crashes > 0 && record.crashed >= setup.max_crashes && learnt {
+    let known = !message.anew || message.deliveries > 1;
+    if setup.max_crashes > 0 && record.crashed >= setup.max_crashes && learnt && known {
         court.harm(format!("{who} runs {entry}, which has crashed {} processes, and others succeed", record.crashed));
     }
 }
@@ -146,7 +129,9 @@ fn buried(who: Who, entry: &str, message: &Message, reason: &str, view: &View, c
     let record = &message.record;
     match reason {
         // What was deleted by hand, its holder knew.
-        "failed" if record.failed < setup.max_attempts && view.ledger.altered < message.delivered => {
+        "failed"
+            if record.failed < setup.max_attempts && view.ledger.altered < message.delivered && !message.removed =>
+        {
             let (failed, most) = (record.failed, setup.max_attempts);
             court.harm(format!("{entry} is buried after {failed} failures, and {most} are allowed"));
         }

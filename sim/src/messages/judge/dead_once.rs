@@ -33,7 +33,11 @@ impl Promise for DeadOnce {
                     court
                         .harm(format!("{entry} is message {:?}, its dead letter {dead} is {number:?}", message.number));
                 }
-                let called = message.last_rites || !matches!(&**reason, "failed" | "crashed");
+                // What is not in the stream any more cannot be run again.
+                let called = message.last_rites
+                    || message.removed
+                    || message.record.buried_alive
+                    || !matches!(&**reason, "failed" | "crashed");
                 if !called {
                     court.harm(format!("{entry} is buried ({reason}), and what is called for the dead never was"));
                 }

@@ -49,7 +49,9 @@ impl Promise for Due {
                         court.harm(format!("{entry} is taken by {to} {early} ms before its time"));
                     }
                     let failed = matches!(message.ended, Some(How::Failed | How::Panicked))
-                        && message.record.counted != message.deliveries;
+                        && message.record.counted != message.deliveries
+                        && view.ledger.altered < message.delivered
+                        && !message.anew;
                     if &**to == PARKED
                         && failed
                         && view.ledger.holder(message) == *by

@@ -188,7 +188,7 @@ impl Fleet {
             What::Over { consumer: None, .. } => self.redis_unwell(at),
             What::RedisUp { .. } => {
                 self.down = false;
-                self.redis = at + RECONNECT;
+                self.redis_unwell(at);
             }
             What::Healed => self.heal(at),
             What::Message(Said::Reclaims { by }) => self.reclaimer = *by,
@@ -244,7 +244,9 @@ impl Fleet {
             // What is kept by the clock of Redis is kept for longer: idle times, due times, the reclaimer's role.
             RedisFault::ClockStep { by_ms } => {
                 let longer = Duration::from_millis(by_ms.min(&0).unsigned_abs());
-                let settled = at + longer + self.longest_idle();
+                let idle = self.longest_idle();
+                // Steps back add up.
+                let settled = at.max(self.behind - idle) + longer + idle;
                 self.redis_unwell(settled);
                 self.behind = self.behind.max(settled);
             }

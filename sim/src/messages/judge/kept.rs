@@ -12,6 +12,8 @@ use super::{
 
 /// A message that is new, or in the hands of a worker with room: a second, and the way.
 const AT_ONCE: Duration = Duration::from_secs(2);
+/// After that long without an answer a connection is given up, beyond the time for which a read waits.
+const CALL: Duration = Duration::from_secs(1);
 /// What a crash costs beyond `reclaim_idle`: two seconds, and two more if the reclaimer has died as well.
 const RECLAIM: Duration = Duration::from_secs(4);
 /// What it costs that the reclaimer has died, beyond how long a new one holds back.
@@ -54,7 +56,11 @@ fn waits(entry: &str, message: &Message, view: &View) -> Option<(Duration, Time,
     let alone = message.record.crashed > 0;
     let any_room = || view.fleet.any_room(alone);
     match message.state {
-        State::Unread => Some((AT_ONCE, any_room(), "unread".to_owned())),
+        State::Unread => {
+            // A reader whose connection died while it had no room sees that by its first question.
+            let block = view.fleet.setups().map(|setup| setup.block_ms).max().unwrap_or(2_000);
+            Some((AT_ONCE + Duration::from_millis(block) + CALL, any_room(), "unread".to_owned()))
+        }
         State::Pending if message.is_parked() => {
             if message.due.is_some() {
                 return None;
@@ -101,12 +107,13 @@ mod tests {
     #[test]
     fn new_messages_are_read_at_once() {
         let facts = each_ms(&[started(0), ready(0), entered(1)]);
-        bad_timed(P, &later(&facts, 3_000));
-        good_timed(P, &later(&facts[..1], 3_000));
+        good_timed(P, &later(&facts, 4_500));
+        bad_timed(P, &later(&facts, 6_000));
+        good_timed(P, &later(&facts[..1], 6_000));
         let read = [timed(100, delivered(0, &[1])), timed(110, began(0, 1, 1))];
         good_timed(P, &later(&[facts.clone(), read.to_vec()].concat(), 60_000));
         bad_timed(P, &later(&[facts.clone(), read[..1].to_vec()].concat(), 3_000));
-        good_timed(P, &later(&[facts, vec![timed(50, paused(0, 3_000))]].concat(), 3_000));
+        good_timed(P, &later(&[facts, vec![timed(50, paused(0, 3_000))]].concat(), 6_000));
     }
 
     #[test]

@@ -54,6 +54,8 @@ pub(in crate::messages) struct Message {
     pub(in crate::messages) record: Record,
     /// How often it has come into the dead letter stream, as far as Redis remembers.
     pub(in crate::messages) buried: u32,
+    /// A hand has taken it out of the stream.
+    pub(in crate::messages) by_hand: bool,
     /// It is not in the stream any more.
     pub(in crate::messages) removed: bool,
     /// How the latest run of this delivery ended.
@@ -115,6 +117,7 @@ impl Message {
             due: None,
             record: Record::default(),
             buried: 0,
+            by_hand: false,
             removed: false,
             ended: None,
             failures: 0,
@@ -213,10 +216,14 @@ impl Ledger {
                 self.name(consumer, *by);
                 for entry in entries {
                     let message = self.message(entry, at);
+                    // Set back by hand: its deliveries are counted from 1 again.
+                    let again = message.deliveries > 0;
                     message.anew |= message.deliveries > 0 || message.record != Record::default();
                     message.belongs_to(consumer, at);
                     (message.deliveries, message.since, message.ended) = (1, at, None);
-                    message.delivered = at;
+                    // What was set back by hand comes again, and may be buried again.
+                    (message.delivered, message.buried) = (at, 0);
+                    self.altered = if again { at } else { self.altered };
                 }
             }
             Said::Claimed { by, to, entries, counted, .. } => {
@@ -250,6 +257,7 @@ impl Ledger {
                 for entry in entries {
                     if let Some(message) = self.messages.get_mut(entry) {
                         message.removed = true;
+                        message.by_hand |= by.is_none();
                         if by.is_none() && message.state != State::Acked {
                             message.state = State::Gone;
                         }

@@ -28,12 +28,12 @@ impl Promise for OneLive {
                 }
             }
             What::Message(Said::Began { who, entry, .. }) => {
-                for run in view.ledger.runs_of(entry) {
-                    if run.who == *who {
-                        court.harm(format!("{who} begins a second run of {entry} while its first has not ended"));
-                    } else if is_safe(run, view, court) {
-                        court.harm(format!("{who} begins a run of {entry} while {} works on it in peace", run.who));
-                    }
+                if view.ledger.runs_of(entry).any(|run| run.who == *who) {
+                    court.harm(format!("{who} begins a second run of {entry} while its first has not ended"));
+                }
+                let current = view.ledger.messages.get(entry).and_then(|of| view.ledger.current_run(entry, of));
+                if let Some(run) = current.filter(|run| run.who != *who && is_safe(run, view, court)) {
+                    court.harm(format!("{who} begins a run of {entry} while {} works on it in peace", run.who));
                 }
             }
             _ => {}
