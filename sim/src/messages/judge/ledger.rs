@@ -309,12 +309,13 @@ impl Ledger {
 
     fn ended(&mut self, at: Time, who: Who, run: u64, entry: &Arc<str>, how: How) {
         let Some(run) = self.runs.remove(&run) else { return };
+        let holds = self.messages.get(entry).and_then(|message| self.holder(message)) == Some(who);
         let message = self.message(entry, at);
         message.since = at;
         message.done |= matches!(how, How::Done | How::Dropped);
         message.rejected |= how == How::Rejected;
         message.failures += u32::from(how.failed() || how == How::Cancelled);
-        if run.deliveries == message.deliveries {
+        if run.deliveries == message.deliveries && holds {
             message.ended = Some(how);
         }
         if how == How::Done && run.stage == Stage::Process {
