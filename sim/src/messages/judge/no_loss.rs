@@ -17,7 +17,9 @@ use crate::{
 pub(super) struct NoLoss {
     /// Every entry that has ever stood in the stream.
     entered: BTreeSet<Arc<str>>,
-    /// Every message that has ever stood in the stream or was planned, by its number.
+    /// Every message that has ever stood in the stream, by its number.
+    arrived: BTreeSet<u64>,
+    /// The same, and what was planned.
     known: BTreeSet<u64>,
     /// Those whose loss was told, or that went by hand.
     excused: BTreeSet<Arc<str>>,
@@ -34,8 +36,12 @@ impl Promise for NoLoss {
             Said::Entered { entry, number } => {
                 self.entered.insert(entry.clone());
                 self.known.extend(number);
+                self.arrived.extend(number);
             }
             Said::Scheduled { id, .. } => self.known.extend(number_of(id)),
+            Said::Unscheduled { id } if number_of(id).is_none_or(|number| !self.arrived.contains(&number)) => {
+                court.harm(format!("{id} is not planned any more, and never came into the stream"));
+            }
             Said::Sent { number, entry: Some(entry), .. } if !self.entered.contains(entry) => {
                 court.harm(format!(
                     "the producer of message {number} was told that it is {entry}, which never stood there"
@@ -170,6 +176,8 @@ mod tests {
         bad(P, &[sent(1)]);
         good(P, &[scheduled(1, 50), sent_later(1)]);
         bad(P, &[sent_later(1)]);
+        good(P, &[scheduled(1, 50), entered(1), unscheduled(1)]);
+        bad(P, &[scheduled(1, 50), unscheduled(1)]);
     }
 
     #[test]
