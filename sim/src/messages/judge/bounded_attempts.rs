@@ -129,8 +129,11 @@ fn buried(who: Who, entry: &str, message: &Message, reason: &str, view: &View, c
     let record = &message.record;
     match reason {
         // What was deleted by hand, its holder knew.
+        // and where deliveries were counted anew, one may have been taken for an earlier one.
         "failed"
-            if record.failed < setup.max_attempts && view.ledger.altered < message.delivered && !message.removed =>
+            if record.failed + u32::from(message.anew) < setup.max_attempts
+                && view.ledger.altered < message.delivered
+                && !message.removed =>
         {
             let (failed, most) = (record.failed, setup.max_attempts);
             court.harm(format!("{entry} is buried after {failed} failures, and {most} are allowed"));
