@@ -132,7 +132,7 @@ fn buried(who: Who, entry: &str, message: &Message, reason: &str, view: &View, c
         // and where deliveries were counted anew, one may have been taken for an earlier one.
         "failed"
             if record.failed + u32::from(message.anew) < setup.max_attempts
-                && view.ledger.altered < message.delivered
+                && view.ledger.altered <= message.came
                 && !message.removed =>
         {
             let (failed, most) = (record.failed, setup.max_attempts);

@@ -43,6 +43,8 @@ pub(in crate::messages) struct Message {
     /// Under whose name it was pending before.
     pub(in crate::messages) former: Option<Arc<str>>,
     pub(in crate::messages) deliveries: u64,
+    /// When it was seen first.
+    pub(in crate::messages) came: Time,
     /// When it was delivered last.
     pub(in crate::messages) delivered: Time,
     /// When its idle time began last.
@@ -111,6 +113,7 @@ impl Message {
             owner: None,
             former: None,
             deliveries: 0,
+            came: at,
             delivered: at,
             confirmed: at,
             since: at,
