@@ -99,12 +99,22 @@ impl Machine {
                 self.server.epoch = Epoch::Unknown;
                 self.server.epoch_failed = false;
                 self.server.ask_epoch_at = self.now;
+                self.renew_idle_reader();
             }
             Link::Reader => self.look_around(),
             Link::Subscriber => {
                 self.links.works(link);
                 self.look_around();
             }
+        }
+    }
+
+    /// What broke the one connection may have broken the other, and nobody notices that of one on which nothing is asked:
+    /// while the fleet waits for a new server, for one.
+    fn renew_idle_reader(&mut self) {
+        if self.server.started && self.links.is_up(Link::Reader) && !self.taking.is_reading() {
+            self.links.close(Link::Reader, self.now);
+            self.command(Command::Disconnect(Link::Reader));
         }
     }
 

@@ -59,6 +59,19 @@ fn not_created_again() {
 }
 
 #[test]
+fn an_idle_reader_is_renewed() {
+    let mut s = Story::started(|_| {});
+    s.at(500).disconnected(Link::Commands).server("run-2:repl-2", Some("wait:5"));
+    s.at(600).connected(Link::Commands).at(610).connected(Link::Reader).by_hand("read");
+    s.at(3_600).server("run-2:repl-2", None).at(3_700);
+    s.ends(
+        "idle_reader",
+        "Nobody reads while the fleet waits for a new server, so nobody would notice that the reader's connection broke with \
+         the one for commands: it is made anew with it.",
+    );
+}
+
+#[test]
 fn the_epoch_differs() {
     let mut s = Story::started(|_| {});
     s.by_hand("epoch").at(100).pending(1, "orders").reads(&[1]).answer("acquire", Answer::EpochDiffers);

@@ -18,7 +18,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 
 use redis::{Cmd, Value, aio::MultiplexedConnection};
 use streamkeeper_core::{
-    config::Config,
+    config::{ClaimMode, Config},
     id::{Attempt, ConsumerId, EntryId, LEASE_SEPARATOR, StreamName},
     keys::{Keys, hash_tag},
     streams::call::{Answer, Call},
@@ -81,6 +81,12 @@ struct Names {
     publish_refused: AtomicBool,
 }
 
+/// How a process is called as a reaper: one that claims by hand steps back for one that does not.
+fn process_name(consumer: &ConsumerId, process: u64, claim: ClaimMode) -> String {
+    let how = if claim == ClaimMode::Manual { " by hand" } else { "" };
+    format!("{consumer}#{process:016x}{how}")
+}
+
 impl Calls {
     /// The calls of one consumer. `process` tells it from a namesake: random, once per process.
     pub(crate) fn new(
@@ -94,7 +100,7 @@ impl Calls {
         let probe = StreamName::new("x").map(|name| keys.lease(&name, EntryId::default()));
         let tag = probe.ok().and_then(|key| Some(key.split_once(LEASE_SEPARATOR)?.0.strip_suffix('x')?.to_owned()));
         Calls(Arc::new(Names {
-            process: format!("{consumer}#{process:016x}"),
+            process: process_name(&consumer, process, config.claim),
             tag: tag.unwrap_or_default(),
             lbs: keys.lbs(),
             group: keys.group(),

@@ -82,10 +82,16 @@ pub(super) struct Conditions {
     down: bool,
     /// It may have forgotten, and nobody has been granted anything since: whoever comes first waits for a ttl from then on.
     unsettled: bool,
-    /// Until when its clock shows what it has shown before: idle times count anew, and no heal sets it right.
+    /// By how much its clock has been set, all steps together, and the latest that it has ever shown, in milliseconds.
+    clock_ms: i64,
+    latest_ms: i64,
+    /// Until when its clock shows what it has shown before, and a ttl more: idle times count anew, and no heal sets it
+    /// right.
     behind: Time,
     /// Until when something that befell any consumer may still be felt by the others: it may have been the reaper.
     pub(super) reaper: Time,
+    /// When somebody fell out last, who may have been handed announcements until then and never have come to own them.
+    pub(super) fell_out: Time,
 }
 
 impl Conditions {
@@ -98,8 +104,11 @@ impl Conditions {
             redis: Time::ZERO,
             down: false,
             unsettled: is_young(plan),
+            clock_ms: 0,
+            latest_ms: 0,
             behind: Time::ZERO,
             reaper: Time::ZERO,
+            fell_out: Time::ZERO,
         }
     }
 
@@ -147,28 +156,31 @@ impl Conditions {
                 }
             }
             What::Granted { .. } if self.unsettled => {
-                // The fleet has settled on it: the others hear of it at their next question.
+                // The fleet has settled on it: the others hear of it at their next heartbeat.
                 self.unsettled = false;
                 self.redis = self.redis.max(at);
-                // A reader's connection that broke with the server, or since, and that nobody needed is noticed now.
-                for member in self.members.values_mut().filter(|member| member.well != NEVER) {
-                    member.well = member.well.max(at + RECONNECT);
+                for (consumer, member) in self.members.iter_mut().filter(|(_, member)| member.well != NEVER) {
+                    let heartbeat_ms = self.plan.consumers.get(*consumer).map_or(0, |setup| setup.heartbeat_ms);
+                    member.well = member.well.max(at + Duration::from_millis(heartbeat_ms));
                 }
             }
             What::Draining { who } => {
                 self.disturbed(at);
+                self.fell_out = self.fell_out.max(at);
                 if let Some(member) = self.member(*who) {
                     member.draining = true;
                 }
             }
             What::Stopped { who } | What::Terminated { who, .. } | What::Crashed { who } => {
                 self.disturbed(at);
+                self.fell_out = self.fell_out.max(at);
                 if let Some(member) = self.member(*who) {
                     (member.who, member.well) = (None, NEVER);
                 }
             }
             What::Paused { who, ms } => {
                 self.disturbed(at + Duration::from_millis(*ms));
+                self.fell_out = self.fell_out.max(at);
                 self.unwell(who.consumer, at + Duration::from_millis(*ms));
                 if let Some(member) = self.member(*who) {
                     member.paused = true;
@@ -197,6 +209,9 @@ impl Conditions {
                     (Some(_), Ok(Action::Start { .. } | Action::Note(_) | Action::Announce { .. })) => {}
                     (Some(consumer), _) => {
                         self.disturbed(until);
+                        // Who stands still is handed nothing more.
+                        let handed = if matches!(*kind, "pause" | "suspend") { at } else { until };
+                        self.fell_out = self.fell_out.max(handed);
                         self.unwell(*consumer, until);
                     }
                 }
@@ -262,9 +277,13 @@ impl Conditions {
             RedisFault::Crash { .. } | RedisFault::Restart { .. } | RedisFault::Failover { .. } => self.down = true,
             // What is kept by the clock of Redis is kept for longer: leases, idle times, the reaper's role.
             RedisFault::ClockStep { by_ms } => {
-                let longer = Duration::from_millis(by_ms.min(&0).unsigned_abs());
-                self.redis_unwell(at, ttl + longer);
-                self.behind = self.behind.max(at + longer + ttl);
+                let now_ms = (at.as_micros() / 1_000) as i64;
+                self.latest_ms = self.latest_ms.max(now_ms + self.clock_ms);
+                self.clock_ms += by_ms;
+                let longer = (self.latest_ms - self.clock_ms - now_ms).max(0);
+                let again = at + Duration::from_millis(longer.unsigned_abs());
+                self.redis_unwell(again, ttl);
+                self.behind = self.behind.max(again + ttl);
             }
             RedisFault::Stall { ms } | RedisFault::Refuse { ms, .. } => self.redis_unwell(after(ms), ttl),
             RedisFault::Disconnect => self.redis_unwell(at, Duration::ZERO),

@@ -1,6 +1,6 @@
 //! Take, look, reap, and what keeps the group clean.
 
-use streamkeeper_core::trouble::TroubleKind;
+use streamkeeper_core::{config::ClaimMode, trouble::TroubleKind};
 
 use super::*;
 
@@ -155,6 +155,28 @@ fn one_consumer_is_the_reaper() {
             assert!(matches!(b.call(reap(None)).await, Ok(Answer::Reaped { .. })), "{spoil}");
             a.raw("CONFIG SET maxmemory 0").await;
         }
+    });
+}
+
+#[test]
+fn who_claims_by_hand_steps_back_for_who_does_not() {
+    on_redis(&[], |redis| async move {
+        let by_hand = Settings { claim: ClaimMode::Manual, ..settings() };
+        let mut m = Peer::with(&redis, "m", by_hand.clone(), false).await;
+        let mut n = Peer::with(&redis, "n", by_hand, false).await;
+        let mut a = Peer::new(&redis, "a").await;
+        let mut b = Peer::new(&redis, "b").await;
+        a.settle().await;
+        a.given("x").await;
+        let reap = || Call::Reap { after: None, count: 1 };
+        assert!(matches!(m.call(reap()).await, Ok(Answer::Reaped { .. })), "there is nobody else");
+        assert!(matches!(n.call(reap()).await, Ok(Answer::ReaperIs(_))), "among themselves the first one stays");
+        assert!(matches!(m.call(reap()).await, Ok(Answer::Reaped { .. })));
+        assert!(matches!(a.call(reap()).await, Ok(Answer::Reaped { .. })), "in its place");
+        assert!(matches!(m.call(reap()).await, Ok(Answer::ReaperIs(_))));
+        assert!(matches!(b.call(reap()).await, Ok(Answer::ReaperIs(_))));
+        assert!(matches!(a.call(reap()).await, Ok(Answer::Reaped { .. })));
+        assert!(a.int("PTTL svc-reaper").await > 0);
     });
 }
 

@@ -43,6 +43,8 @@ pub(super) struct Kept {
     by_entry: BTreeMap<Arc<str>, Arc<str>>,
     /// When it was announced.
     announced: BTreeMap<Arc<str>, Time>,
+    /// What is over, since when, and which stream it spoke of: Redis may forget it.
+    ended: BTreeMap<Arc<str>, (Time, Arc<str>)>,
     /// What is over: its producer may hear of it later than everybody else.
     over: BTreeSet<Arc<str>>,
     /// What may be gone, and which stream it speaks of: a heartbeat or its release shows that it is not.
@@ -92,6 +94,7 @@ impl Kept {
             streams: BTreeMap::new(),
             by_entry: BTreeMap::new(),
             announced: BTreeMap::new(),
+            ended: BTreeMap::new(),
             over: BTreeSet::new(),
             doubtful: BTreeMap::new(),
             gone: BTreeMap::new(),
@@ -121,7 +124,9 @@ impl Kept {
     /// When a stream is due, if somebody has been able to take it since `takers`.
     fn due(&self, stream: &Stream, takers: Time) -> Time {
         let span = self.conditions.ttl + stream.suspicion(self.max_takeovers, self.conditions.ttl);
-        let lapsed = stream.beat + span;
+        // What nobody has owned yet may have been handed to somebody who fell out: that looks like a heartbeat.
+        let handed = if stream.owner.is_none() { self.conditions.fell_out.min(takers) } else { Time::ZERO };
+        let lapsed = stream.beat.max(handed) + span;
         let taken = if stream.anew { takers + span } else { takers };
         let from = lapsed.max(taken).max(stream.paused);
         // If the reaper fell out just then, another one has to find it.
@@ -154,7 +159,8 @@ impl Kept {
         // Nobody knows what a Go peer has done with an announcement that was never one of ours.
         let ours = |stream: &Stream| if self.with_go { stream.is_ours() } else { !stream.is_go() };
         let overdue = |stream: &Stream| {
-            !stream.reported && !stream.entries.is_empty() && ours(stream) && self.due(stream, takers) < now
+            let waits = !stream.reported && !stream.entries.is_empty() && stream.is_disbelieved();
+            waits && ours(stream) && self.due(stream, takers) < now
         };
         let late: Vec<Arc<str>> =
             self.streams.iter().filter(|(_, stream)| overdue(stream)).map(|(name, _)| name.clone()).collect();
@@ -238,6 +244,7 @@ impl Kept {
         self.disown(entry);
         let Some(name) = self.by_entry.remove(entry) else { return };
         self.announced.remove(entry);
+        self.ended.insert(entry.clone(), (at, name.clone()));
         let Some(stream) = self.streams.get_mut(&name) else { return };
         stream.over(at, entry);
     }
@@ -259,6 +266,18 @@ impl Kept {
             }
             self.doubtful.insert(entry, name);
         }
+    }
+
+    /// What was over since then may not be.
+    fn doubt_ends(&mut self, since: Time) {
+        for (entry, (_, name)) in self.ended.extract_if(.., |_, (at, _)| *at >= since) {
+            self.doubtful.insert(entry, name);
+        }
+    }
+
+    /// A Go peer is no more: neither does it believe anything.
+    fn disbelieve(&mut self, at: Time, who: Who) {
+        self.streams.values_mut().for_each(|stream| stream.disbelieved(at, who));
     }
 
     /// Whoever owns it says so.
@@ -332,9 +351,20 @@ impl Judge for Kept {
                 }
             }
             // Redis's own word on what a Go peer does is not heard.
-            What::Added { who, owned, .. } if self.is_go(*who) => self.granted(at, &"go".into(), owned),
-            What::Ended { who, owned, how: "done" } if self.is_go(*who) => self.gone(at, &owned.entry),
-            What::Ended { who, .. } if self.is_go(*who) => {}
+            What::Added { who, owned, .. } if self.is_go(*who) => {
+                self.granted(at, &"go".into(), owned);
+                if let Some(stream) = self.streams.get_mut(&owned.stream) {
+                    stream.believed(*who);
+                }
+            }
+            What::Ended { who, owned, how } if self.is_go(*who) => {
+                if let Some(stream) = self.streams.get_mut(&owned.stream) {
+                    stream.disbelieved(at, *who);
+                }
+                if *how == "done" {
+                    self.gone(at, &owned.entry);
+                }
+            }
             What::Ended { who, owned, .. } => {
                 if let Some(owner) = self.of_entry(&owned.entry).and_then(|stream| stream.owner_with(owned.token)) {
                     owner.heard = true;
@@ -346,12 +376,14 @@ impl Judge for Kept {
             What::Crashed { who } | What::Stopped { who } | What::Terminated { who, .. } => {
                 self.owned.remove(who);
                 self.room.remove(&who.consumer);
+                self.disbelieve(at, *who);
             }
             What::RedisUp { forgot: Forgot::Latest } => {
                 let down = self.down.take().unwrap_or(at);
                 let since = down - self.forgets;
                 self.streams.values_mut().for_each(|stream| stream.forget(since));
                 self.doubt(since);
+                self.doubt_ends(since);
             }
             What::RedisUp { forgot: Forgot::All } => {
                 self.down = None;

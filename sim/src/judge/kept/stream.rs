@@ -4,6 +4,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use streamkeeper::Time;
 
+use crate::facts::Who;
+
 /// A handler's failure pauses its stream: the first and the longest pause, give or take a quarter.
 const FAILURE_PAUSE_MS: (u64, u64) = (1_250, 75_000);
 /// A stream whose owners crash is left alone: at first, and at the longest.
@@ -16,6 +18,8 @@ pub(super) struct Stream {
     pub(super) beat: Time,
     /// Whoever has owned it last.
     pub(super) owner: Option<Owner>,
+    /// Go peers that believe to own it: they take its lease again whenever it has lapsed, whoever has owned it meanwhile.
+    believers: BTreeSet<Who>,
     /// The latest owner has given it back.
     pub(super) given_back: bool,
     failures: u32,
@@ -53,6 +57,7 @@ impl Stream {
             entries: BTreeSet::new(),
             beat,
             owner: None,
+            believers: BTreeSet::new(),
             given_back: false,
             failures: 0,
             crashes: 0,
@@ -74,6 +79,23 @@ impl Stream {
     /// Whoever owned it last is one of ours.
     pub(super) fn is_ours(&self) -> bool {
         self.owner.as_ref().is_some_and(|owner| owner.value.contains('#'))
+    }
+
+    /// Nobody believes to own it who may take its lease unheard.
+    pub(super) fn is_disbelieved(&self) -> bool {
+        self.believers.is_empty()
+    }
+
+    /// A Go peer believes to own it.
+    pub(super) fn believed(&mut self, who: Who) {
+        self.believers.insert(who);
+    }
+
+    /// A Go peer believes so no more: its lease may stand for a ttl.
+    pub(super) fn disbelieved(&mut self, at: Time, who: Who) {
+        if self.believers.remove(&who) {
+            self.beat = self.beat.max(at);
+        }
     }
 
     /// It may be there, and nobody is known to own it.

@@ -337,3 +337,114 @@ fn what_is_given_back_in_doubt_is_there() {
     };
     bad_timed(P, &plan, &back(20_000));
 }
+
+#[test]
+fn a_go_peer_that_believes_to_own_takes_its_lease_again() {
+    let mut plan = plan(3);
+    plan.consumers[2].go = true;
+    let go = |ms, what| timed(ms, what);
+    let revived = |end: Option<u64>, ms| {
+        let mut facts = vec![go(0, started_go(2)), go(10, ready(2)), go(5, started(0)), go(6, started(1))];
+        facts.extend([go(12, ready(0)), go(13, ready(1)), go(20, announced("s", 1)), go(30, added(2, "s", 1, 0))]);
+        // Its lease has lapsed while it stood still or was cut off.
+        facts.extend([go(8_000, granted("c0#1", "s", 1, 9)), go(8_100, asked(0, "s", 1, 9, "release"))]);
+        facts.push(go(8_101, given_back("c0#1", "s", 1)));
+        facts.extend(end.map(|ms| go(ms, ended(2, "s", 1, 0, "taken"))));
+        facts.push(go(ms, note()));
+        facts.sort_by_key(|fact| fact.at);
+        facts
+    };
+    good_timed(P, &plan, &revived(None, 40_000));
+    good_timed(P, &plan, &revived(Some(20_000), 23_400));
+    bad_timed(P, &plan, &revived(Some(20_000), 23_900));
+    let mut crashed_go = revived(None, 10_000);
+    crashed_go.extend([timed(20_000, crashed(2)), timed(23_900, note())]);
+    bad_timed(P, &plan, &crashed_go);
+}
+
+#[test]
+fn what_was_handed_to_who_fell_out_looks_as_fresh_as_a_heartbeat() {
+    let plan = plan(2);
+    let handed = |ms| {
+        vec![
+            timed(0, started(0)),
+            timed(1, started(1)),
+            timed(10, ready(0)),
+            timed(11, ready(1)),
+            timed(1_000, paused(0, 20_000)),
+            timed(1_001, paused(1, 20_000)),
+            timed(2_000, announced("s", 1)),
+            timed(21_000, resumed(0)),
+            timed(21_001, resumed(1)),
+            // Whatever it was handed in between.
+            timed(24_500, crashed(0)),
+            timed(ms, note()),
+        ]
+    };
+    good_timed(P, &plan, &handed(28_000));
+    bad_timed(P, &plan, &handed(28_400));
+    // What has had an owner is not handed out any more.
+    let owned = |ms| {
+        let mut facts = handed(24_600);
+        facts.insert(7, timed(2_010, granted("c1#1", "s", 1, 5)));
+        facts.push(timed(ms, note()));
+        facts
+    };
+    good_timed(P, &plan, &owned(25_400));
+    bad_timed(P, &plan, &owned(25_900));
+}
+
+#[test]
+fn steps_of_the_clock_add_up() {
+    let plan = plan(2);
+    let steps = |steps: &[&str], ms| {
+        let mut all = vec![(10_100, crashed(0))];
+        all.extend(steps.iter().zip(11_000..).map(|(step, ms)| (ms, struck_as("redis clock", step))));
+        all.extend([(15_000, healed()), (ms, note())]);
+        then(&all)
+    };
+    let back = ["redis clock -20s", "redis clock -5s"];
+    good_timed(P, &plan, &steps(&back, 39_300));
+    bad_timed(P, &plan, &steps(&back, 39_800));
+    let there_and_back = ["redis clock -20s", "redis clock +20s"];
+    good_timed(P, &plan, &steps(&there_and_back, 34_300));
+    bad_timed(P, &plan, &steps(&there_and_back, 34_800));
+}
+
+#[test]
+fn an_end_may_be_forgotten() {
+    let plan = plan(2);
+    let ended = |forgot, more: &[(u64, crate::facts::What)]| {
+        let mut all = vec![
+            (10_100, announced("s", 2)),
+            (10_200, granted("c1#1", "s", 1, 9)),
+            (10_300, finished("c1#1", "s", 1)),
+            (10_400, redis_up(forgot)),
+        ];
+        all.extend_from_slice(more);
+        then(&all)
+    };
+    // The owner before it has not noticed, and keeps its lease; the other announcement waits for it.
+    let kept: Vec<_> = (11..=20).map(|s| (s * 1_000, renewed("c0", &[1]))).collect();
+    good_timed(P, &plan, &ended("latest", &kept));
+    bad_timed(P, &plan, &ended("nothing", &kept));
+    let mut lost = kept;
+    lost.push((24_000, note()));
+    bad_timed(P, &plan, &ended("latest", &lost));
+}
+
+#[test]
+fn once_the_fleet_has_settled_everybody_knows_within_a_heartbeat() {
+    let plan = plan(2);
+    let settled = |ms| {
+        then(&[
+            (10_100, redis_up("nothing")),
+            (10_200, announced("t", 2)),
+            (17_000, granted("c0#2", "s", 1, 9)),
+            (17_500, renewed("c0", &[1])),
+            (ms, note()),
+        ])
+    };
+    good_timed(P, &plan, &settled(18_400));
+    bad_timed(P, &plan, &settled(18_900));
+}
