@@ -309,6 +309,7 @@ impl Conditions {
     /// What lasted is over, but for who still stands still.
     fn heal(&mut self, at: Time) {
         self.reaper = self.reaper.min(at + self.succession());
+        self.fell_out = self.fell_out.min(at);
         let latest = at + RECONNECT;
         self.redis = self.redis.min(latest + self.ttl * 2).max(self.behind);
         for (consumer, member) in self.members.iter_mut().filter(|(_, member)| !member.paused) {
