@@ -270,9 +270,8 @@ impl Kept {
 
     /// What was over since then may not be.
     fn doubt_ends(&mut self, since: Time) {
-        for (entry, (_, name)) in self.ended.extract_if(.., |_, (at, _)| *at >= since) {
-            self.doubtful.insert(entry, name);
-        }
+        let young = self.ended.iter().filter(|(_, (at, _))| *at >= since);
+        self.doubtful.extend(young.map(|(entry, (_, name))| (entry.clone(), name.clone())));
     }
 
     /// A Go peer is no more: neither does it believe anything.
