@@ -92,10 +92,13 @@ impl ConsumerId {
     /// The id of the consumer called `name`.
     ///
     /// # Errors
-    /// An empty name.
+    /// An empty name, or one with a control character.
     pub fn named(name: &str) -> Result<ConsumerId, IdError> {
         if name.is_empty() {
             return Err(IdError::EmptyConsumer);
+        }
+        if name.contains(char::is_control) {
+            return Err(IdError::ControlInConsumer(name.into()));
         }
         Ok(ConsumerId(format!("{}{name}", ConsumerId::PREFIX).into()))
     }
@@ -206,6 +209,9 @@ pub enum IdError {
     /// A consumer without a name.
     #[error("the consumer's name is empty: give one, or set POD_NAME or POD_IP")]
     EmptyConsumer,
+    /// A consumer whose name would break the lines of logs.
+    #[error("the consumer's name {0:?} contains a control character, such as a line break: remove it")]
+    ControlInConsumer(String),
     /// A service without a name.
     #[error("the service's name is empty: it is the first part of every key")]
     EmptyService,
@@ -241,5 +247,11 @@ mod tests {
         assert_eq!(StreamName::new("a").unwrap().as_str(), "a");
         assert_eq!(ConsumerId::named("pod-1").unwrap().as_str(), "redis-consumer-pod-1");
         assert_eq!(ConsumerId::named(""), Err(IdError::EmptyConsumer));
+        for name in ["pod\n1", "pod\0", "\u{85}pod", "\x1b[1mpod"] {
+            assert_eq!(ConsumerId::named(name), Err(IdError::ControlInConsumer(name.to_owned())));
+        }
+        let error = ConsumerId::named("pod\n1").unwrap_err().to_string();
+        assert!(error.contains(r#""pod\n1""#), "{error}");
+        assert!(ConsumerId::named("Bär 7 – küche").is_ok());
     }
 }

@@ -152,7 +152,8 @@ impl Client {
     /// Takes nothing more, gives everything back unfinished, and stops. The other consumers own it within
     /// milliseconds. What Redis has not confirmed within `deadline` ends by itself within a ttl.
     ///
-    /// Cancel safe: the shutdown goes on without its future. Called again, it waits for the same report.
+    /// Cancel safe: the shutdown goes on without its future. Called again, it waits for the same report; the shorter
+    /// deadline counts.
     pub async fn shutdown(&self, deadline: Duration) -> Report {
         self.stop(End::Release, deadline).await
     }
@@ -160,7 +161,7 @@ impl Client {
     /// Takes nothing more, *finishes* everything that is owned for ever, and stops: what the Go library calls `Done`.
     /// To hand the streams over instead, use [`shutdown`](Client::shutdown).
     ///
-    /// Cancel safe, as `shutdown`.
+    /// Cancel safe, as `shutdown`. Of the two, the one that was called first says how it ends.
     pub async fn done_all(&self, deadline: Duration) -> Report {
         self.stop(End::Done, deadline).await
     }

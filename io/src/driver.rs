@@ -32,6 +32,7 @@ use crate::{
     metrics::Meters,
     notification::Notification,
     outbox::Outbox,
+    refusals::Refusals,
 };
 
 /// What the driver and the client share.
@@ -84,8 +85,12 @@ pub(crate) struct Driver {
     pub(crate) cancel: CancellationToken,
     /// The machine was told to stop. That the token is cancelled does not say so: anybody may do that at any moment.
     pub(crate) stopping: bool,
+    /// There are handles that may want something.
+    pub(crate) attended: bool,
     /// Which links people were told are down.
     pub(crate) down: BTreeSet<Link>,
+    /// Which refusals they were told of.
+    pub(crate) refusals: Refusals,
     /// How long a stop by the token, or by dropping the client, may take.
     pub(crate) grace: Duration,
     pub(crate) under_way: FuturesUnordered<BoxFuture<'static, Completed>>,
@@ -107,7 +112,7 @@ impl Driver {
                 Some(completed) = self.under_way.next() => self.completed(completed),
                 event = self.links.next() => self.link_event(event),
                 Some(end) = self.ends.1.recv() => self.end(end),
-                request = self.requests.recv(), if !stopping => self.request(request),
+                request = self.requests.recv(), if self.attended => self.request(request),
                 () = self.cancel.cancelled(), if !stopping => self.stop(End::Release, self.grace),
                 () = self.shared.outbox.drained() => self.drained(),
                 () = sleep_until(&clock, wake) => self.tell(Event::Timeout),
@@ -209,18 +214,25 @@ impl Driver {
     /// The client wants something; `None`: its last handle was dropped.
     fn request(&mut self, request: Option<Request>) {
         match request {
+            // Dropped: its client learns that this one has stopped.
+            Some(Request::Claim(..)) if self.stopping => {}
             Some(Request::Claim(entry, answer)) => {
                 self.claims.entry(entry).or_default().push(answer);
                 self.tell(Event::Claim(entry));
             }
             Some(Request::Stop(end, within)) => self.stop(end, within),
-            None => self.stop(End::Release, self.grace),
+            None => {
+                self.attended = false;
+                if !self.stopping {
+                    self.stop(End::Release, self.grace);
+                }
+            }
         }
     }
 
     fn stop(&mut self, end: End, within: Duration) {
         self.stopping = true;
-        // Also tells the application's own tasks, and closes the door for further requests.
+        // Also tells the application's own tasks.
         self.cancel.cancel();
         self.shared.leases.invalidate_all();
         let deadline = self.shared.clock.now() + within;
@@ -311,7 +323,7 @@ impl Driver {
         match remark {
             // Once for each time that it goes down, however often it is tried again.
             Remark::LinkDown { link, .. } if !self.down.insert(*link) => log::still_down(remark),
-            remark => log::remark(remark),
+            remark => log::remark(remark, &mut self.refusals, self.shared.clock.now()),
         }
         self.shared.meters.remark(remark);
     }

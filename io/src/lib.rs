@@ -86,6 +86,7 @@ pub mod messages;
 mod metrics;
 mod notification;
 mod outbox;
+mod refusals;
 mod runner;
 mod service;
 mod start;

@@ -1,10 +1,14 @@
 //! What people read: each notification and remark as a `tracing` event with the fields stream, entry and token. The
 //! consumer and the service are fields of the driver's span. No secrets: troubles name servers, never passwords.
 
-use streamkeeper_core::streams::{Link, LostReason, Notification, Remark};
+use streamkeeper_core::{
+    streams::{Link, LostReason, Notification, Remark},
+    time::Time,
+    trouble::TroubleKind,
+};
 use tracing::{debug, error, info, trace, warn};
 
-use crate::metrics::link_name;
+use crate::{metrics::link_name, refusals::Refusals};
 
 pub(crate) fn notification(fact: &Notification) {
     match fact {
@@ -40,14 +44,27 @@ pub(crate) fn still_down(remark: &Remark) {
     debug!(?remark, "connection still down");
 }
 
-pub(crate) fn remark(remark: &Remark) {
+/// What only a person can mend is tried again all the same: what it is that is refused, if it is that.
+fn refusal(remark: &Remark) -> Option<(&'static str, TroubleKind)> {
+    match remark {
+        Remark::CallFailed { call, trouble } if trouble.kind.is_fatal_at_start() => Some((call, trouble.kind)),
+        Remark::Broken { .. } => Some(("stream", TroubleKind::WrongType)),
+        _ => None,
+    }
+}
+
+pub(crate) fn remark(remark: &Remark, refusals: &mut Refusals, now: Time) {
+    let unsaid = match refusal(remark) {
+        Some((what, kind)) => refusals.note(what, kind, now),
+        None => Some(0),
+    };
+    let Some(unsaid) = unsaid else { return debug!(?remark, "still refused") };
     match remark {
         Remark::LinkDown { link, trouble, pause } => {
             warn!(link = link_name(*link), %trouble, retry_in = ?pause, "connection down: tried again until it is back");
         }
-        // Only a person can mend these.
         Remark::CallFailed { call, trouble } if trouble.kind.is_fatal_at_start() => {
-            error!(call, %trouble, "call refused");
+            error!(call, %trouble, unsaid, "call refused");
         }
         Remark::CallFailed { call, trouble } => debug!(call, %trouble, "call failed"),
         Remark::Quarantine(span) => {
@@ -73,7 +90,7 @@ pub(crate) fn remark(remark: &Remark) {
         Remark::TakenBack(entry) => warn!(%entry, "the entry was no longer pending under us and was taken back"),
         Remark::Recreated(entry) => warn!(%entry, "the server had forgotten the lease: created again"),
         Remark::Broken { entry, error } => {
-            error!(%entry, %error, "a key of a wrong type: remove it, this stream cannot be handled");
+            error!(%entry, %error, unsaid, "a key of a wrong type: remove it, this stream cannot be handled");
         }
         Remark::GroupRecreated => warn!("the group or the LBS was gone: created again at 0"),
         Remark::LateGrant(entry) => warn!(%entry, "granted too late to be used: given back"),

@@ -20,6 +20,7 @@ use crate::{
     leases::Leases,
     links::Links,
     outbox::Outbox,
+    refusals::Refusals,
     service::Service,
 };
 
@@ -50,6 +51,8 @@ pub(crate) async fn start(builder: Builder) -> Result<Client, Error> {
         progress,
         cancel,
         stopping: false,
+        attended: true,
+        refusals: Refusals::default(),
         grace: builder.grace,
         under_way: FuturesUnordered::new(),
         claims: BTreeMap::new(),

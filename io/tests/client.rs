@@ -74,6 +74,33 @@ async fn a_lease_is_finished_given_back_and_stale_ones_do_nothing() {
 }
 
 #[tokio::test]
+async fn a_shutdown_that_is_asked_for_again_keeps_the_shorter_deadline() {
+    let server = Server::start(&[]).await;
+    // Long enough for what follows, since an ownership that is not answered for ends by itself; and no longer, since a new
+    // server is not believed for so long.
+    let client = server.builder("a").lease_ttl(Duration::from_secs(6)).heartbeat(Duration::from_secs(1));
+    let client = client.start().await.unwrap();
+    let mut notifications = client.notifications();
+    client.announce("s").await.unwrap();
+    let lease = added(&mut notifications).await;
+    // From here on Redis answers nothing: only the deadline ends a shutdown, until the ownership ends.
+    server.pause().await;
+    let patient = tokio::spawn({
+        let client = client.clone();
+        async move { client.shutdown(Duration::from_secs(3_600)).await }
+    });
+    while lease.is_valid() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let claim = timeout(Duration::from_secs(60), client.claim(lease.entry())).await;
+    assert!(matches!(claim, Ok(Err(ClaimError::Stopped { .. }))), "{claim:?}");
+    let report = timeout(Duration::from_secs(60), client.shutdown(Duration::ZERO)).await;
+    let report = report.expect("the shorter deadline counts");
+    assert_eq!((report.disowned, report.unanswered), (0, 1), "{report:?}");
+    assert_eq!(patient.await.unwrap(), report);
+}
+
+#[tokio::test]
 async fn handlers_run_and_their_results_count() {
     let server = Server::start(&[]).await;
     let client =

@@ -33,7 +33,7 @@ async fn works(builder: Builder) {
 
 #[tokio::test]
 async fn user_password_and_database() {
-    let me = ["--user", "me", "on", ">geheim", "~*", "&*", "+@all"];
+    let me = ["--user", "me", "on", ">geheim", "~*", "resetchannels", "&*", "+@all"];
     let server = Server::start(&[&me[..], &["--requirepass", "other"]].concat()).await;
     works(short("a").redis(format!("redis://me:geheim@127.0.0.1:{}/3", server.port))).await;
     works(short("a").redis(format!("redis://:other@127.0.0.1:{}", server.port))).await;

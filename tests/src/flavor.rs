@@ -2,11 +2,12 @@
 //! blocked readers, expiry and errors behave.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A kind of server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flavor {
-    /// `redis-server` from the PATH.
+    /// `redis-server` from the environment variable `REDIS_SERVER`, or from the PATH.
     Redis,
     /// `valkey-server` from the environment variable `VALKEY_SERVER`, or where `tests/run` puts it.
     Valkey,
@@ -20,7 +21,9 @@ impl Flavor {
     #[must_use]
     pub fn program(self) -> PathBuf {
         match self {
-            Flavor::Redis => on_path("redis-server")
+            Flavor::Redis => std::env::var_os("REDIS_SERVER")
+                .map(PathBuf::from)
+                .or_else(|| on_path("redis-server"))
                 .unwrap_or_else(|| panic!("there is no redis-server on the PATH: run tests/run, which installs one")),
             Flavor::Valkey => {
                 let place = std::env::var_os("VALKEY_SERVER").map_or_else(cached_valkey, PathBuf::from);
@@ -32,6 +35,16 @@ impl Flavor {
                 place
             }
         }
+    }
+
+    /// Whether DEBUG has to be allowed by a setting: not before Redis 7.
+    ///
+    /// # Panics
+    /// If the program does not say its version.
+    #[must_use]
+    pub fn guards_debug(self) -> bool {
+        let answer = Command::new(self.program()).arg("--version").output().expect("the server's version");
+        !String::from_utf8_lossy(&answer.stdout).contains(" v=6.")
     }
 }
 

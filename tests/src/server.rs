@@ -54,11 +54,10 @@ impl Server {
         let log = File::create(self.folder.path().join("log")).expect("a log file");
         let mut command = Command::new(self.flavor.program());
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--daemonize", "no"]);
-        command
-            .args(["--enable-debug-command", "yes", "--dir"])
-            .arg(self.folder.path())
-            .arg("--unixsocket")
-            .arg(self.socket());
+        if self.flavor.guards_debug() {
+            command.args(["--enable-debug-command", "yes"]);
+        }
+        command.arg("--dir").arg(self.folder.path()).arg("--unixsocket").arg(self.socket());
         for (name, value) in &self.settings {
             command.arg(format!("--{name}"));
             command.args(value.split(' ').map(|word| if word == "''" { "" } else { word }));

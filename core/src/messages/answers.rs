@@ -89,6 +89,7 @@ impl Machine {
             Question::Prepare => self.prepare_again(),
             Question::Read(_) => self.read_failed(),
             Question::Mine { .. } => self.listing_failed(),
+            Question::Fetch(_) if kind == TroubleKind::WrongType => self.fetch_cannot_be(),
             Question::Fetch(count) => self.fetch_failed(count),
             Question::Due(_) => self.due_failed(),
             Question::Mark(holds) | Question::Park(holds) | Question::Bury(holds) => self.settling_failed(&holds),

@@ -28,7 +28,8 @@ pub struct Settings {
     pub timeout: Option<Duration>,
     /// How long a message is left alone by the one who holds it before it is taken from them.
     pub reclaim_idle: Duration,
-    /// How often one consumer of the group looks for such messages.
+    /// How often one consumer of the group looks for such messages: at most a third of `reclaim_idle`. Who was not in
+    /// touch with Redis for half of it reclaims nothing.
     pub reclaim_interval: Duration,
     /// How many of them it moves in one call.
     pub reclaim_count: usize,
@@ -44,7 +45,8 @@ pub struct Settings {
     pub dead_failure: DeadFailure,
     /// How many dead letters are kept, about; the oldest go first. `None`: all.
     pub dead_limit: Option<u64>,
-    /// The field by which messages are serialised within this consumer: one run at a time for each value.
+    /// The field by which messages are serialised within this consumer: one run at a time for each value. As many as
+    /// `batch` may wait for others of their value without taking up room.
     pub ordered_by: Option<Box<str>>,
     /// How many runs this consumer starts.
     pub rate: Option<Rate>,
@@ -201,7 +203,7 @@ impl Config {
             (s.reclaim_idle >= SHORTEST_RECLAIM_IDLE, "reclaim_idle", Span(s.reclaim_idle), "must not be shorter than the shortest", "the shortest", Span(SHORTEST_RECLAIM_IDLE), "raise reclaim_idle"),
             (s.reclaim_idle <= day, "reclaim_idle", Span(s.reclaim_idle), "must not be longer than a day", "a day", Span(day), "lower reclaim_idle: a long handler does not need it, its message is refreshed"),
             (s.reclaim_interval >= 10 * ms, "reclaim_interval", Span(s.reclaim_interval), "must not be shorter than the shortest interval", "the shortest interval", Span(10 * ms), "raise reclaim_interval"),
-            (s.reclaim_interval <= s.reclaim_idle, "reclaim_interval", Span(s.reclaim_interval), "must not exceed reclaim_idle", "reclaim_idle", Span(s.reclaim_idle), "lower reclaim_interval"),
+            (s.reclaim_interval <= s.reclaim_idle / 3, "reclaim_interval", Span(s.reclaim_interval), "must be at most a third of reclaim_idle", "a third of reclaim_idle", Span(s.reclaim_idle / 3), "lower reclaim_interval or raise reclaim_idle"),
             ((1..=10_000).contains(&s.reclaim_count), "reclaim_count", Count(s.reclaim_count), "must be between 1 and the most messages of one call", "the most", Count(10_000), "set it to 1000"),
             (s.due_interval >= 10 * ms, "due_interval", Span(s.due_interval), "must not be shorter than the shortest interval", "the shortest interval", Span(10 * ms), "raise due_interval"),
             (s.ack_delay <= s.reclaim_idle / 8, "ack_delay", Span(s.ack_delay), "must not exceed an eighth of reclaim_idle", "that eighth", Span(s.reclaim_idle / 8), "lower ack_delay"),
@@ -286,7 +288,7 @@ mod tests {
             ("reclaim_idle", |s| (s.reclaim_idle, s.block) = (Duration::from_millis(999), Duration::from_millis(1))),
             ("reclaim_idle", |s| s.reclaim_idle = Duration::from_secs(86_401)),
             ("reclaim_interval", |s| s.reclaim_interval = Duration::ZERO),
-            ("reclaim_interval", |s| s.reclaim_interval = Duration::from_secs(31)),
+            ("reclaim_interval", |s| s.reclaim_interval = Duration::from_millis(10_001)),
             ("reclaim_count", |s| s.reclaim_count = 0),
             ("due_interval", |s| s.due_interval = Duration::ZERO),
             ("ack_delay", |s| s.ack_delay = Duration::from_secs(4)),
@@ -309,5 +311,15 @@ mod tests {
             let error = Config::new(settings).unwrap_err();
             assert_eq!(error.field, *field);
         }
+    }
+
+    #[test]
+    fn a_reclaimer_is_in_touch_often_enough_to_be_trusted() {
+        let second = Duration::from_secs(1);
+        let short = Settings { reclaim_idle: 2 * second, call_timeout: second / 2, ..Settings::default() };
+        let error = Config::new(short.clone()).unwrap_err().to_string();
+        assert!(error.starts_with("reclaim_interval is 1s, but must be at most a third of reclaim_idle"), "{error}");
+        assert!(error.contains("(a third of reclaim_idle is 666.666666ms)"), "{error}");
+        Config::new(Settings { reclaim_interval: 2 * second / 3, ..short }).unwrap();
     }
 }

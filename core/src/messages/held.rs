@@ -33,6 +33,7 @@ pub(super) struct Held {
 ///  admitted ─▶ Waiting ─▶ [Checking] ─▶ [Marking] ─▶ Running ─▶ Acking │ Parking │ Burying ─▶ settled
 ///               ▲ │ ▲                                  │
 ///        Doubted ◀┘ └───────────── Dying ◀─────────────┘ the last attempt failed
+///         Behind ◀┘ (its ordering key is occupied)
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum State {
@@ -40,6 +41,8 @@ pub(super) enum State {
     Waiting,
     /// It waits too, but must be confirmed before it may run.
     Doubted,
+    /// It waits for those before it with the same ordering key.
+    Behind,
     /// It has a slot; whether it was processed already is being asked.
     Checking,
     /// It has a slot; that its run begins is being written down.
@@ -115,6 +118,7 @@ pub(super) struct Burying {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Place {
     Waits,
+    Behind,
     Slot,
     Settles,
 }
@@ -123,6 +127,7 @@ impl State {
     fn place(&self) -> Place {
         match self {
             State::Waiting | State::Doubted => Place::Waits,
+            State::Behind => Place::Behind,
             State::Checking | State::Marking | State::Running(_) => Place::Slot,
             State::Dying(_) | State::Acking(_) | State::Parking(_) | State::Burying(_) => Place::Settles,
         }
@@ -142,6 +147,10 @@ impl Held {
 
     pub(super) fn is_waiting(&self) -> bool {
         self.state == State::Waiting
+    }
+
+    pub(super) fn is_behind(&self) -> bool {
+        self.state == State::Behind
     }
 
     pub(super) fn has_slot(&self) -> bool {
@@ -195,6 +204,7 @@ impl Held {
 pub(super) struct Holds {
     map: BTreeMap<EntryId, Held>,
     waiting: usize,
+    behind: usize,
     slots: usize,
 }
 
@@ -210,6 +220,11 @@ impl Holds {
     /// How many wait for a slot.
     pub(super) fn waiting(&self) -> usize {
         self.waiting
+    }
+
+    /// How many wait for their ordering key.
+    pub(super) fn behind(&self) -> usize {
+        self.behind
     }
 
     /// How many have a slot.
@@ -261,6 +276,7 @@ impl Holds {
     fn count(&mut self, place: Place, more: bool) {
         let counter = match place {
             Place::Waits => &mut self.waiting,
+            Place::Behind => &mut self.behind,
             Place::Slot => &mut self.slots,
             Place::Settles => return,
         };
@@ -271,6 +287,7 @@ impl Holds {
     pub(super) fn assert_counts(&self) {
         let count = |place| self.map.values().filter(|held| held.state.place() == place).count();
         assert_eq!((self.waiting, self.slots), (count(Place::Waits), count(Place::Slot)));
+        assert_eq!(self.behind, count(Place::Behind));
         assert!(self.map.iter().all(|(entry, held)| held.hold.entry == *entry));
     }
 }

@@ -121,13 +121,16 @@ impl Consumer {
     /// The name of one process.
     ///
     /// # Errors
-    /// An empty name, or one that begins with `~`, as ours for parked messages does.
+    /// An empty name, one that begins with `~`, as ours for parked messages does, or one with a control character.
     pub fn new(name: &str, incarnation: u64) -> Result<Consumer, NameError> {
         if name.is_empty() {
             return Err(NameError::EmptyConsumer);
         }
         if name.starts_with('~') {
             return Err(NameError::Tilde(name.into()));
+        }
+        if name.contains(char::is_control) {
+            return Err(NameError::ControlInConsumer(name.into()));
         }
         Ok(Consumer(format!("{name}-{incarnation:016x}").into()))
     }
@@ -165,6 +168,9 @@ pub enum NameError {
     /// A consumer with a name of ours.
     #[error("the consumer's name `{0}` begins with `~`, which marks names of Streamkeeper's own: choose another one")]
     Tilde(String),
+    /// A consumer whose name would break the lines of logs.
+    #[error("the consumer's name {0:?} contains a control character, such as a line break: remove it")]
+    ControlInConsumer(String),
     /// A stream that cannot be given a hash tag.
     #[error(
         "the stream's name `{0}` contains a brace and is no hash tag: name it without braces, or put one tag in them"
@@ -199,6 +205,7 @@ mod tests {
         assert_eq!(Keys::plain("s", ""), Err(NameError::EmptyGroup("s".to_owned())));
         assert_eq!(Consumer::new("", 1), Err(NameError::EmptyConsumer));
         assert_eq!(Consumer::new("~x", 1), Err(NameError::Tilde("~x".to_owned())));
+        assert_eq!(Consumer::new("w\n", 1), Err(NameError::ControlInConsumer("w\n".to_owned())));
         assert_eq!(Consumer::new("w", 1).unwrap().as_str(), "w-0000000000000001");
     }
 }

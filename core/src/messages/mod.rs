@@ -162,11 +162,13 @@ impl Machine {
         self.runs.under_way()
     }
 
-    /// How many more messages may be asked for now.
+    /// How many more messages may be asked for now. Up to a `batch` of those that wait for their ordering key take up
+    /// nothing: one slow key would else stop all others.
     pub fn room(&self) -> usize {
         let reserved = self.reading.reserved() + self.own.reserved();
         let capacity = self.config.concurrency + self.config.prefetch + usize::from(self.runs.suspect_waits());
-        let free = capacity.saturating_sub(self.holds.waiting() + self.holds.slots() + reserved);
+        let behind = self.holds.behind().saturating_sub(self.config.batch);
+        let free = capacity.saturating_sub(self.holds.waiting() + behind + self.holds.slots() + reserved);
         free.min(self.most_held().saturating_sub(self.holds.len() + reserved))
     }
 

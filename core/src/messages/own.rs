@@ -175,6 +175,13 @@ impl Machine {
         self.listing_failed();
     }
 
+    /// The records are hidden behind a key of a wrong type, and what is missing cannot be told apart without them: it is
+    /// asked for again until somebody has mended that, and new messages, which have no record, go on meanwhile.
+    pub(super) fn fetch_cannot_be(&mut self) {
+        self.own.round = Round::Over;
+        (self.own.wanted, self.own.urgent) = (true, false);
+    }
+
     pub(super) fn listing_failed(&mut self) {
         self.own.round = Round::Over;
         self.look_at_own_list();

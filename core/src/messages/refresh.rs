@@ -58,7 +58,7 @@ impl Machine {
         let mut returned = Vec::new();
         let mut queue = Vec::new();
         for (entry, held) in self.holds.iter() {
-            let waits = matches!(held.state(), HeldState::Waiting | HeldState::Doubted);
+            let waits = matches!(held.state(), HeldState::Waiting | HeldState::Doubted | HeldState::Behind);
             if waits && now.since(held.came) >= unstarted {
                 returned.push(entry);
             } else if now.since(held.confirmed) >= old && !held.refreshing && is_kept(held) {

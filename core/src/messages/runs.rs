@@ -264,6 +264,7 @@ impl Machine {
         let Some(key) = held.field(name).map(Box::<[u8]>::from) else { return true };
         if let Some(waiting) = self.runs.keys.get_mut(&key) {
             waiting.push_back(entry);
+            self.holds.change(entry, HeldState::Behind);
             return false;
         }
         held.key = Some(key.clone());
@@ -293,12 +294,11 @@ impl Machine {
         }
         let Some(key) = self.holds.get_mut(entry).and_then(|held| held.key.take()) else { return };
         while let Some(next) = self.runs.keys.get_mut(&key).and_then(VecDeque::pop_front) {
-            if next != entry
-                && let Some(held) = self.holds.get_mut(next)
-                && held.is_waiting()
-                && held.key.is_none()
+            if let Some(held) = self.holds.get_mut(next)
+                && held.is_behind()
             {
                 held.key = Some(key);
+                self.holds.change(next, HeldState::Waiting);
                 return self.runs.push_front(next);
             }
         }
@@ -313,7 +313,7 @@ impl Machine {
             queue.retain(waits);
         }
         for queue in self.runs.keys.values_mut() {
-            queue.retain(waits);
+            queue.retain(|entry| holds.get(*entry).is_some_and(Held::is_behind));
         }
     }
 

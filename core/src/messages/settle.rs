@@ -139,7 +139,7 @@ impl Machine {
             HeldState::Burying(_) => self.settling.buries.push_back(entry),
             HeldState::Waiting => self.runs.push(Queue::Due, entry),
             HeldState::Doubted => self.doubt(entry),
-            HeldState::Acking(_) | HeldState::Checking | HeldState::Running(_) => {}
+            HeldState::Behind | HeldState::Acking(_) | HeldState::Checking | HeldState::Running(_) => {}
         }
     }
 

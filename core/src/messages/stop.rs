@@ -40,8 +40,10 @@ impl Machine {
     }
 
     fn return_what_waits(&mut self) {
-        let unstarted =
-            |held: &Held| matches!(held.state(), State::Waiting | State::Doubted | State::Checking | State::Marking);
+        let unstarted = |held: &Held| {
+            let behind = held.is_behind();
+            behind || matches!(held.state(), State::Waiting | State::Doubted | State::Checking | State::Marking)
+        };
         let entries: Vec<EntryId> = self.holds.iter().filter(|(_, held)| unstarted(held)).map(|(e, _)| e).collect();
         for entry in entries {
             self.give_back(entry);

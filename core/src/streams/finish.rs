@@ -211,8 +211,11 @@ impl Machine {
         self.ends.retry_at = Some(self.now + (self.config.heartbeat / 10).max(Duration::from_millis(5)));
     }
 
-    /// Stops taking, and ends everything this way.
+    /// Stops taking, and ends everything this way. A second wish may only bring the deadline forward.
     pub(super) fn shut_down(&mut self, end: End, deadline: Time) {
+        if let Phase::Stopping { deadline: first, .. } = &mut self.phase {
+            *first = deadline.min(*first);
+        }
         if !self.is_running() {
             return;
         }

@@ -68,6 +68,17 @@ fn trimmed_before_it_runs() {
 }
 
 #[test]
+fn what_a_lost_answer_brought_cannot_be_fetched() {
+    let mut s = Story::started(|_| {});
+    s.told("mine").told("read").by_hand("fetch").by_hand("read").at(2_200).sends(&[1]).unanswered("read");
+    s.told("read").at(2_300).event(Event::Connected(Link::Reader)).at(2_310);
+    let wrong = || Trouble::from_reply("WRONGTYPE", "the key `s:g:attempts` holds something else");
+    s.refused("fetch", wrong()).at(2_315).sends(&[2]).at(2_330).succeeds(2).at(2_400).refused("fetch", wrong());
+    s.told("fetch").at(2_600);
+    s.ends("fetch_wrong_type", "What cannot be told apart waits until somebody has mended it; what is new goes on.");
+}
+
+#[test]
 fn a_read_is_not_answered() {
     let mut s = Story::started(|_| {});
     for call in ["mine", "fetch", "due", "read"] {

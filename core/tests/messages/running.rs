@@ -70,6 +70,29 @@ fn pause_and_go_on() {
 }
 
 #[test]
+fn a_slow_key() {
+    let mut s = Story::started(|s| s.ordered_by = Some("key".into()));
+    for number in 1..=12 {
+        s.sends_keyed(number, "slow");
+    }
+    s.at(110).sends_keyed(13, "b").sends_keyed(14, "c").at(120).succeeds(13).succeeds(14).succeeds(1).at(130);
+    s.ends("slow_key", "What waits for its key takes no room from others.");
+}
+
+#[test]
+fn a_slow_key_without_end() {
+    let mut s = Story::started(|s| (s.ordered_by, s.batch) = (Some("key".into()), 3));
+    for number in 1..=14 {
+        s.sends_keyed(number, "slow");
+    }
+    s.at(110).sends_keyed(20, "b").at(15_000).at(15_300);
+    s.ends(
+        "slow_key_without_end",
+        "As many as `batch` may wait beside; behind more of them others wait too, for a while.",
+    );
+}
+
+#[test]
 fn one_of_each_key() {
     let mut s = Story::started(|s| s.ordered_by = Some("key".into()));
     s.sends_keyed(1, "a").sends_keyed(2, "a").sends_keyed(3, "b").at(110).succeeds(1).at(120).succeeds(2).succeeds(3);

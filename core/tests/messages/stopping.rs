@@ -32,6 +32,14 @@ fn at_the_deadline() {
 }
 
 #[test]
+fn asked_again() {
+    let mut s = Story::started(|_| {});
+    s.sends(&[1]).at(110).stop(9_000).at(200).stop(20_000).at(300).stop(500).at(501);
+    s.ran(1, Outcome::Cancelled).at(3_000);
+    s.ends("stop_again", "The shorter deadline counts, whichever came first.");
+}
+
+#[test]
 fn the_last_attempt_fails() {
     let mut s = Story::started(|s| s.max_attempts = 1);
     s.sends(&[1]).at(110).stop(5_000).fails(1, "no").at(500);

@@ -97,6 +97,13 @@ fn shutdown_at_its_deadline() {
 }
 
 #[test]
+fn shutdown_asked_for_again() {
+    let mut s = owner();
+    s.shutdown(End::Release, 9_000).at(700).shutdown(End::Done, 20_000).at(900).shutdown(End::Done, 1_500).at(2_000);
+    s.ends("shutdown_again", "The shorter deadline counts, whichever came first; the first word on how it ends does.");
+}
+
+#[test]
 fn shutdown_while_cut_off() {
     let mut s = owner();
     s.disconnected(Link::Commands).shutdown(End::Release, 9_000).at(5_000);

@@ -70,9 +70,14 @@ pub struct Orphan {
     pub entry: EntryId,
     /// The stream, if it can be read.
     pub stream: Option<StreamName>,
-    /// How long nobody has touched it.
+    /// How long nobody has touched it; of one that was given back: how long ago that was.
     pub idle: Duration,
+    /// Its last owner did not die, but gave it back.
+    pub released: bool,
 }
+
+/// So much older than it is looks what is given back, so that it is taken at once (`release.lua`).
+const RELEASED_IDLE: Duration = Duration::from_secs(3_600);
 
 /// How many orphans are listed.
 const ORPHANS: usize = 1_000;
@@ -181,7 +186,7 @@ impl Calls {
         let mut orphans: Vec<_> = idle
             .into_iter()
             .zip(payloads)
-            .map(|((entry, idle), found)| Orphan { entry, stream: stream_of(found), idle })
+            .map(|((entry, idle), found)| Orphan { entry, stream: stream_of(found), idle, released: false })
             .collect();
         // Go peers do not keep their entries fresh: those whose lease stands are owned.
         let (mut exists, mut buffer) = (redis::pipe(), String::new());
@@ -193,7 +198,33 @@ impl Calls {
         }
         let mut owned = self.pipeline(connection, &exists).await?.into_iter();
         orphans.retain(|_| owned.next().as_ref().and_then(number) != Some(1));
+        self.tell_released(connection, &mut orphans).await?;
         Ok(orphans)
+    }
+
+    /// Their records say which of them were given back.
+    async fn tell_released(
+        &self,
+        connection: &mut MultiplexedConnection,
+        orphans: &mut [Orphan],
+    ) -> Result<(), Trouble> {
+        let mut named: Vec<&mut Orphan> = orphans.iter_mut().filter(|orphan| orphan.stream.is_some()).collect();
+        if named.is_empty() {
+            return Ok(());
+        }
+        let mut hmget = redis::cmd("HMGET");
+        hmget.arg(&self.0.fences);
+        for orphan in &named {
+            hmget.arg(orphan.stream.as_ref().map(StreamName::as_str));
+        }
+        let records = list(self.send(connection, &hmget).await?).unwrap_or_default();
+        for (orphan, record) in named.iter_mut().zip(&records) {
+            if text(record).is_some_and(|record| says_released(&record, orphan.entry)) {
+                orphan.released = true;
+                orphan.idle = orphan.idle.checked_sub(RELEASED_IDLE).unwrap_or(orphan.idle);
+            }
+        }
+        Ok(())
     }
 
     async fn pipeline(
@@ -206,6 +237,13 @@ impl Calls {
         }
         connection.send_packed_commands(pipe, 0, pipe.len()).await.map_err(|e| super::trouble(&e))
     }
+}
+
+/// Whether a record of `S-fences` says that the owner of this announcement gave it back:
+/// `<token> <entry> <ttl> <gained> <released> …`.
+fn says_released(record: &str, entry: EntryId) -> bool {
+    let mut parts = record.split(' ');
+    parts.nth(1).and_then(|text| text.parse().ok()) == Some(entry) && parts.nth(2) == Some("1")
 }
 
 /// The stream that the first entry of a range names.

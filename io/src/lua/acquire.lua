@@ -158,7 +158,7 @@ if fresh > 0 then
   local set = redis.pcall('SET', tokens, whole(token + fresh))
   if set.err then return set end
 end
--- The entries next: one whose payload was trimmed away is not claimed, and then not granted (Redis 7 and newer).
+-- The entries next: one whose payload was trimmed away is not claimed, and then not granted.
 local missing = {}
 for from = 1, #claims, 4000 do
   local till = math.min(from + 3999, #claims)
@@ -169,6 +169,9 @@ for from = 1, #claims, 4000 do
   if #claimed < till - from + 1 then
     for at = from, till do missing[claims[at]] = true end
     for _, entry in ipairs(claimed) do missing[entry] = nil end
+  end
+  if OLD then
+    for _, entry in ipairs(claimed) do missing[entry] = emptied(lbs, group, entry) or nil end
   end
 end
 -- A lease key that cannot be set: somebody's, or of a wrong type, which MGET does not tell.

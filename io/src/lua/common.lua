@@ -20,9 +20,19 @@ local function pending(stream, group, entry)
   return found[1]
 end
 
+-- Redis before 7 claims entries whose payload is gone, and keeps them pending; it does not tell scripts its version.
+local OLD = not redis.REDIS_VERSION_NUM
+
 -- The fields of an entry as a flat list, or nil if its payload is not there.
 local function payload(stream, entry)
   local found = redis.call('XRANGE', stream, entry, entry)
   return found[1] and found[1][2]
+end
+
+-- Whether an entry that was claimed has no payload any more. Then it is pending no more, as Redis 7 sees to by itself.
+local function emptied(stream, group, entry)
+  if not OLD or payload(stream, entry) then return false end
+  redis.call('XACK', stream, group, entry)
+  return true
 end
 

@@ -65,6 +65,7 @@ local function judge(lease, item)
     -- First of all writes: it takes no memory, and Redis does not stop a script that has begun to write.
     claimed = redis.pcall('XCLAIM', lbs, group, me, '0', item.entry, 'IDLE', '3600000', 'JUSTID')
     if refused(claimed) then return nil, claimed end
+    if claimed[1] and emptied(lbs, group, item.entry) then claimed = {} end
     if not claimed.err and not claimed[1] and payload(lbs, item.entry) then
       -- Acknowledged by somebody, or its consumer was deleted, but still announced: pending again, or nobody would ever
       -- be handed it.

@@ -102,9 +102,9 @@ if last > first then
   local claimed = redis.pcall('XCLAIM', lbs, group, me, 0, unpack(kept, first, last))
   if claimed.err then
     out[1] = claimed.err
-  elseif #claimed < last - first then
+  elseif OLD or #claimed < last - first then
     local there = {}
-    for _, entry in ipairs(claimed) do there[entry] = true end
+    for _, entry in ipairs(claimed) do there[entry] = not emptied(lbs, group, entry) end
     for at = first, last - 1 do
       if not there[kept[at]] then missing(places and places[at] or at - 4, kept[at]) end
     end

@@ -73,7 +73,8 @@ impl Consumer {
     /// Starts nothing more and stops: what runs may finish within `deadline`, then it is cancelled, and given back
     /// without counting as failed. Reports what was finished, given back and left.
     ///
-    /// Cancel safe: the shutdown goes on without its future. Called again, it waits for the same report.
+    /// Cancel safe: the shutdown goes on without its future. Called again, it waits for the same report; the shorter
+    /// deadline counts.
     pub async fn shutdown(&self, deadline: Duration) -> Report {
         self.ask(Request::Stop(deadline)).await;
         let mut total = Report::default();

@@ -33,6 +33,7 @@ use crate::{
     Link,
     clock::Clock,
     links::{Generation, LinkEvent, Links},
+    refusals::Refusals,
 };
 
 /// What the consumer's handle asks a driver for.
@@ -83,8 +84,12 @@ pub(crate) struct Driver {
     pub(crate) cancel: CancellationToken,
     /// The machine was told to stop. That the token is cancelled does not say so: anybody may do that at any moment.
     pub(crate) stopping: bool,
+    /// There are handles that may want something.
+    pub(crate) attended: bool,
     /// Which links people were told are down.
     pub(crate) down: BTreeSet<Link>,
+    /// Which refusals they were told of.
+    pub(crate) refusals: Refusals,
     /// How long a stop by the token, or by dropping the consumer, may take.
     pub(crate) grace: Duration,
     pub(crate) under_way: FuturesUnordered<BoxFuture<'static, Completed>>,
@@ -101,7 +106,7 @@ impl Driver {
                 Some(completed) = self.under_way.next() => self.completed(completed),
                 event = self.links.next() => self.link_event(event),
                 ends = runs.next_ended(stopping) => self.ended(ends),
-                request = self.requests.recv(), if !stopping => self.request(request),
+                request = self.requests.recv(), if self.attended => self.request(request),
                 () = self.cancel.cancelled(), if !stopping => self.stop(self.grace),
                 () = sleep_until(&clock, wake) => self.tell(Event::Timeout),
             }
@@ -240,13 +245,18 @@ impl Driver {
         match request {
             Some(Request::Pause(paused)) => self.tell(Event::Pause(paused)),
             Some(Request::Stop(within)) => self.stop(within),
-            None => self.stop(self.grace),
+            None => {
+                self.attended = false;
+                if !self.stopping {
+                    self.stop(self.grace);
+                }
+            }
         }
     }
 
     fn stop(&mut self, within: Duration) {
         self.stopping = true;
-        // Also tells the application's own tasks, and closes the door for further requests.
+        // Also tells the application's own tasks.
         self.cancel.cancel();
         let deadline = self.clock.now() + within;
         self.tell(Event::Shutdown(deadline));
@@ -275,7 +285,7 @@ impl Driver {
         match remark {
             // Once for each time that it goes down, however often it is tried again.
             Remark::LinkDown { link, .. } if !self.down.insert(*link) => log::still_down(remark),
-            remark => log::remark(remark),
+            remark => log::remark(remark, &mut self.refusals, self.clock.now()),
         }
     }
 

@@ -4,10 +4,12 @@
 use streamkeeper_core::{
     id::EntryId,
     messages::{Fate, Notification, Remark},
+    time::Time,
+    trouble::TroubleKind,
 };
 use tracing::{Level, debug, enabled, error, info, trace, warn};
 
-use crate::{Link, metrics::link_name};
+use crate::{Link, metrics::link_name, refusals::Refusals};
 
 pub(crate) fn notification(fact: &Notification) {
     match fact {
@@ -45,14 +47,27 @@ pub(crate) fn still_down(remark: &Remark) {
     debug!(?remark, "connection still down");
 }
 
-pub(crate) fn remark(remark: &Remark) {
+/// What only a person can mend is tried again all the same: what it is that is refused, if it is that.
+fn refusal(remark: &Remark) -> Option<(&'static str, TroubleKind)> {
+    match remark {
+        Remark::CallFailed { call, trouble } if trouble.kind.is_fatal_at_start() => Some((call, trouble.kind)),
+        Remark::Broken(..) => Some(("message", TroubleKind::WrongType)),
+        _ => None,
+    }
+}
+
+pub(crate) fn remark(remark: &Remark, refusals: &mut Refusals, now: Time) {
+    let unsaid = match refusal(remark) {
+        Some((what, kind)) => refusals.note(what, kind, now),
+        None => Some(0),
+    };
+    let Some(unsaid) = unsaid else { return debug!(?remark, "still refused") };
     match remark {
         Remark::LinkDown { link, trouble, pause } => {
             warn!(link = link_name(*link), %trouble, retry_in = ?pause, "connection down: tried again until it is back");
         }
-        // Only a person can mend these.
         Remark::CallFailed { call, trouble } if trouble.kind.is_fatal_at_start() => {
-            error!(call, %trouble, "call refused");
+            error!(call, %trouble, unsaid, "call refused");
         }
         Remark::CallFailed { call, trouble } => debug!(call, %trouble, "call failed"),
         Remark::StrayAnswer(_) => trace!(?remark),
@@ -62,7 +77,9 @@ pub(crate) fn remark(remark: &Remark) {
         }
         Remark::GroupLost => warn!("the group was gone: created again at 0, what was in flight comes again"),
         Remark::Paused(span) => warn!(?span, "this process or machine stood still"),
-        Remark::Broken(entry, what) => error!(%entry, what, "a key of a wrong type: this message cannot be handled"),
+        Remark::Broken(entry, what) => {
+            error!(%entry, what, unsaid, "a key of a wrong type: this message cannot be handled");
+        }
         Remark::Reclaimed(entry, crashed) => info!(%entry, crashed, "taken from a consumer that was not heard of"),
         Remark::Hangs(entry, span) => warn!(%entry, ?span, "its run may hang: set a `timeout`"),
         Remark::TimedOut(entry) => warn!(%entry, "its run was over its time and was cancelled"),

@@ -74,7 +74,7 @@ impl Builder {
         self
     }
 
-    /// How often one consumer of the group looks for such messages. Default 1 s.
+    /// How often one consumer of the group looks for such messages: at most a third of `reclaim_idle`. Default 1 s.
     pub fn reclaim_interval(mut self, span: Duration) -> Builder {
         self.settings.reclaim_interval = span;
         self

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     identity,
     links::{Links, open::Opening},
+    refusals::Refusals,
 };
 
 /// How many wishes may wait for a driver; further ones wait to be let in.
@@ -62,6 +63,8 @@ pub(crate) async fn start(builder: Builder, handler: Arc<dyn Handler>) -> Result
             // A child, so that stopping this one does not stop what else the caller's token stops.
             cancel: builder.cancel.child_token(),
             stopping: false,
+            attended: true,
+            refusals: Refusals::default(),
             down: BTreeSet::new(),
             grace: builder.grace,
             under_way: FuturesUnordered::new(),

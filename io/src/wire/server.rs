@@ -15,6 +15,9 @@ pub(crate) struct Redis {
     directory: PathBuf,
 }
 
+/// Settings that came with Redis 7: before it DEBUG is allowed anyhow, and the bus of a cluster has a port by itself.
+const SINCE_SEVEN: [&str; 2] = ["--enable-debug-command", "--cluster-port"];
+
 static SERVERS: AtomicU32 = AtomicU32::new(0);
 
 impl Redis {
@@ -24,6 +27,12 @@ impl Redis {
         let directory = std::env::temp_dir().join(format!("streamkeeper-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         let binary = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
+        let version = Command::new(&binary).arg("--version").output().unwrap_or_else(|e| panic!("{binary}: {e}"));
+        let old = String::from_utf8_lossy(&version.stdout).contains(" v=6.");
+        let mut arguments = arguments.to_vec();
+        while let Some(at) = arguments.iter().position(|argument| old && SINCE_SEVEN.contains(argument)) {
+            arguments.drain(at..at + 2);
+        }
         let child = Command::new(&binary)
             .args(["--port", "0", "--save", "", "--unixsocket", "s", "--dir", "."])
             .args(arguments)

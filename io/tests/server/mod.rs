@@ -35,7 +35,8 @@ impl Server {
     }
 
     pub(crate) async fn start_in(folder: &Path, port: u16, arguments: &[&str]) -> Server {
-        let process = Command::new("redis-server")
+        let program = std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into());
+        let process = Command::new(program)
             .args(["--port", &port.to_string(), "--save", "", "--loglevel", "warning"])
             .arg("--dir")
             .arg(folder)
@@ -52,6 +53,14 @@ impl Server {
             sleep(Duration::from_millis(10)).await;
         }
         panic!("redis-server does not answer");
+    }
+
+    /// From here on it answers nobody.
+    pub(crate) async fn pause(&self) {
+        let client = redis::Client::open(&*self.url).expect("its url");
+        let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
+        let pause = redis::cmd("CLIENT").arg("PAUSE").arg(3_600_000).exec_async(&mut connection).await;
+        pause.expect("CLIENT PAUSE");
     }
 
     /// A consumer that does not wait long for anything.

@@ -129,8 +129,7 @@ impl<F: FnMut(&Plan) -> bool> Search<F> {
 /// Back to what is usual, one after the other.
 const SIMPLER: [fn(&mut ConsumerPlan); 14] = [
     |consumer| {
-        let worker =
-            consumer.worker.take().map(|worker| WorkerPlan { idle_ms: worker.idle_ms, ..WorkerPlan::default() });
+        let worker = consumer.worker.take().map(|worker| WorkerPlan::usual(worker.idle_ms));
         *consumer = ConsumerPlan { name: consumer.name.clone(), worker, ..ConsumerPlan::default() };
     },
     |consumer| change(consumer, |worker| worker.idle_ms = WorkerPlan::default().idle_ms),
@@ -147,10 +146,10 @@ const SIMPLER: [fn(&mut ConsumerPlan); 14] = [
     },
     |consumer| {
         change(consumer, |worker| {
-            let usual = WorkerPlan::default();
+            let usual = WorkerPlan::usual(worker.idle_ms);
             (worker.backoff_ms, worker.factor) = (usual.backoff_ms, usual.factor);
             (worker.jitter_percent, worker.timeout_ms) = (usual.jitter_percent, usual.timeout_ms);
-            (worker.block_ms, worker.due_ms) = (usual.block_ms.min(worker.idle_ms), usual.due_ms);
+            (worker.block_ms, worker.due_ms) = (usual.block_ms, usual.due_ms);
             (worker.sweep_ms, worker.ack_delay_ms) = (usual.sweep_ms, usual.ack_delay_ms);
         });
     },

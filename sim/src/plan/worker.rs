@@ -181,6 +181,13 @@ impl WorkerPlan {
         }
     }
 
+    /// The usual settings, with this `reclaim_idle` and what must follow it.
+    pub fn usual(idle_ms: u64) -> WorkerPlan {
+        let usual = WorkerPlan::default();
+        let (block_ms, reclaim_ms) = (usual.block_ms.min(idle_ms), usual.reclaim_ms.min(idle_ms / 3));
+        WorkerPlan { idle_ms, block_ms, reclaim_ms, ..usual }
+    }
+
     /// Whether its settings go together.
     ///
     /// # Errors

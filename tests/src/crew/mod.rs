@@ -30,7 +30,10 @@ pub type Letter = BTreeMap<String, String>;
 pub struct Crew<'s> {
     server: &'s Server,
     url: String,
+    reach: Vec<String>,
     stream: String,
+    /// What the names of all other keys begin with.
+    base: String,
     group: String,
     folder: TempDir,
     arguments: Vec<String>,
@@ -48,7 +51,9 @@ impl<'s> Crew<'s> {
         Self {
             server,
             url: server.url(),
+            reach: Vec::new(),
             stream: "orders".to_owned(),
+            base: "orders".to_owned(),
             group: "billing".to_owned(),
             folder: tempfile::tempdir().expect("a temporary folder"),
             arguments: usual.map(str::to_owned).to_vec(),
@@ -63,6 +68,20 @@ impl<'s> Crew<'s> {
     pub fn url(mut self, url: &str) -> Self {
         url.clone_into(&mut self.url);
         self
+    }
+
+    /// Arguments that every command needs to get to the server.
+    #[must_use]
+    pub fn reached_with(mut self, arguments: &[&str]) -> Self {
+        self.reach.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self
+    }
+
+    /// All its keys share a slot of a cluster.
+    #[must_use]
+    pub fn hash_tagged(mut self) -> Self {
+        self.base = format!("{{{}}}", self.stream);
+        self.reached_with(&["--hash-tagged"])
     }
 
     /// Arguments for every worker; a later one replaces an earlier one of the same name.
@@ -87,7 +106,7 @@ impl<'s> Crew<'s> {
     /// The name of one of the group's own keys, written down once more on purpose.
     #[must_use]
     pub fn key(&self, what: &str) -> String {
-        format!("{}:{}:{what}", self.stream, self.group)
+        format!("{}:{}:{what}", self.base, self.group)
     }
 
     /// Starts a worker.
@@ -151,7 +170,14 @@ impl<'s> Crew<'s> {
     /// The arguments that lead any command to this group.
     #[must_use]
     pub fn address(&self) -> Vec<String> {
-        ["--redis", &self.url, "--stream", &self.stream, "--group", &self.group].map(str::to_owned).to_vec()
+        let group = ["--group", &self.group].map(str::to_owned);
+        self.place().into_iter().chain(group).collect()
+    }
+
+    /// Those that lead to its stream.
+    fn place(&self) -> Vec<String> {
+        let place = ["--redis", &self.url, "--stream", &self.stream].map(str::to_owned);
+        place.into_iter().chain(self.reach.iter().cloned()).collect()
     }
 
     /// Runs a command against this group; `words` are what stands before and after the address.
@@ -173,7 +199,7 @@ impl<'s> Crew<'s> {
     /// Runs a command against this stream, whatever the group, with this on its standard input.
     #[must_use]
     pub fn command_on_stream(&self, words: &[&str], input: &[u8]) -> Answer {
-        command_at(words, &self.address()[..4], input)
+        command_at(words, &self.place(), input)
     }
 
     /// What the handlers have done so far.
@@ -194,7 +220,7 @@ impl<'s> Crew<'s> {
     /// the order in which messages go, so that none slips through between two questions.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        let scheduled = format!("{}:scheduled", self.stream);
+        let scheduled = format!("{}:scheduled", self.base);
         if self.server.try_run::<u64>(&["ZCARD", &scheduled]).unwrap_or(1) > 0 {
             return false;
         }

@@ -25,9 +25,11 @@ macro_rules! on_both {
 mod backlog;
 mod broken;
 mod commands;
+mod connections;
 mod crash;
 mod dead_letters;
 mod in_process;
+mod life;
 mod outage;
 mod pause;
 mod poison;

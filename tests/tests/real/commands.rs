@@ -42,7 +42,7 @@ fn status(flavor: Flavor) {
     // Nobody has ever used the service: that is an answer too.
     let empty = fleet.command(&["status"]);
     assert!(empty.code.is_some(), "{empty:?}");
-    let [a, _b] = fleet.start_all(["a", "b"]);
+    let [a, b] = fleet.start_all(["a", "b"]);
     let streams = fleet.announce("s", 10);
     fleet.wait_owned(&streams);
     let text = fleet.command_ok(&["status"]);
@@ -62,6 +62,16 @@ fn status(flavor: Flavor) {
     assert!(after.out.contains("volatile-lru") && !before.out.contains("volatile-lru"), "{after:?}");
     a.kill();
     fleet.wait_owned(&streams);
+    // What is given back says so, rather than to be an hour old.
+    b.terminate();
+    assert!(b.wait_end().success(), "{}", b.errors());
+    let json: serde_json::Value = serde_json::from_str(&fleet.command_ok(&["status", "--json"]).out).unwrap();
+    let orphans = json["orphans"].as_array().unwrap();
+    let is_told = |orphan: &serde_json::Value| orphan["released"] == true && orphan["age_ms"].as_u64() < Some(600_000);
+    assert!(orphans.len() == streams.len() && orphans.iter().all(is_told), "{json}");
+    assert!(fleet.command_ok(&["status"]).out.contains("given back"));
+    let [c] = fleet.start_all(["c"]);
+    fleet.wait_owned_by(&streams, &[&c]);
     fleet.conclude_with(&streams);
 }
 

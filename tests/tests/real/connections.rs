@@ -30,7 +30,7 @@ fn unix_socket(flavor: Flavor) {
 
 fn user_and_password(flavor: Flavor) {
     let server = Server::start(flavor);
-    server.run::<()>(&["ACL", "SETUSER", "somebody", "on", ">secret", "~*", "&*", "+@all"]);
+    server.run::<()>(&["ACL", "SETUSER", "somebody", "on", ">secret", "~*", "resetchannels", "&*", "+@all"]);
     survive_a_crash(&Fleet::on(&server).url(&server.url_as("somebody", "secret")));
     let url = server.url_as("somebody", "wrong");
     let answer = streamkeeper(&["work", "--redis", &url, "--service", "svc", "--name", "a"]);
@@ -41,7 +41,7 @@ fn user_and_password(flavor: Flavor) {
 /// The password changes while consumers run: what is connected goes on.
 fn password_rotated(flavor: Flavor) {
     let server = Server::start(flavor);
-    server.run::<()>(&["ACL", "SETUSER", "somebody", "on", ">old", "~*", "&*", "+@all"]);
+    server.run::<()>(&["ACL", "SETUSER", "somebody", "on", ">old", "~*", "resetchannels", "&*", "+@all"]);
     let fleet = Fleet::on(&server).url(&server.url_as("somebody", "old"));
     let [_a] = fleet.start_all(["a"]);
     let streams = fleet.announce("s", 10);

@@ -32,7 +32,7 @@ fn survive_a_crash(fleet: &Fleet<'_>) {
 /// Notifications are off, and the consumers may not switch them on: they find orphans by looking.
 fn config_refused_by_acl(flavor: Flavor) {
     let server = Server::start(flavor);
-    server.run::<()>(&["ACL", "SETUSER", "careful", "on", ">pw", "~*", "&*", "+@all", "-config"]);
+    server.run::<()>(&["ACL", "SETUSER", "careful", "on", ">pw", "~*", "resetchannels", "&*", "+@all", "-config"]);
     let fleet = Fleet::on(&server).url(&server.url_as("careful", "pw"));
     survive_a_crash(&fleet);
     assert_eq!(server.setting("notify-keyspace-events"), "");

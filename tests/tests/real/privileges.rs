@@ -42,13 +42,13 @@ fn least_privilege_suffices(flavor: Flavor) {
 /// Without a right that the protocol needs the program ends with 1 and names the right.
 fn a_missing_right_is_named(flavor: Flavor) {
     let server = Server::start(flavor);
-    server.run::<()>(&["ACL", "SETUSER", "poor", "on", ">pw", "~*", "&*", "+@all", "-xreadgroup"]);
+    server.run::<()>(&["ACL", "SETUSER", "poor", "on", ">pw", "~*", "resetchannels", "&*", "+@all", "-xreadgroup"]);
     let url = server.url_as("poor", "pw");
     let answer = streamkeeper(&["work", "--redis", &url, "--service", "svc", "--name", "a", "--json"]);
     assert_eq!(answer.code, Some(1), "{answer:?}");
     assert!(answer.errors.to_lowercase().contains("xreadgroup"), "{answer:?}");
 
-    server.run::<()>(&["ACL", "SETUSER", "narrow", "on", ">pw", "~other-*", "&*", "+@all"]);
+    server.run::<()>(&["ACL", "SETUSER", "narrow", "on", ">pw", "~other-*", "resetchannels", "&*", "+@all"]);
     let url = server.url_as("narrow", "pw");
     let answer = streamkeeper(&["work", "--redis", &url, "--service", "svc", "--name", "a", "--json"]);
     assert_eq!(answer.code, Some(1), "{answer:?}");

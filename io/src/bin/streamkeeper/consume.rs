@@ -92,6 +92,7 @@ fn builder(consume: &Consume) -> Builder {
     }
     let idle = consume.reclaim_idle;
     let call_timeout = consume.call_timeout.unwrap_or(Duration::from_secs(1).min(idle / 4));
+    let reclaim_interval = consume.reclaim_interval.unwrap_or(Duration::from_secs(1).min(idle / 3));
     let begin = match consume.begin {
         args::Begin::Oldest => Begin::Oldest,
         args::Begin::Newest => Begin::Newest,
@@ -105,7 +106,7 @@ fn builder(consume: &Consume) -> Builder {
         .max_crashes(consume.max_crashes)
         .backoff(Backoff { base: consume.backoff, limit: consume.backoff_limit, ..Backoff::default() })
         .reclaim_idle(idle)
-        .reclaim_interval(consume.reclaim_interval)
+        .reclaim_interval(reclaim_interval)
         .delete_after_success(consume.delete_after_success)
         .trim(consume.trim)
         .dead_limit(consume.dead_limit)

@@ -19,7 +19,12 @@ pub(crate) async fn run(asked: args::Status) -> Result<(), Failure> {
     writeln!(out, "orphans      {}", status.orphans.len())?;
     for orphan in &status.orphans {
         let stream = orphan.stream.as_ref().map_or("?", |stream| stream.as_str());
-        writeln!(out, "  {stream} entry={} for {:.1?}", orphan.entry, orphan.idle)?;
+        let (entry, idle) = (orphan.entry, orphan.idle);
+        if orphan.released {
+            writeln!(out, "  {stream} entry={entry} given back {idle:.1?} ago")?;
+        } else {
+            writeln!(out, "  {stream} entry={entry} for {idle:.1?}")?;
+        }
     }
     writeln!(out, "consumers    {}", status.consumers.len())?;
     for owner in &status.consumers {
@@ -46,7 +51,7 @@ fn describe(status: &streamkeeper::Status) -> Value {
     let orphans = status.orphans.iter().map(|orphan| {
         let stream = orphan.stream.as_ref().map(|stream| stream.as_str());
         let age_ms = u64::try_from(orphan.idle.as_millis()).unwrap_or(u64::MAX);
-        json!({ "entry": orphan.entry.to_string(), "stream": stream, "age_ms": age_ms })
+        json!({ "entry": orphan.entry.to_string(), "stream": stream, "age_ms": age_ms, "released": orphan.released })
     });
     json!({
         "announced": status.announced,

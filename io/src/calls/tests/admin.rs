@@ -104,7 +104,18 @@ fn the_status_tells_how_a_service_stands() {
         let orphans: Vec<_> = status.orphans.iter().map(|o| (o.entry, o.stream.as_ref().map(|s| s.as_str()))).collect();
         assert_eq!(orphans, [(orphan, Some("orphan")), (broken, None)]);
         assert!(status.orphans[0].idle >= Duration::from_secs(60));
+        assert!(status.orphans.iter().all(|orphan| !orphan.released));
         assert_eq!(status.reaper.as_deref(), Some("redis-consumer-a"));
+        // Given back: that is what is shown, and when, not the age that makes others take it at once.
+        let mine = a.own(orphan, "orphan").await;
+        assert_eq!(a.release(&mine, None).await, Released::Released);
+        // Its lease lapses after a millisecond.
+        while a.int(&format!("EXISTS orphan<MUTEX_KEY_SEP>{orphan}")).await == 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let orphans = a.calls.status(&mut a.connection).await.unwrap().orphans;
+        assert_eq!((orphans[0].entry, orphans[0].released, orphans[1].released), (orphan, true, false));
+        assert!(orphans[0].idle < Duration::from_secs(600), "{orphans:?}");
         assert_eq!((status.longest_ttl, &*status.role, status.cluster), (TTL, "master", false));
     });
 }

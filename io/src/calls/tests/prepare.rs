@@ -141,7 +141,7 @@ fn what_cannot_work_is_named() {
 }
 
 /// What an operator grants at least, from the advice that the errors give.
-const RULES: &str = "reset on >secret ~svc-* ~*<MUTEX_KEY_SEP>* &svc-orphans +eval +evalsha +xgroup|create \
+const RULES: &str = "reset resetchannels on >secret ~svc-* ~*<MUTEX_KEY_SEP>* &svc-orphans +eval +evalsha +xgroup|create \
                      +xgroup|delconsumer +xreadgroup +xclaim +xpending +xack +xdel +xadd +xrange +xrevrange +xlen \
                      +xinfo +get +mget +set +del +exists +pexpire +pttl +hget +hmget +hset +hdel +time +ping +publish";
 
@@ -189,7 +189,7 @@ fn what_the_protocol_needs_is_named_when_it_is_refused() {
         let mut admin = Peer::new(&redis, "admin").await;
         admin.settle().await;
         for (rules, call, says) in [
-            ("-xgroup", Call::Prepare, "+xgroup|create"),
+            ("-xgroup", Call::Prepare, "+xgroup"),
             ("-xclaim", Call::Renew(RenewCall { items: [].into(), recreate: None }), ""),
             ("-evalsha -eval", Call::Clean, "+evalsha"),
             ("-xinfo", Call::Clean, "+xinfo"),

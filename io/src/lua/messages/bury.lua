@@ -52,7 +52,7 @@ local function bury_gone(item, record)
 end
 
 local function judge(item)
-  if type(length) == 'table' then return 'broken ' .. length.err end
+  if type(length) == 'table' then return 'broken ' .. naming(dead, length).err end
   local record, broken = record_of(attempts, item.entry)
   if broken then return broken end
   local what, _, err = fenced(stream, group, me, item.entry, item.deliveries)

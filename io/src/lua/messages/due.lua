@@ -1,6 +1,8 @@
 -- Takes what is due, and moves messages that were sent with a delay into the stream (docs/messages.md). Guarantees:
 --  * only what is parked is taken: what is due and held by somebody is left to them;
 --  * what has lost its payload is acknowledged and forgotten, and the answer says so;
+--  * if a key holds something else than it should, nothing is taken, and the answer names it; messages that were sent
+--    with a delay go on all the same;
 --  * a delayed message is delayed or in the stream, never both and never neither; when Redis is out of memory it stays
 --    delayed, while retries go on;
 --  * if the answer is lost, what was taken is pending under this consumer's name.
@@ -13,8 +15,10 @@ local now = now_ms()
 local out = {now, -1, ''}
 
 -- What can go wrong goes wrong here, before anything is written.
-local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', whole(now), 'LIMIT', 0, ARGV[3])
-local records = due[1] and redis.call('HMGET', attempts, unpack(due)) or {}
+local due = redis.pcall('ZRANGEBYSCORE', delayed, '-inf', whole(now), 'LIMIT', 0, ARGV[3])
+local odd = due.err and naming(delayed, due)
+local records = due[1] and redis.pcall('HMGET', attempts, unpack(due)) or {}
+if records.err then due, odd = {}, naming(attempts, records) end
 
 local function take(entry, record)
   local p, err = pending(stream, group, entry)
@@ -65,6 +69,7 @@ for _, id in ipairs(late) do
     break
   end
 end
+if odd then return odd end
 if wrong then out[3] = wrong end
 
 local function next_in(zset, at_least)

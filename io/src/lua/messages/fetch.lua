@@ -6,6 +6,8 @@
 -- Reply: for each that is pending under this name: `{id, deliveries, {field, value, …} or nil, record or nil}`.
 local stream, attempts, group, me = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 local out = {}
+local known = redis.pcall('HLEN', attempts)
+if type(known) == 'table' then return naming(attempts, known) end
 for i = 3, #ARGV do
   local entry = ARGV[i]
   local p, err = pending(stream, group, entry)

@@ -12,7 +12,7 @@ local now = now_ms()
 local zset = redis.pcall('ZCARD', delayed)
 
 local function judge(entry, deliveries, delay, failed, text)
-  if type(zset) == 'table' then return 'broken ' .. zset.err end
+  if type(zset) == 'table' then return 'broken ' .. naming(delayed, zset).err end
   local record, broken
   if failed then
     record, broken = record_of(attempts, entry)

@@ -3,12 +3,15 @@
 -- The consumer under whose name parked messages are pending.
 local DELAYED = '~delayed'
 
--- Redis before 7 claims messages whose payload is gone, and keeps them pending; it does not tell scripts its version.
-local OLD = not redis.REDIS_VERSION_NUM
-
 -- Milliseconds since 1970 by Redis's clock.
 local function now_ms()
   return math.floor(clock() / 1000)
+end
+
+-- Says which key it is that holds something else than it should.
+local function naming(key, reply)
+  if string.sub(reply.err, 1, 9) ~= 'WRONGTYPE' then return reply end
+  return redis.error_reply('WRONGTYPE the key `' .. key .. '` holds something else than it should')
 end
 
 -- What went wrong with a message, from `M:G:attempts`. `counted` and `started` are delivery counts: whose failure was
@@ -47,7 +50,7 @@ end
 -- The record of one message: the record or nil, and what is wrong if the key holds something else.
 local function record_of(attempts, entry)
   local text = redis.pcall('HGET', attempts, entry)
-  if type(text) == 'table' then return nil, 'broken ' .. text.err end
+  if type(text) == 'table' then return nil, 'broken ' .. naming(attempts, text).err end
   return read_record(text)
 end
 
@@ -73,12 +76,7 @@ end
 local function give(stream, group, to, entry)
   local claimed = redis.pcall('XCLAIM', stream, group, to, '0', entry, 'JUSTID')
   if claimed.err then return nil, claimed end
-  if not claimed[1] then return false end
-  if OLD and not payload(stream, entry) then
-    redis.call('XACK', stream, group, entry)
-    return false
-  end
-  return true
+  return claimed[1] and not emptied(stream, group, entry) or false
 end
 
 -- Notes that the payload of a message went while it was held: only its holder may bury it from memory.

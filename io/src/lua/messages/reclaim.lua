@@ -13,9 +13,11 @@ local me, group, count = ARGV[1], ARGV[3], tonumber(ARGV[5])
 local now = now_ms()
 
 -- What can go wrong goes wrong here, before anything is written.
-local holder = redis.call('GET', reclaimer)
-redis.call('ZCARD', delayed)
-redis.call('HLEN', attempts)
+local holder = redis.pcall('GET', reclaimer)
+if type(holder) == 'table' then return naming(reclaimer, holder) end
+local parked, known = redis.pcall('ZCARD', delayed), redis.pcall('HLEN', attempts)
+if type(parked) == 'table' then return naming(delayed, parked) end
+if type(known) == 'table' then return naming(attempts, known) end
 local consumers = redis.pcall('XINFO', 'CONSUMERS', stream, group)
 if consumers.err then return consumers end
 

@@ -22,12 +22,10 @@ kept[#kept + 1] = 'JUSTID'
 local claimed = redis.pcall('XCLAIM', stream, group, me, '0', unpack(kept))
 if claimed.err then return claimed end
 local there = {}
-for _, entry in ipairs(claimed) do there[entry] = true end
+for _, entry in ipairs(claimed) do there[entry] = not emptied(stream, group, entry) end
 for at, i in ipairs(places) do
-  local entry = kept[at]
-  if OLD and there[entry] then there[entry] = give(stream, group, me, entry) end
-  if not there[entry] then
-    note_gone(attempts, entry, tonumber(ARGV[2 * i + 2]))
+  if not there[kept[at]] then
+    note_gone(attempts, kept[at], tonumber(ARGV[2 * i + 2]))
     out[i] = 'gone'
   end
 end

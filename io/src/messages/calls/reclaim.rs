@@ -38,8 +38,7 @@ impl Calls {
         cmd.arg(config.reclaim_count.clamp(1, 1_000));
         // A question that waits in a server that stands still is answered before the refreshes of the living. What is
         // held is refreshed before it has been idle for half of `reclaim_idle`: so long may it have waited.
-        cmd.arg(names.told_ms.load(Ordering::Relaxed))
-            .arg(millis((config.reclaim_idle / 2).max(config.reclaim_interval * 3 / 2)));
+        cmd.arg(names.told_ms.load(Ordering::Relaxed)).arg(millis(config.reclaim_idle / 2));
         let value = self.run(connection, &RECLAIM, cmd).await?;
         let parts = list(value).ok_or_else(|| Trouble::other("reclaim: Redis answered no list"))?;
         let first = parts.first().ok_or_else(|| Trouble::other("reclaim: Redis answered an empty list"))?;

@@ -47,6 +47,27 @@ async fn what_runs_may_finish_and_the_rest_is_given_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn asked_again_the_shorter_deadline_counts() {
+    let mut world = World::new().await;
+    let (seen, gate) = (Seen::default(), Arc::new(tokio::sync::Semaphore::new(0)));
+    world.producer().build().unwrap().send_batch((0..3).map(|n| n.to_string())).await;
+    let consumer = world.builder().concurrency(2).prefetch(1).start(gated(&seen, &gate)).await.unwrap();
+    seen.wait(2).await;
+    let patient = tokio::spawn({
+        let consumer = consumer.clone();
+        async move { consumer.shutdown(Duration::from_secs(3_600)).await }
+    });
+    world.wait("ZCARD s:g:delayed", 1).await;
+    consumer.pause().await;
+    let hour = consumer.shutdown(Duration::from_secs(3_600));
+    assert!(tokio::time::timeout(Duration::from_millis(100), hour).await.is_err(), "as long as the first");
+    let hasty = tokio::time::timeout(Duration::from_secs(60), consumer.shutdown(Duration::ZERO)).await;
+    let report = hasty.expect("the shorter deadline counts");
+    assert_eq!((report.finished, report.returned, report.left), (0, 3, 0), "{report:?}");
+    assert_eq!(patient.await.unwrap(), report);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_or_the_last_handle_stops_it_too() {
     let mut world = World::new().await;
     let seen = Seen::default();

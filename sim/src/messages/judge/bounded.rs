@@ -89,7 +89,9 @@ fn held(who: Who, consumer: &Arc<str>, more: usize, view: &View, court: &mut Cou
     let open = view.ledger.messages.values().filter(|message| {
         message.state == State::Pending && message.owner.as_ref() == Some(consumer) && message.ended.is_none()
     });
-    let (open, most) = (open.count() + more, setup.concurrency + setup.prefetch);
+    // What waits for its ordering key takes up no room.
+    let behind = if setup.ordered { setup.batch } else { 0 };
+    let (open, most) = (open.count() + more, setup.concurrency + setup.prefetch + behind);
     // Lost answers leave behind what was not asked for again.
     let well = view.fleet.well(who);
     let in_peace = well <= court.at && court.at.since(well) > view.fleet.idle(who);

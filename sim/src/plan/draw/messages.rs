@@ -167,7 +167,7 @@ fn settings(dice: &mut Dice) -> WorkerPlan {
         batch: dice.pick(&[1, 3, 100, 1_000, 1_000]),
         block_ms: dice.pick(&[100, 500, 2_000]),
         idle_ms,
-        reclaim_ms: dice.pick(&[200, 1_000, 1_000]),
+        reclaim_ms: dice.pick(&[200, 1_000, 1_000]).min(idle_ms / 3),
         due_ms: dice.pick(&[100, 250, 250, 250]),
         ack_delay_ms: dice.pick(&[0, 5, 5, 50]),
         sweep_ms: dice.pick(&[1_000, 3_000, 5_000]),

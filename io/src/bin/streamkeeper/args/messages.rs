@@ -125,9 +125,9 @@ pub(crate) struct Consume {
     /// time: while this program lives, its messages stay with it.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration::parse)]
     pub(crate) reclaim_idle: Duration,
-    /// How often one consumer of the group looks for such messages.
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration::parse)]
-    pub(crate) reclaim_interval: Duration,
+    /// How often one consumer of the group looks for such messages [default: 1s, less for a short --reclaim-idle].
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) reclaim_interval: Option<Duration>,
     /// Where a group begins that is created now.
     #[arg(long, value_enum, default_value_t = Begin::Oldest)]
     pub(crate) begin: Begin,

@@ -199,22 +199,30 @@ fn keys_of_a_wrong_type_are_told_of_and_nothing_changes() {
             a.raw(&format!("SET {key} x")).await;
             for call in affected {
                 let answer = fenced(&mut a, call, hold).await.unwrap();
-                assert!(matches!(&answer, Fenced::Broken(e) if e.starts_with("WRONGTYPE")), "{key} {call}: {answer:?}");
+                let broken = matches!(&answer, Fenced::Broken(e) if e.starts_with("WRONGTYPE") && e.contains(key));
+                assert!(broken, "{key} {call}: {answer:?}");
             }
             assert_eq!(a.pending(hold.entry).await.unwrap().0, a.me(), "{key}");
             assert_eq!(fenced(&mut a, "refresh", hold).await.unwrap(), Fenced::Done, "{key}");
             if key != "m:g:dead" {
+                a.raw("ZADD m:scheduled 0 late").await;
                 let trouble = a.call(Call::Due { count: 9 }).await;
                 let wrong = key == "m:g:delayed";
                 assert_eq!(trouble.is_err(), wrong, "{key}: {trouble:?}");
+                assert_eq!(a.int("ZCARD m:scheduled").await, 0, "what was sent with a delay goes on");
                 let trouble = a.call(Call::Reclaim).await.unwrap_err();
-                assert!(trouble.message.contains(key), "{trouble}");
+                assert!(trouble.message.contains(&format!("the key `{key}`")), "{trouble}");
+            }
+            if key == "m:g:attempts" {
+                let trouble = a.call(Call::Fetch(vec![hold.entry])).await.unwrap_err();
+                assert!(trouble.kind == TroubleKind::WrongType, "{trouble}");
+                assert!(trouble.message.contains("the key `m:g:attempts`"), "{trouble}");
             }
             a.raw(&format!("DEL {key}")).await;
         }
         a.raw("LPUSH m:g:reclaimer x").await;
         let trouble = a.call(Call::Reclaim).await.unwrap_err();
-        assert!(trouble.message.contains("m:g:reclaimer"), "{trouble}");
+        assert!(trouble.message.contains("the key `m:g:reclaimer`"), "{trouble}");
         a.raw("DEL m:g:reclaimer").await;
         a.raw("RENAME m elsewhere").await;
         for call in CALLS {
