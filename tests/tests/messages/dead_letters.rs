@@ -7,9 +7,9 @@ use streamkeeper_tests::server::Server;
 on_both!(list_show_retry_drop, by_reason_and_all, the_whole_story);
 
 /// Sends messages, of which those of the handler's choice end among the dead letters: in the order in which they run, and
-/// so one at a time.
+/// so one at a time; nothing waits here, and is given back.
 fn crew_with_dead<'s>(server: &'s Server, count: u64) -> Crew<'s> {
-    let crew = Crew::on(server).with(&["--max-attempts", "1", "--concurrency", "1"]);
+    let crew = Crew::on(server).with(&["--max-attempts", "1", "--concurrency", "1", "--prefetch", "0"]);
     crew.send(count);
     let a = crew.start("a", &Handler::new("case $n in 1|2|3) answer='dead not today';; 4) answer='no luck';; esac"));
     crew.wait_settled();

@@ -71,7 +71,7 @@ fn scripts_flushed(flavor: Flavor) {
 
 /// A script of somebody else runs for two leases: all is silent, then `-BUSY`. Afterwards everything is owned again.
 fn busy_script(flavor: Flavor) {
-    let server = Server::start_with(flavor, &[("busy-reply-threshold", "200")]);
+    let server = Server::start_with(flavor, &[("lua-time-limit", "200")]);
     let fleet = Fleet::on(&server);
     let [_a, _b] = fleet.start_all(["a", "b"]);
     let streams = fleet.announce("s", 20);
