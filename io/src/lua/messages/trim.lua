@@ -19,9 +19,13 @@ local bound
 for _, flat in ipairs(groups) do
   local about = {}
   for i = 1, #flat, 2 do about[flat[i]] = flat[i + 1] end
-  -- Up to what was delivered last; that one stays, even if it is done.
+  -- Up to what was delivered last; that one stays, even if it is done. A group that was set back has unread what stands
+  -- before all that it has pending.
   local needs = about['last-delivered-id']
-  if about.pending > 0 then needs = redis.call('XPENDING', stream, about.name)[2] end
+  if about.pending > 0 then
+    local oldest = redis.call('XPENDING', stream, about.name)[2]
+    if before(oldest, needs) then needs = oldest end
+  end
   if not bound or before(needs, bound) then bound = needs end
 end
 local spare = math.min(redis.call('XLEN', stream) - tonumber(ARGV[1]), tonumber(ARGV[2]))

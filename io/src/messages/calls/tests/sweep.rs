@@ -144,6 +144,30 @@ fn nothing_that_a_group_needs_is_trimmed() {
 }
 
 #[test]
+fn what_a_group_that_was_set_back_has_yet_to_read_is_not_trimmed() {
+    on_redis(&["--stream-node-max-entries", "10"], |redis| async move {
+        let mut a = Peer::with(&redis, "a", Settings { trim: true, ..settings() }, false).await;
+        a.call(Call::Prepare).await.unwrap();
+        let mut ids = Vec::new();
+        for i in 0..50 {
+            ids.push(a.add(&i.to_string()).await);
+        }
+        assert_eq!(a.read(100).await.len(), 50);
+        // The last ten are pending, and everything is to come again.
+        for id in &ids[..40] {
+            a.raw(&format!("XACK m g {id}")).await;
+        }
+        a.raw("XGROUP SETID m g 0").await;
+        assert_eq!(a.sweep().await.trimmed, 0, "all is unread");
+        for id in a.read(20).await {
+            a.raw(&format!("XACK m g {}", id.entry)).await;
+        }
+        assert_eq!(a.sweep().await.trimmed, 10, "up to what was read last, though the pending ones stand behind it");
+        assert_eq!(a.int("XLEN m").await, 40);
+    });
+}
+
+#[test]
 fn much_is_trimmed_in_pages() {
     on_redis(&[], |redis| async move {
         let mut a = Peer::with(&redis, "a", Settings { trim: true, ..settings() }, false).await;
