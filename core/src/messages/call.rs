@@ -132,7 +132,8 @@ pub struct BuryItem {
     pub reason: Reason,
     /// What the run, the decoder or we say. Not counted as a failure.
     pub error: Box<str>,
-    /// Its fields, only if it is known to be gone from the stream: then there is no fence but its record.
+    /// Its fields, only if it is thought to be gone from the stream: then there is no fence but its record. If it is held
+    /// after all, it is `Lost`: Redis has delivered it again.
     pub gone: Option<Fields>,
 }
 

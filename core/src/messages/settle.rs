@@ -342,6 +342,11 @@ impl Machine {
                 // The answer that said so was lost.
                 Fenced::Gone if burying.repeated => self.forget(hold.entry, Fate::Buried(burying.reason)),
                 Fenced::Gone if !burying.gone => self.bury(hold.entry, Burying { gone: true, ..*burying }),
+                // It was delivered again meanwhile, while it was held here: it is taken in, and runs again.
+                Fenced::Lost if burying.gone => {
+                    self.forget(hold.entry, Fate::Lost);
+                    self.glance_at_own_list();
+                }
                 Fenced::Lost | Fenced::Gone => self.forget(hold.entry, Fate::Lost),
                 Fenced::Broken(error) => self.set_aside(hold.entry, error),
             }

@@ -76,6 +76,13 @@ fn a_burial_is_not_answered() {
 }
 
 #[test]
+fn what_seemed_gone_is_delivered_again() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("bury").told("fetch").sends(&[1]).at(110).forgotten(1).fails(1, "no").at(120).goes("bury").at(1_000);
+    s.ends("gone_and_back", "It has failed once, and more is allowed: it is not buried from memory, but run again.");
+}
+
+#[test]
 fn what_cannot_be_judged() {
     let mut s = Story::started(|_| {});
     s.by_hand("park").sends(&[1, 2]).at(110).fails(1, "no").at(120);

@@ -113,6 +113,12 @@ impl Group {
         self.stream.keys().filter(|entry| **entry > self.cursor).count()
     }
 
+    /// A server that has forgotten the latest writes: it was not delivered yet.
+    pub(crate) fn forget_delivery(&mut self, entry: EntryId) {
+        self.pending.remove(&entry);
+        self.cursor = self.cursor.min(EntryId { ms: entry.ms - 1, seq: u64::MAX });
+    }
+
     /// The group is deleted, as an operator or a lost server would.
     pub(crate) fn destroy(&mut self) {
         self.there = false;
@@ -289,6 +295,9 @@ impl Group {
 
     fn bury(&mut self, me: Name, hold: Hold, reason: Reason, gone: bool) -> Fenced {
         let mut fenced = self.fenced(me, hold);
+        if fenced == Fenced::Done && gone {
+            return Fenced::Lost;
+        }
         if fenced == Fenced::Gone
             && gone
             && let Some(record) = self.records.get_mut(&hold.entry)

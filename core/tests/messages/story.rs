@@ -278,6 +278,14 @@ impl Story {
         self
     }
 
+    /// The server forgets that it was delivered.
+    pub(crate) fn forgotten(&mut self, number: u64) -> &mut Story {
+        self.group.forget_delivery(entry(number));
+        let line = self.head(&format!("the server forgets that {} was delivered", entry(number)));
+        self.lines.push(line);
+        self
+    }
+
     /// The run of this message ends so.
     pub(crate) fn ran(&mut self, number: u64, outcome: Outcome) -> &mut Story {
         let run = self.runs.remove(&entry(number)).unwrap_or_else(|| panic!("{number} does not run\n{}", self.text()));

@@ -2,7 +2,8 @@
 --  * only who holds the message does; otherwise nothing changes;
 --  * it stands there once, with all its fields and its story; with that it is acknowledged and forgotten, and deleted if
 --    it is to be and no other group reads the stream: one step;
---  * one whose payload went while it was held is buried from its holder's memory, once: the record says so;
+--  * one whose payload went while it was held is buried from its holder's memory, once: the record says so; but never
+--    what stands in the stream after all;
 --  * it works when Redis is out of memory; asked again, it answers `gone`. Each item is judged by itself.
 -- KEYS: stream attempts delayed dead. ARGV: group, consumer, how many dead letters are kept, about, or '', 1 to delete,
 --       else 0, then for each message: entry, deliveries, reason, error, how many texts follow (0: its payload is in the
@@ -67,6 +68,8 @@ local function judge(item)
     if not item.fields then return 'gone' end
     return bury_gone(item, record_of(attempts, item.entry))
   end
+  -- Thought to be gone, and delivered again since: it is no memory, and may run again.
+  if item.fields then return 'lost' end
   err = add(item, record or touched(nil, now), payload(stream, item.entry))
   if err then return 'broken ' .. err.err end
   redis.call('XACK', stream, group, item.entry)

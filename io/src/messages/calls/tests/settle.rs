@@ -274,6 +274,18 @@ fn what_lost_its_payload_while_it_ran_is_buried_from_memory_once() {
 }
 
 #[test]
+fn what_was_delivered_again_is_not_buried_from_memory() {
+    on_redis(&[], |redis| async move {
+        let mut a = Peer::ready(&redis, "a").await;
+        let hold = a.given("x").await;
+        assert_eq!(a.bury_item(hold, Reason::Failed, Some(body("x"))).await, Fenced::Lost);
+        assert_eq!(a.int("EXISTS m:g:dead").await, 0);
+        assert!(a.pending(hold.entry).await.is_some());
+        assert_eq!(a.bury_item(hold, Reason::Failed, None).await, Fenced::Done);
+    });
+}
+
+#[test]
 fn a_burial_that_finds_the_payload_gone_itself_uses_what_is_remembered() {
     on_redis(&[], |redis| async move {
         let mut a = Peer::ready(&redis, "a").await;
