@@ -4,9 +4,8 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use streamkeeper::Time;
 
-use crate::facts::{Who, micros};
+use crate::facts::Who;
 
 /// What happened to messages.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -74,9 +73,8 @@ pub enum Said {
     Scheduled {
         /// The id that its producer chose.
         id: Arc<str>,
-        /// When it is due, by true time.
-        #[serde(serialize_with = "micros")]
-        due: Time,
+        /// When it is due, by Redis's clock, in milliseconds since 1970.
+        due_ms: u64,
     },
     /// A message that was planned for later is planned no more.
     Unscheduled {
@@ -146,9 +144,8 @@ pub enum Said {
         script: Option<&'static str>,
         /// Which.
         entry: Arc<str>,
-        /// When, by true time.
-        #[serde(serialize_with = "micros")]
-        due: Time,
+        /// When, by Redis's clock, in milliseconds since 1970.
+        due_ms: u64,
     },
     /// Messages are not due at any time any more.
     Undue {
@@ -273,9 +270,9 @@ pub struct Stock {
     pub pending: Vec<(Arc<str>, Arc<str>, u64)>,
     /// The dead: which they were, and which messages of the run.
     pub dead: Vec<(Arc<str>, Option<u64>)>,
-    /// What is due, and when, by true time in microseconds.
+    /// What is due, and when, by Redis's clock in milliseconds since 1970.
     pub due: Vec<(Arc<str>, u64)>,
-    /// What is planned for later.
+    /// What is planned for later, and for when, by the same clock.
     pub scheduled: Vec<(Arc<str>, u64)>,
     /// What is written down about messages.
     pub records: Vec<(Arc<str>, Record)>,

@@ -8,12 +8,15 @@ pub(crate) mod stock;
 pub(crate) mod trace;
 pub(crate) mod witness;
 
-use crate::plan::RedisFault;
+use crate::{plan::RedisFault, redis::clock::EPOCH_US};
 
 /// The stream of messages of the simulation.
 pub const STREAM: &str = "jobs";
 /// The group of its workers.
 pub const GROUP: &str = "workers";
+
+/// What Redis's clock shows at the beginning of a run, in milliseconds since 1970.
+pub(crate) const EPOCH_MS: u64 = EPOCH_US / 1_000;
 
 /// Somebody lays hands on the stream, its group or its records.
 pub(crate) fn alters(fault: &RedisFault) -> bool {

@@ -3,17 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use streamkeeper::Time;
 
 use super::{GROUP, STREAM, facts::Stock, witness::record};
 use crate::redis::reply::Reply;
 
-/// Takes stock, by asking the server; `true_time` says when its clock shows so many milliseconds.
-pub(crate) fn take(
-    why: &'static str,
-    mut ask: impl FnMut(Vec<String>) -> Reply,
-    true_time: impl Fn(f64) -> Time,
-) -> Stock {
+/// Takes stock, by asking the server.
+pub(crate) fn take(why: &'static str, mut ask: impl FnMut(Vec<String>) -> Reply) -> Stock {
     let mut list = |command: &str| match ask(command.split(' ').map(str::to_owned).collect()) {
         Reply::Array(items) => items,
         Reply::Pairs(pairs) | Reply::Map(pairs) => pairs.into_iter().flat_map(|(one, other)| [one, other]).collect(),
@@ -30,7 +25,7 @@ pub(crate) fn take(
     let records = list(&format!("HGETALL {STREAM}:{GROUP}:attempts"));
     let groups = list(&format!("XINFO GROUPS {STREAM}"));
     let scores = |items: Vec<Reply>| -> Vec<(Arc<str>, u64)> {
-        let pair = |pair: &[Reply]| Some((text(&pair[0])?, true_time(score(&pair[1])?).as_micros()));
+        let pair = |pair: &[Reply]| Some((text(&pair[0])?, score(&pair[1])? as u64));
         items.chunks_exact(2).filter_map(pair).collect()
     };
     Stock {
@@ -96,6 +91,8 @@ fn score(reply: &Reply) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use streamkeeper::Time;
+
     use super::*;
     use crate::{messages::facts::Record, plan::RedisPlan, redis::Redis};
 
@@ -116,15 +113,15 @@ mod tests {
             let answer = redis.command(command.split(' ').map(|word| word.replace('\u{a0}', " ")));
             assert!(!matches!(answer, Reply::Error(_)), "{command}: {answer:?}");
         }
-        let stock = take("end", |command| redis.command(command), |ms| Time::from_millis(ms as u64));
+        let stock = take("end", |command| redis.command(command));
         let expected = Stock {
             why: "end",
             stream: vec![("1-0".into(), Some(7)), ("2-0".into(), Some(8))],
             read: Some("1-0".into()),
             pending: vec![("1-0".into(), "w".into(), 1)],
             dead: vec![("0-5".into(), Some(6))],
-            due: vec![("1-0".into(), 5_000_000)],
-            scheduled: vec![("m9".into(), 6_000_000)],
+            due: vec![("1-0".into(), 5_000)],
+            scheduled: vec![("m9".into(), 6_000)],
             records: vec![("1-0".into(), Record { failed: 1, counted: 1, ..Record::default() })],
         };
         assert_eq!(stock, expected);

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::facts::{Said, Stage};
+use super::{
+    EPOCH_MS,
+    facts::{Said, Stage},
+};
 use crate::facts::Who;
 
 /// Who, what, and the rest.
@@ -36,7 +39,7 @@ pub(crate) fn row(said: &Said) -> (String, &'static str, String) {
             let number = number.map_or_else(|| "?".to_owned(), |number| number.to_string());
             alone("entered", format!("{entry} message {number}"))
         }
-        Said::Scheduled { id, due } => alone("planned", format!("{id} for {}", seconds(due.as_micros()))),
+        Said::Scheduled { id, due_ms } => alone("planned", format!("{id} for {}", clock(*due_ms))),
         Said::Unscheduled { id } => alone("unplanned", id.to_string()),
         Said::Delivered { by, consumer, entries, forgets } => {
             let forgets = if *forgets { ", forgotten" } else { "" };
@@ -54,8 +57,8 @@ pub(crate) fn row(said: &Said) -> (String, &'static str, String) {
             redis(by, "buried", format!("{entry} as {dead}: {reason}{missing}"))
         }
         Said::Removed { by, entries } => redis(by, "removed", list(entries)),
-        Said::Due { by, script, entry, due } => {
-            let due = seconds(due.as_micros());
+        Said::Due { by, script, entry, due_ms } => {
+            let due = clock(*due_ms);
             redis(by, "due", format!("{entry} at {due} ({})", script.unwrap_or("ZADD")))
         }
         Said::Undue { entries } => alone("undue", list(entries)),
@@ -88,6 +91,9 @@ fn list(entries: &[Arc<str>]) -> String {
     entries.join(" ")
 }
 
-fn seconds(micros: u64) -> String {
-    format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
+/// In seconds since what Redis's clock shows at the beginning of a run.
+fn clock(ms: u64) -> String {
+    let since = i128::from(ms) - i128::from(EPOCH_MS);
+    let sign = if since < 0 { "-" } else { "" };
+    format!("{sign}{}.{:03}", since.unsigned_abs() / 1_000, since.unsigned_abs() % 1_000)
 }

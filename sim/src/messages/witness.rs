@@ -1,10 +1,9 @@
 //! What Redis itself did to messages, read off the commands that it executed, whoever sent them and in whichever script:
 //! its own word.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
-use streamkeeper::Time;
 
 use super::{
     GROUP, STREAM,
@@ -80,13 +79,13 @@ impl Call<'_> {
                 if entries.is_empty() { Vec::new() } else { vec![Said::Removed { by, entries }] }
             }
             "zadd" if of_group("delayed") => {
-                let due = |(score, entry): (f64, Arc<str>)| Said::Due { by, script, entry, due: self.true_time(score) };
+                let due = |(score, entry): (f64, Arc<str>)| Said::Due { by, script, entry, due_ms: score as u64 };
                 self.scores()?.into_iter().map(due).collect()
             }
             "zrem" if of_group("delayed") => vec![Said::Undue { entries: self.texts(2) }],
             "zadd" if key == format!("{STREAM}:scheduled") => {
                 let Reply::Int(1..) = self.touched.reply else { return None };
-                let planned = |(score, id): (f64, Arc<str>)| Said::Scheduled { id, due: self.true_time(score) };
+                let planned = |(score, id): (f64, Arc<str>)| Said::Scheduled { id, due_ms: score as u64 };
                 self.scores()?.into_iter().map(planned).collect()
             }
             "zrem" if key == format!("{STREAM}:scheduled") => {
@@ -174,13 +173,6 @@ impl Call<'_> {
         pairs.map(|pair| Some((number(&pair[0])?, shared(&pair[1])?))).collect()
     }
 
-    /// When Redis's clock will show this, or has shown it.
-    fn true_time(&self, wall_ms: f64) -> Time {
-        let ahead_ms = wall_ms - self.touched.wall_ms as f64;
-        let ahead = Duration::from_secs_f64(ahead_ms.abs().min(1e9) / 1e3);
-        if ahead_ms < 0.0 { self.touched.at - ahead } else { self.touched.at + ahead }
-    }
-
     fn number(&self, field: &str) -> Option<u64> {
         self.text(self.after(field)?)?.parse().ok()
     }
@@ -243,6 +235,8 @@ pub(super) fn place(entry: &str) -> (u64, u64) {
 
 #[cfg(test)]
 mod tests {
+    use streamkeeper::Time;
+
     use super::*;
     use crate::plan::RedisPlan;
 
@@ -319,9 +313,9 @@ mod tests {
             "SET jobs:workers:reclaimer w-1",
         ]);
         let expected = [
-            "due 1-0 at 5.000000 (ZADD) by hand",
+            "due 1-0 at 5.000 (ZADD) by hand",
             "undue 1-0",
-            "planned m7 for 5.000000",
+            "planned m7 for 5.000",
             "unplanned m7",
             "forgotten 1-0",
             "reclaims  by hand",

@@ -116,7 +116,7 @@ impl Redis {
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         connection.waiting = None;
         if connection.loses {
-            self.kill(conn);
+            self.lose(conn);
         } else {
             self.answer(conn, reply);
             self.resumed.push_back(conn);

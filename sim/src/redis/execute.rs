@@ -53,7 +53,7 @@ impl Redis {
         if lost && let Some(connection) = self.connections.get_mut(&conn) {
             connection.out.truncate(kept);
             if connection.waiting.is_none() {
-                self.kill(conn);
+                self.lose(conn);
             }
         }
     }

@@ -7,7 +7,7 @@ use streamkeeper::Time;
 
 use crate::plan::{RedisFault, Refusal};
 
-use super::{Redis, commands::Command, connection::ConnId, down::Down, reply::Reply};
+use super::{Output, Redis, commands::Command, connection::ConnId, down::Down, reply::Reply};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Faults {
@@ -252,6 +252,14 @@ impl Redis {
         let lost = *left == Some(0);
         *left = left.map(|left| left.saturating_sub(1));
         lost
+    }
+
+    /// An answer is lost, and with it the connection.
+    pub(crate) fn lose(&mut self, conn: ConnId) {
+        self.kill(conn);
+        if self.observed_keys.is_some() {
+            self.out.push_back(Output::AnswerLost(conn));
+        }
     }
 
     /// Sends a message, if the faults let it.

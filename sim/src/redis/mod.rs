@@ -8,7 +8,7 @@
 mod acl;
 mod blocked;
 mod client;
-mod clock;
+pub(crate) mod clock;
 mod commands;
 mod config;
 mod connection;
@@ -57,6 +57,8 @@ pub enum Output {
     Executed(Executed),
     /// A command wrote to keys, if [`Redis::observe_keys`] was called.
     Touched(Touched),
+    /// An answer to this connection was lost just now ([`Redis::lose_answer`]), if [`Redis::observe_keys`] was called.
+    AnswerLost(ConnId),
 }
 
 /// A script that ran to its end, and what it answered: the server's own word on what it granted.

@@ -121,7 +121,7 @@ impl Server {
                     }
                 }
                 Some(Output::Close(conn)) => drop(self.0.writers.borrow_mut().remove(&conn)),
-                Some(heard @ (Output::Executed(_) | Output::Touched(_))) => (self.0.heard)(heard),
+                Some(heard) => (self.0.heard)(heard),
                 None => break,
             }
         }

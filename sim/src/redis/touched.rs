@@ -2,7 +2,6 @@
 //! what the scripts are called and how they are asked.
 
 use bytes::Bytes;
-use streamkeeper::Time;
 
 use super::{
     Output, Redis,
@@ -22,10 +21,6 @@ pub struct Touched {
     pub args: Vec<Bytes>,
     /// What it answered; no error.
     pub reply: Reply,
-    /// When.
-    pub at: Time,
-    /// The server's wall clock, in milliseconds since 1970.
-    pub wall_ms: u64,
     /// The first entry that is left, after XTRIM; the last one, after XGROUP CREATE.
     pub left: Option<Bytes>,
 }
@@ -49,14 +44,14 @@ impl Redis {
         let Some(prefix) = &self.observed_keys else { return };
         let wanted = spec.write && !matches!(reply, Reply::Error(_));
         if wanted && spec.keys(args).iter().any(|key| key.starts_with(prefix)) {
-            let (args, reply, at, wall_ms) = (args.to_vec(), reply.clone(), self.now, self.cx.now_ms);
+            let (args, reply) = (args.to_vec(), reply.clone());
             let conn = (conn != OPERATOR).then_some(conn);
             let left = match spec.name {
                 "xtrim" => self.an_end(["XRANGE", "-", "+"], args.get(1)),
                 "xgroup|create" => self.an_end(["XREVRANGE", "+", "-"], args.get(2)),
                 _ => None,
             };
-            self.out.push_back(Output::Touched(Touched { conn, script, args, reply, at, wall_ms, left }));
+            self.out.push_back(Output::Touched(Touched { conn, script, args, reply, left }));
         }
     }
 

@@ -72,6 +72,12 @@ impl Server {
                     let said = hearing.witness.borrow_mut().hear(by, &touched);
                     said.into_iter().for_each(|said| telling.note(What::Message(said)));
                 }
+                // Long after the action struck, perhaps: it counts commands.
+                Output::AnswerLost(conn) => {
+                    if let Some((_, Some(who))) = from.borrow().get(&conn) {
+                        telling.note(What::Over { kind: "lose-answer", consumer: Some(who.consumer) });
+                    }
+                }
                 Output::Send(..) | Output::Close(_) => {}
             },
         );
@@ -137,14 +143,7 @@ impl Server {
 
     /// Notes how everything about messages stands.
     pub(crate) fn stands(&self, why: &'static str) {
-        let stock = self.served.with(|redis, now| {
-            let wall_ms = redis.wall_us() as f64 / 1e3;
-            let true_time = |ms: f64| {
-                let ahead = std::time::Duration::from_secs_f64((ms - wall_ms).abs().min(1e9) / 1e3);
-                if ms < wall_ms { now - ahead } else { now + ahead }
-            };
-            messages::stock::take(why, |command| redis.command(command), true_time)
-        });
+        let stock = self.served.with(|redis, _| messages::stock::take(why, |command| redis.command(command)));
         self.scene.note(What::Message(Said::Stands(stock)));
     }
 

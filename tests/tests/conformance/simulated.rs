@@ -58,7 +58,7 @@ impl Simulated {
             let (conn, bytes) = match output {
                 Output::Send(conn, bytes) => (conn, Some(bytes)),
                 Output::Close(conn) => (conn, None),
-                Output::Executed(_) | Output::Touched(_) => continue,
+                Output::Executed(_) | Output::Touched(_) | Output::AnswerLost(_) => continue,
             };
             // One that has hung up is not told.
             let Some(wire) = self.clients.values_mut().find(|wire| wire.conn == conn) else { continue };

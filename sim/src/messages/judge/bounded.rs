@@ -50,6 +50,7 @@ impl Promise for Bounded {
             let (well, confirmed) = (view.fleet.well(run.who), message.confirmed);
             let current = message.state == State::Pending
                 && !message.removed
+                && !run.lost
                 && view.ledger.holder(message) == Some(run.who)
                 && run.deliveries == message.deliveries;
             let limit = view.fleet.idle(run.who) * 3 / 4 + view.fleet.trip + Duration::from_millis(200);
@@ -156,6 +157,18 @@ mod tests {
         bad_timed(P, &[facts.clone(), vec![timed(6_000, note())]].concat());
         good_timed(P, &[facts.clone(), vec![timed(3_000, ended(0, 1, 1, "done")), timed(6_000, note())]].concat());
         good_timed(P, &[facts, vec![timed(3_000, paused(0, 2_000)), timed(6_000, note())]].concat());
+    }
+
+    #[test]
+    fn what_is_lost_is_not_refreshed_though_redis_remembers_it_again() {
+        let facts = each_ms(&[started(0), ready(0), entered(1), delivered(0, &[1]), began(0, 1, 1)]);
+        let flushed = timed(100, stands("hand", &[], &[], None));
+        let told = timed(101, told_lost(0, 1, 1));
+        let remembered = timed(200, stands("up", &[1], &[1], Some(1)));
+        let late = |facts: &[Fact]| [facts, &[timed(20_000, note())]].concat();
+        good_timed(P, &late(&[&facts[..], &[flushed.clone(), told.clone(), remembered.clone()]].concat()));
+        bad_timed(P, &late(&[&facts[..], &[flushed, remembered.clone()]].concat()));
+        bad_timed(P, &late(&[&facts[..], &[told, remembered]].concat()));
     }
 
     #[test]

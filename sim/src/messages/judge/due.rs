@@ -22,7 +22,7 @@ const GRAIN: Duration = Duration::from_millis(2);
 /// What was late.
 #[derive(Default)]
 pub(super) struct Due {
-    late: BTreeMap<Arc<str>, Time>,
+    late: BTreeMap<Arc<str>, u64>,
     /// What was put aside after a failure, in the same instant, and by whom.
     failed: BTreeMap<Arc<str>, (Time, Who)>,
     /// Numbers of what was planned, and until when that was to wait.
@@ -37,13 +37,14 @@ impl Promise for Due {
 
     fn hear(&mut self, fact: &Fact, view: &View, court: &mut Court<'_>) {
         let What::Message(said) = &fact.what else { return };
+        let shows = |due_ms| view.ledger.clock.shows(due_ms);
         match said {
             Said::Claimed { to, by, entries, .. } => {
                 for entry in entries {
                     let Some(message) = view.ledger.messages.get(entry) else { continue };
                     if &**to != PARKED
                         && message.is_parked()
-                        && let Some(due) = message.due.filter(|due| court.at + GRAIN < *due)
+                        && let Some(due) = message.due_ms.map(shows).filter(|due| court.at + GRAIN < *due)
                     {
                         let early = due.since(court.at).as_millis();
                         court.harm(format!("{entry} is taken by {to} {early} ms before its time"));
@@ -61,12 +62,12 @@ impl Promise for Due {
                     }
                 }
             }
-            Said::Due { entry, due, .. } => self.backed_off(entry, *due, view, court),
+            Said::Due { entry, due_ms, .. } => self.backed_off(entry, shows(*due_ms), view, court),
             Said::Scheduled { id, .. } => drop(number_of(id).map(|number| self.planned.insert(number, id.clone()))),
             Said::Entered { entry, number: Some(number) } => {
                 let first = self.arrived.insert(*number);
-                let due = self.planned.get(number).and_then(|id| view.ledger.scheduled.get(id));
-                if let Some(due) = due.filter(|due| first && court.at + GRAIN < **due) {
+                let due = self.planned.get(number).and_then(|id| view.ledger.scheduled.get(id)).copied().map(shows);
+                if let Some(due) = due.filter(|due| first && court.at + GRAIN < *due) {
                     let early = due.since(court.at).as_millis();
                     court.harm(format!("{entry} comes into the stream {early} ms before its time"));
                 }
@@ -78,9 +79,10 @@ impl Promise for Due {
     fn look(&mut self, at: Time, view: &View, court: &mut Court<'_>) {
         let asks = view.fleet.setups().map(|setup| setup.due_ms).max().unwrap_or(250);
         let soon = SOON.max(Duration::from_millis(asks * 2)) + view.fleet.trip + view.fleet.tick;
-        let mut judge = |id: &Arc<str>, due: Time, since: Time, alone: bool, late: &mut BTreeMap<Arc<str>, Time>| {
+        let mut judge = |id: &Arc<str>, due_ms: u64, since: Time, alone: bool, late: &mut BTreeMap<Arc<str>, u64>| {
+            let due = view.ledger.clock.shows(due_ms);
             let since = due.max(since).max(view.fleet.any_room(alone)).max(view.ledger.altered);
-            if since <= at && at.since(since) > soon && late.insert(id.clone(), due) != Some(due) {
+            if since <= at && at.since(since) > soon && late.insert(id.clone(), due_ms) != Some(due_ms) {
                 let waits = at.since(due).as_millis();
                 court.delay(format!("{id} has been due for {waits} ms while a worker has room"));
             }
@@ -88,12 +90,12 @@ impl Promise for Due {
         for (entry, message) in
             view.ledger.messages.iter().filter(|(_, message)| message.is_parked() && !message.removed)
         {
-            if let Some(due) = message.due {
-                judge(entry, due, message.since, message.record.crashed > 0, &mut self.late);
+            if let Some(due_ms) = message.due_ms {
+                judge(entry, due_ms, message.since, message.record.crashed > 0, &mut self.late);
             }
         }
-        for (id, due) in &view.ledger.scheduled {
-            judge(id, *due, *due, false, &mut self.late);
+        for (id, due_ms) in &view.ledger.scheduled {
+            judge(id, *due_ms, Time::ZERO, false, &mut self.late);
         }
     }
 }
@@ -154,6 +156,57 @@ mod tests {
         bad_timed(P, &[parked(1_010), full[..4].to_vec(), vec![timed(5_000, note())]].concat());
         good_timed(P, &[parked(1_010), vec![timed(900, paused(0, 3_000)), timed(3_800, note())]].concat());
         good_timed(P, &[parked(1_010), vec![timed(900, crashed(0)), timed(5_000, note())]].concat());
+    }
+
+    #[test]
+    fn redis_s_clock_says_when() {
+        let begins = each_ms(&[started(0), ready(0), scheduled(1, 40_000)]);
+        let step = |ms, by: &str| timed(ms, struck_as("redis clock", &format!("redis clock {by}")));
+        let comes = |ms| vec![timed(ms, entered(1)), timed(ms, unscheduled(1))];
+        let forward = [begins.clone(), vec![step(100, "+2h")]].concat();
+        good_timed(P, &[forward.clone(), comes(200)].concat());
+        let back = [forward.clone(), vec![step(200, "-60s"), step(300, "-7140s")]].concat();
+        bad_timed(P, &[back.clone(), comes(39_900)].concat());
+        good_timed(P, &[back, comes(40_100)].concat());
+        let later = [begins, vec![step(100, "-60s")]].concat();
+        bad_timed(P, &[later.clone(), comes(99_000)].concat());
+        good_timed(P, &[later.clone(), comes(100_100)].concat());
+        bad_timed(P, &[later, comes(104_000)].concat());
+        let taken = vec![timed(200, claimed(0, "w0", 1, true))];
+        good_timed(P, &[parked(8_010), vec![step(100, "+2h")], taken.clone()].concat());
+        bad_timed(P, &[parked(8_010), vec![step(100, "+2h"), step(150, "-2h")], taken].concat());
+    }
+
+    #[test]
+    fn who_was_cut_off_while_it_was_full_sees_that_when_it_has_room_again() {
+        let full = vec![
+            timed(500, entered(2)),
+            timed(500, entered(3)),
+            timed(500, delivered(0, &[2, 3])),
+            timed(501, began(0, 2, 2)),
+            timed(501, began(0, 3, 3)),
+        ];
+        let cut_off = vec![timed(600, struck_as("partition", "partition c0 66ms in"))];
+        let free = vec![timed(9_000, ended(0, 2, 2, "done")), timed(9_000, acked(0, &[2]))];
+        let begins = [parked(1_010), full.clone()].concat();
+        bad_timed(P, &[begins.clone(), free.clone(), vec![timed(10_100, note())]].concat());
+        let cut_off = [begins, cut_off, free].concat();
+        good_timed(P, &[cut_off.clone(), vec![timed(10_100, note())]].concat());
+        bad_timed(P, &[cut_off, vec![timed(14_000, note())]].concat());
+    }
+
+    #[test]
+    fn who_is_full_as_soon_as_it_is_back_sees_later_that_it_was_cut_off() {
+        let away = vec![timed(100, paused(0, 1_000)), timed(1_100, resumed(0))];
+        let full = |number| {
+            let entered = [timed(1_200, entered(2)), timed(1_200, entered(3)), timed(1_200, delivered(0, &[2, 3]))];
+            let began = [timed(1_201, began_again(0, 2, 2, number)), timed(1_201, began_again(0, 3, 3, number))];
+            [entered.to_vec(), began.to_vec()].concat()
+        };
+        let free = vec![timed(5_500, ended(0, 2, 2, "done")), timed(5_500, acked(0, &[2])), timed(6_600, note())];
+        good_timed(P, &[parked(1_010), away.clone(), full(2), free.clone()].concat());
+        // What is new, its reader brought.
+        bad_timed(P, &[parked(1_010), away, full(1), free].concat());
     }
 
     #[test]

@@ -29,6 +29,9 @@ struct Member {
     well: Time,
     paused: bool,
     draining: bool,
+    /// Something befell it, and it has had no room since: whether its reader's connection stands shows by the next
+    /// question, and it has none to ask.
+    unproven: bool,
     runs: BTreeSet<u64>,
     /// Since when it has had room for a run; and for any run at all, having none.
     free: Time,
@@ -141,9 +144,16 @@ impl Fleet {
         let at = fact.at;
         match &fact.what {
             What::Started { who, .. } => {
-                let (well, paused, draining) = (NEVER, false, false);
-                let member =
-                    Member { who: Some(*who), well, paused, draining, runs: BTreeSet::new(), free: at, idle: at };
+                let member = Member {
+                    who: Some(*who),
+                    well: NEVER,
+                    paused: false,
+                    draining: false,
+                    unproven: false,
+                    runs: BTreeSet::new(),
+                    free: at,
+                    idle: at,
+                };
                 self.members.insert(who.consumer, member);
             }
             What::Ready { who } => {
@@ -192,19 +202,27 @@ impl Fleet {
             }
             What::Healed => self.heal(at),
             What::Message(Said::Reclaims { by }) => self.reclaimer = *by,
-            What::Message(Said::Began { who, run, .. }) => {
+            What::Message(Said::Began { who, run, deliveries, .. }) => {
                 let concurrency = self.setup(who.consumer).map_or(1, |worker| worker.concurrency);
                 if let Some(member) = self.member(*who) {
                     member.runs.insert(*run);
                     member.idle = NEVER;
                     member.free = if member.runs.len() >= concurrency { NEVER } else { member.free };
+                    // What is new came from its reader.
+                    let unproven = member.unproven || (member.free == NEVER && at < member.well);
+                    member.unproven = *deliveries > 1 && unproven;
                 }
             }
             What::Message(Said::Ended { who, run, .. }) => {
                 if let Some(member) = self.member(*who) {
                     member.runs.remove(run);
                     member.idle = if member.runs.is_empty() { at } else { NEVER };
-                    member.free = if member.free == NEVER { at } else { member.free };
+                    if member.free == NEVER {
+                        member.free = at;
+                        if std::mem::take(&mut member.unproven) && member.well != NEVER {
+                            member.well = member.well.max(at + RECONNECT);
+                        }
+                    }
                 }
             }
             _ => {}
@@ -227,6 +245,7 @@ impl Fleet {
             && member.well != NEVER
         {
             member.well = member.well.max(until + RECONNECT);
+            member.unproven |= member.free == NEVER;
         }
     }
 

@@ -9,7 +9,10 @@ use super::Judges;
 use crate::{
     facts::{Fact, Forgot, What, Who},
     judge::{Judge, Violation},
-    messages::facts::{How, Record, Said, Stage, Stock},
+    messages::{
+        EPOCH_MS,
+        facts::{How, Record, Said, Stage, Stock},
+    },
     plan::{ConsumerPlan, Plan, WorkerPlan},
 };
 
@@ -147,7 +150,7 @@ pub(super) fn entered_as(place: u64, number: u64) -> What {
 }
 
 pub(super) fn scheduled(number: u64, due_ms: u64) -> What {
-    said(Said::Scheduled { id: format!("m{number}").into(), due: Time::from_millis(due_ms) })
+    said(Said::Scheduled { id: format!("m{number}").into(), due_ms: EPOCH_MS + due_ms })
 }
 
 pub(super) fn unscheduled(number: u64) -> What {
@@ -185,7 +188,7 @@ fn bury(by: usize, number: u64, reason: &str, missing: Vec<&'static str>) -> Wha
 }
 
 pub(super) fn due(by: usize, number: u64, due_ms: u64) -> What {
-    said(Said::Due { by: Some(who(by)), script: None, entry: entry(number), due: Time::from_millis(due_ms) })
+    said(Said::Due { by: Some(who(by)), script: None, entry: entry(number), due_ms: EPOCH_MS + due_ms })
 }
 
 /// Written down by worker 0 or, if it is about crashes, by worker 1.
@@ -219,6 +222,10 @@ pub(super) fn ended(consumer: usize, run: u64, number: u64, how: &str) -> What {
     let all = [How::Done, How::Failed, How::Panicked, How::Rejected, How::Dropped, How::Cancelled];
     let how = all.into_iter().find(|other| other.name() == how).unwrap();
     said(Said::Ended { who: who(consumer), run, entry: entry(number), how })
+}
+
+pub(super) fn told_lost(consumer: usize, run: u64, number: u64) -> What {
+    said(Said::Lost { who: who(consumer), run, entry: entry(number) })
 }
 
 pub(super) fn grouped(after: u64) -> What {

@@ -62,7 +62,7 @@ fn waits(entry: &str, message: &Message, view: &View) -> Option<(Duration, Time,
             Some((AT_ONCE + Duration::from_millis(block) + CALL, any_room(), "unread".to_owned()))
         }
         State::Pending if message.is_parked() => {
-            if message.due.is_some() {
+            if message.due_ms.is_some() {
                 return None;
             }
             let rounds = view.fleet.setups().map(|setup| setup.sweep_ms).max().unwrap_or(60_000) * 2;

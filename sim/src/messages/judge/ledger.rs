@@ -7,6 +7,7 @@ use std::{
 
 use streamkeeper::Time;
 
+use super::clock::Clock;
 use crate::{
     facts::{Fact, Forgot, What, Who},
     messages::{
@@ -51,8 +52,8 @@ pub(in crate::messages) struct Message {
     pub(in crate::messages) confirmed: Time,
     /// Since when it waits for a run: the latest thing that happened to it.
     pub(in crate::messages) since: Time,
-    /// When it is due, if it is parked and that is known.
-    pub(in crate::messages) due: Option<Time>,
+    /// When it is due by Redis's clock, if it is parked and that is known.
+    pub(in crate::messages) due_ms: Option<u64>,
     pub(in crate::messages) record: Record,
     /// How often it has come into the dead letter stream, as far as Redis remembers.
     pub(in crate::messages) buried: u32,
@@ -85,6 +86,8 @@ pub(in crate::messages) struct Run {
     pub(in crate::messages) began: Time,
     /// Which delivery of the message it is.
     pub(in crate::messages) deliveries: u64,
+    /// It was told, rightly, that its message is not its own any more. Redis may remember it otherwise afterwards.
+    pub(in crate::messages) lost: bool,
 }
 
 /// All messages and runs.
@@ -95,8 +98,10 @@ pub(in crate::messages) struct Ledger {
     pub(in crate::messages) names: BTreeMap<Arc<str>, Who>,
     /// Runs that have not ended, in processes that live.
     pub(in crate::messages) runs: BTreeMap<u64, Run>,
-    /// What was planned for later, and when that is due.
-    pub(in crate::messages) scheduled: BTreeMap<Arc<str>, Time>,
+    /// What was planned for later, and when that is due by Redis's clock.
+    pub(in crate::messages) scheduled: BTreeMap<Arc<str>, u64>,
+    /// Redis's clock.
+    pub(in crate::messages) clock: Clock,
     /// When Redis last forgot something, or was altered by hand, or its clock was set.
     pub(in crate::messages) altered: Time,
     /// Redis has just come up, and has forgotten so much.
@@ -117,7 +122,7 @@ impl Message {
             delivered: at,
             confirmed: at,
             since: at,
-            due: None,
+            due_ms: None,
             record: Record::default(),
             buried: 0,
             by_hand: false,
@@ -151,7 +156,7 @@ impl Message {
     }
 
     fn is_settled(&mut self) {
-        (self.state, self.owner, self.due) = (State::Acked, None, None);
+        (self.state, self.owner, self.due_ms) = (State::Acked, None, None);
     }
 }
 
@@ -190,7 +195,10 @@ impl Ledger {
             }
             What::RedisUp { forgot } => self.forgot = Some(*forgot),
             What::Struck { action, .. } => match action.parse() {
-                Ok(Action::Redis(RedisFault::ClockStep { by_ms })) => self.clock_stepped(at, by_ms),
+                Ok(Action::Redis(RedisFault::ClockStep { by_ms })) => {
+                    self.clock.step(by_ms);
+                    self.altered = at;
+                }
                 Ok(Action::Redis(fault)) if alters(&fault) => self.altered = at,
                 _ => {}
             },
@@ -198,22 +206,12 @@ impl Ledger {
         }
     }
 
-    /// What is due at a time of Redis's clock is due earlier or later.
-    fn clock_stepped(&mut self, at: Time, by_ms: i64) {
-        self.altered = at;
-        let step = |due: &mut Time| {
-            *due = Time::from_micros(due.as_micros().saturating_add_signed(by_ms.saturating_mul(-1_000)));
-        };
-        self.messages.values_mut().filter_map(|message| message.due.as_mut()).for_each(step);
-        self.scheduled.values_mut().for_each(step);
-    }
-
     fn said(&mut self, at: Time, said: &Said) {
         match said {
             Said::Entered { entry, number } => {
                 self.messages.insert(entry.clone(), Message::new(*number, at));
             }
-            Said::Scheduled { id, due } => drop(self.scheduled.entry(id.clone()).or_insert(*due)),
+            Said::Scheduled { id, due_ms } => drop(self.scheduled.entry(id.clone()).or_insert(*due_ms)),
             Said::Unscheduled { id } => drop(self.scheduled.remove(id)),
             Said::Delivered { by, consumer, entries, .. } => {
                 self.name(consumer, *by);
@@ -267,14 +265,14 @@ impl Ledger {
                     }
                 }
             }
-            Said::Due { entry, due, .. } => {
+            Said::Due { entry, due_ms, .. } => {
                 let message = self.message(entry, at);
-                (message.due, message.since) = (Some(*due), at);
+                (message.due_ms, message.since) = (Some(*due_ms), at);
             }
             Said::Undue { entries } => {
                 for entry in entries {
                     if let Some(message) = self.messages.get_mut(entry) {
-                        message.due = None;
+                        message.due_ms = None;
                         message.since = at;
                     }
                 }
@@ -289,8 +287,8 @@ impl Ledger {
             }
             Said::Began { who, run, entry, stage, deliveries, .. } => {
                 self.message(entry, at).last_rites |= *stage == Stage::Dead;
-                let run_of = Run { who: *who, entry: entry.clone(), stage: *stage, began: at, deliveries: *deliveries };
-                self.runs.insert(*run, run_of);
+                let (who, entry, stage, deliveries) = (*who, entry.clone(), *stage, *deliveries);
+                self.runs.insert(*run, Run { who, entry, stage, began: at, deliveries, lost: false });
             }
             Said::Ended { who, run, entry, how } => self.ended(at, *who, *run, entry, *how),
             Said::Dismissed { consumer, .. } => drop(self.names.remove(consumer)),
@@ -306,7 +304,14 @@ impl Ledger {
                 self.altered = at;
             }
             Said::Stands(stock) => self.stands(at, stock),
-            Said::Sent { .. } | Said::SendUnknown { .. } | Said::Lost { .. } | Said::Reclaims { .. } => {}
+            Said::Lost { who, run, entry } => {
+                let holds = |message: &&Message| !message.removed && self.holder(message) == Some(*who);
+                let message = self.messages.get(entry).filter(holds);
+                if let Some(run) = self.runs.get_mut(run) {
+                    run.lost = message.is_none_or(|message| message.deliveries != run.deliveries);
+                }
+            }
+            Said::Sent { .. } | Said::SendUnknown { .. } | Said::Reclaims { .. } => {}
         }
     }
 
@@ -349,7 +354,7 @@ impl Ledger {
             message.record = records.get(entry).map(|record| (*record).clone()).unwrap_or_default();
             message.removed = !present.contains(entry);
             message.buried = dead.get(entry).copied().unwrap_or_default();
-            message.due = due.get(entry).map(|due| Time::from_micros(*due));
+            message.due_ms = due.get(entry).copied();
             match pending.get(entry) {
                 Some((owner, count)) => {
                     (message.state, message.owner, message.deliveries) =
@@ -367,7 +372,7 @@ impl Ledger {
                 (message.since, message.confirmed, message.ended) = (at, at, None);
             }
         }
-        self.scheduled = stock.scheduled.iter().map(|(id, due)| (id.clone(), Time::from_micros(*due))).collect();
+        self.scheduled = stock.scheduled.iter().cloned().collect();
     }
 
     fn name(&mut self, consumer: &Arc<str>, by: Option<Who>) {

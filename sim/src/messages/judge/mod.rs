@@ -3,6 +3,7 @@
 
 mod bounded;
 mod bounded_attempts;
+mod clock;
 mod dead_once;
 mod due;
 mod fleet;

@@ -103,6 +103,7 @@ impl Talk {
                 Output::Close(conn) => self.heard.push((conn, "closed".to_owned())),
                 Output::Executed(executed) => self.executed.push(executed),
                 Output::Touched(touched) => self.touched.push(touched),
+                Output::AnswerLost(_) => {}
             }
         }
     }
