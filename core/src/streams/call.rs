@@ -56,6 +56,9 @@ pub enum Call {
         after: Option<EntryId>,
         /// At most that many.
         count: usize,
+        /// This consumer can take so many by itself: none, if its application claims by hand. Somebody with more than
+        /// twice the room is reaper in its place.
+        room: usize,
     },
     /// Set a malformed announcement aside.
     Bury {

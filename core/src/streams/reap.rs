@@ -8,7 +8,7 @@ use super::{
     call::{Call, Idle},
     orphans::Source,
 };
-use crate::{id::EntryId, time::Time};
+use crate::{config::ClaimMode, id::EntryId, time::Time};
 
 /// How many entries one look at the pending list returns.
 const PAGE: usize = 1_000;
@@ -66,7 +66,8 @@ impl Machine {
         }
         if self.room() > 0 && !self.reaping.reaping && self.reaping.reap_at <= self.now {
             self.reaping.reaping = true;
-            self.ask(Call::Reap { after: self.reaping.after, count: PAGE });
+            let room = if self.config.claim == ClaimMode::Auto { self.room() } else { 0 };
+            self.ask(Call::Reap { after: self.reaping.after, count: PAGE, room });
         }
         if !self.reaping.trimmed.is_empty() && !self.reaping.forgetting {
             self.reaping.forgetting = true;

@@ -18,7 +18,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 
 use redis::{Cmd, Value, aio::MultiplexedConnection};
 use streamkeeper_core::{
-    config::{ClaimMode, Config},
+    config::Config,
     id::{Attempt, ConsumerId, EntryId, LEASE_SEPARATOR, StreamName},
     keys::{Keys, hash_tag},
     streams::call::{Answer, Call},
@@ -81,12 +81,6 @@ struct Names {
     publish_refused: AtomicBool,
 }
 
-/// How a process is called as a reaper: one that claims by hand steps back for one that does not.
-fn process_name(consumer: &ConsumerId, process: u64, claim: ClaimMode) -> String {
-    let how = if claim == ClaimMode::Manual { " by hand" } else { "" };
-    format!("{consumer}#{process:016x}{how}")
-}
-
 impl Calls {
     /// The calls of one consumer. `process` tells it from a namesake: random, once per process.
     pub(crate) fn new(
@@ -100,7 +94,7 @@ impl Calls {
         let probe = StreamName::new("x").map(|name| keys.lease(&name, EntryId::default()));
         let tag = probe.ok().and_then(|key| Some(key.split_once(LEASE_SEPARATOR)?.0.strip_suffix('x')?.to_owned()));
         Calls(Arc::new(Names {
-            process: process_name(&consumer, process, config.claim),
+            process: format!("{consumer}#{process:016x}"),
             tag: tag.unwrap_or_default(),
             lbs: keys.lbs(),
             group: keys.group(),
@@ -136,7 +130,7 @@ impl Calls {
             Call::Release(items) => self.release(connection, items).await.map(Answer::Released),
             Call::Hint(items) => self.hint(connection, items).await.map(|()| Answer::Hinted),
             Call::Ring(entries) => self.ring(connection, entries).await.map(|()| Answer::Rung),
-            Call::Reap { after, count } => self.reap(connection, *after, *count).await,
+            Call::Reap { after, count, room } => self.reap(connection, *after, *count, *room).await,
             Call::Bury { entry, error } => self.bury(connection, *entry, error).await.map(Answer::Buried),
             Call::Forget { entries, idle } => self.forget(connection, entries, *idle).await.map(Answer::Forgotten),
             Call::Clean => self.clean(connection).await.map(Answer::Cleaned),

@@ -27,14 +27,15 @@ impl Calls {
         connection: &mut MultiplexedConnection,
         after: Option<EntryId>,
         count: usize,
+        room: usize,
     ) -> Result<Answer, Trouble> {
         let names = &*self.0;
         let (ttl, interval) = (names.config.lease_ttl, names.config.reap_interval);
         // Until a little after the next look, and short, since for so long nobody looks when the reaper has died.
         let hold = interval * 3 / 2;
-        let mut cmd = REAP.invoke(2, 6, 256);
+        let mut cmd = REAP.invoke(2, 7, 256);
         cmd.arg(&names.reaper).arg(&names.lbs).arg(&names.process).arg(millis(hold));
-        cmd.arg(&names.group).arg(millis(ttl)).arg(start(after)).arg(count);
+        cmd.arg(&names.group).arg(millis(ttl)).arg(start(after)).arg(count).arg(room);
         let value = self.run(connection, &REAP, cmd).await?;
         let parts = list(value).ok_or_else(|| Trouble::other("reap: Redis answered no list"))?;
         let first = parts.first().ok_or_else(|| Trouble::other("reap: Redis answered an empty list"))?;

@@ -1,27 +1,31 @@
 -- Looks for orphans (DESIGN 5.4). Guarantees: one consumer of the fleet does, for as long as it keeps asking; it is
--- told what has been idle for a ttl. One that claims by hand steps back for one that does not: only the doorbell tells
--- others of what the reaper does not take itself, and that may be lost. Being the reaper is only a courtesy: where it
--- cannot be written down (out of memory, a key of a wrong type), everybody looks.
--- KEYS: reaper lbs. ARGV: this reaper's name (that of one that claims by hand ends with ` by hand`), how long it stays
---       reaper in ms, group, ttl in ms, start, count.
+-- told what has been idle for a ttl. Others learn of what it cannot take itself by the doorbell only, which may be lost:
+-- so it steps back for somebody with more than twice its room. Being the reaper is only a courtesy: where it cannot be
+-- written down (out of memory, a key of a wrong type), everybody looks.
+-- KEYS: reaper lbs. ARGV: this reaper's name, how long it stays reaper in ms, group, ttl in ms, start, count, for how many
+--       streams it has room.
 -- Reply: `{is <ms>}`, or announcements in all, then entry and idle time in ms by turns.
 local reaper, lbs = KEYS[1], KEYS[2]
-local me = ARGV[1]
+local me, room = ARGV[1], tonumber(ARGV[7])
 -- A long list is looked at less often (1.2 µs of peace for each of its entries): then the role is kept for longer, too.
 local announced = redis.call('XLEN', lbs)
 local hold = string.format('%d', math.max(tonumber(ARGV[2]), announced * 0.0018))
 
-local function by_hand(name) return string.sub(name, -8) == ' by hand' end
-
+local value = me .. ' ' .. ARGV[7]
 local holder = redis.pcall('GET', reaper)
-if holder == me then
-  redis.call('PEXPIRE', reaper, hold)
-elseif type(holder) == 'string' then
-  local left = redis.call('PTTL', reaper)
-  if left >= 0 and (by_hand(me) or not by_hand(holder)) then return {'is ' .. string.format('%d', left)} end
-  redis.pcall('SET', reaper, me, 'PX', hold)
+if type(holder) == 'string' then
+  local whose, left_room = string.match(holder, '^(.*) (%d+)$')
+  if whose == me then
+    local set = redis.pcall('SET', reaper, value, 'PX', hold)
+    if set.err then redis.call('PEXPIRE', reaper, hold) end
+  else
+    local left = redis.call('PTTL', reaper)
+    local outdone = left_room and room > 2 * tonumber(left_room)
+    if left >= 0 and not outdone then return {'is ' .. string.format('%d', left)} end
+    redis.pcall('SET', reaper, value, 'PX', hold)
+  end
 else
-  redis.pcall('SET', reaper, me, 'PX', hold, 'NX')
+  redis.pcall('SET', reaper, value, 'PX', hold, 'NX')
 end
 
 local out = {announced}

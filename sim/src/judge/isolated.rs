@@ -19,6 +19,8 @@ use crate::{
 
 /// From the grant to the call of the handler: a round trip, and no more.
 const TO_THE_HANDLER: Duration = Duration::from_secs(1);
+/// How long an announcement may be on its way: its sender does not ask whether it arrived.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
 /// What nobody could do anything about is asked for after a ttl and this.
 const SET_ASIDE: Duration = Duration::from_secs(2);
 /// How often what is missing is looked for.
@@ -117,6 +119,9 @@ impl Judge for Isolated {
             }
             What::RedisUp { forgot: Forgot::Latest | Forgot::All } => self.malformed = 0,
             What::Struck { kind, .. } if conditions::takes_announcements(kind) => self.malformed = 0,
+            What::Struck { kind, .. } if kind.starts_with("redis ") && at.since(self.latest) < ON_ITS_WAY => {
+                self.malformed = 0;
+            }
             _ => {}
         }
     }
@@ -148,6 +153,12 @@ mod tests {
         good_timed(P, &plan, &later(crashed(0)));
         good_timed(P, &plan, &later(struck_as("redis trim", "redis trim 1")));
         good_timed(P, &plan, &[one_alive(), vec![malformed(), timed(3_000, note())]].concat());
+        let cut = |ms| {
+            let cut = timed(ms, struck_as("redis disconnect", "redis disconnect"));
+            [one_alive(), vec![malformed(), cut, timed(20_000, note())]].concat()
+        };
+        good_timed(P, &plan, &cut(110));
+        bad_timed(P, &plan, &cut(1_200));
     }
 
     #[test]

@@ -82,14 +82,20 @@ impl Redis {
         Ok(Answer::Mine(pending.take(count).map(|(entry, _)| *entry).collect()))
     }
 
-    pub(super) fn reap(&mut self, after: Option<EntryId>, count: usize, who: &Caller) -> Result<Answer, Trouble> {
+    pub(super) fn reap(
+        &mut self,
+        after: Option<EntryId>,
+        count: usize,
+        room: usize,
+        who: &Caller,
+    ) -> Result<Answer, Trouble> {
         let (clock, ttl, interval) = (self.clock, who.ttl(), micros(who.config.reap_interval));
         let hold = (ttl / 2).min(1_000_000).max(interval * 3);
         match &self.data.reaper {
-            Some((name, until)) if *until > clock && *name != who.process => {
+            Some((name, until, its)) if *until > clock && *name != who.process && room <= 2 * its => {
                 return Ok(Answer::ReaperIs(Duration::from_micros(until - clock)));
             }
-            _ => self.data.reaper = Some((who.process.clone(), clock + hold)),
+            _ => self.data.reaper = Some((who.process.clone(), clock + hold, room)),
         }
         let announced = self.data.lbs.len() as u64;
         let group = self.group()?;

@@ -86,7 +86,8 @@ pub(crate) struct Data {
     pub(crate) fences: BTreeMap<String, Record>,
     pub(crate) token: u64,
     pub(crate) epoch: Epoch,
-    pub(crate) reaper: Option<(String, u64)>,
+    /// Who looks for orphans, for how long, and its room.
+    pub(crate) reaper: Option<(String, u64, usize)>,
     pub(crate) dead: Vec<(EntryId, &'static str)>,
 }
 
@@ -181,7 +182,7 @@ impl Redis {
                 self.published.push(Published::Doorbell(ids.join(" ")));
                 Ok(Answer::Rung)
             }
-            Call::Reap { after, count } => self.reap(*after, *count, who),
+            Call::Reap { after, count, room } => self.reap(*after, *count, *room, who),
             Call::Bury { entry, .. } => self.bury(*entry).map(Answer::Buried),
             Call::Forget { entries, idle } => self.forget(entries, micros(*idle)),
             Call::Clean => Ok(Answer::Cleaned(Vec::new())),

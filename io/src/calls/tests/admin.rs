@@ -97,7 +97,7 @@ fn the_status_tells_how_a_service_stands() {
         for entry in [orphan, go, broken] {
             a.idle(entry, 60_000).await;
         }
-        a.call(Call::Reap { after: None, count: 1 }).await.unwrap();
+        a.call(Call::Reap { after: None, count: 1, room: 9 }).await.unwrap();
         let status = a.calls.status(&mut a.connection).await.unwrap();
         assert_eq!((status.announced, status.set_aside, status.settled), (5, 0, true));
         assert_eq!((&*status.consumers[0].consumer, status.consumers[0].pending), ("redis-consumer-a", 4));

@@ -116,7 +116,7 @@ fn cost() {
         .await;
         measure("reap, nothing idle", &mut a, 100, |mut a| async move {
             for _ in 0..100 {
-                a.call(Call::Reap { after: None, count: 1_000 }).await.unwrap();
+                a.call(Call::Reap { after: None, count: 1_000, room: 9 }).await.unwrap();
             }
         })
         .await;

@@ -1,6 +1,6 @@
 //! Take, look, reap, and what keeps the group clean.
 
-use streamkeeper_core::{config::ClaimMode, trouble::TroubleKind};
+use streamkeeper_core::trouble::TroubleKind;
 
 use super::*;
 
@@ -103,7 +103,7 @@ fn a_lost_group_is_told_by_every_call_that_needs_it() {
                 Call::Take { count: 1, share: true },
                 Call::Look(vec![entry]),
                 Call::Mine { after: None, count: 1 },
-                Call::Reap { after: None, count: 1 },
+                Call::Reap { after: None, count: 1, room: 9 },
                 Call::Bury { entry, error: "x".into() },
                 Call::Forget { entries: vec![entry], idle: TTL },
                 Call::Clean,
@@ -123,7 +123,7 @@ fn one_consumer_is_the_reaper() {
         let entries = [a.given("x").await, a.given("y").await, a.given("z").await];
         a.idle(entries[0], 2_500).await;
         a.idle(entries[2], 9_000).await;
-        let reap = |after| Call::Reap { after, count: 1 };
+        let reap = |after| Call::Reap { after, count: 1, room: 9 };
         let Answer::Reaped { idle, announced: 3 } = a.call(reap(None)).await.unwrap() else { panic!() };
         assert_eq!((idle.len(), idle[0].entry), (1, entries[0]));
         assert!(idle[0].idle >= Duration::from_millis(2_500));
@@ -159,24 +159,39 @@ fn one_consumer_is_the_reaper() {
 }
 
 #[test]
-fn who_claims_by_hand_steps_back_for_who_does_not() {
+fn the_reaper_steps_back_for_who_has_more_than_twice_its_room() {
     on_redis(&[], |redis| async move {
-        let by_hand = Settings { claim: ClaimMode::Manual, ..settings() };
-        let mut m = Peer::with(&redis, "m", by_hand.clone(), false).await;
-        let mut n = Peer::with(&redis, "n", by_hand, false).await;
-        let mut a = Peer::new(&redis, "a").await;
-        let mut b = Peer::new(&redis, "b").await;
+        let (mut a, mut b) = (Peer::new(&redis, "a").await, Peer::new(&redis, "b").await);
         a.settle().await;
         a.given("x").await;
-        let reap = || Call::Reap { after: None, count: 1 };
-        assert!(matches!(m.call(reap()).await, Ok(Answer::Reaped { .. })), "there is nobody else");
-        assert!(matches!(n.call(reap()).await, Ok(Answer::ReaperIs(_))), "among themselves the first one stays");
-        assert!(matches!(m.call(reap()).await, Ok(Answer::Reaped { .. })));
-        assert!(matches!(a.call(reap()).await, Ok(Answer::Reaped { .. })), "in its place");
-        assert!(matches!(m.call(reap()).await, Ok(Answer::ReaperIs(_))));
-        assert!(matches!(b.call(reap()).await, Ok(Answer::ReaperIs(_))));
-        assert!(matches!(a.call(reap()).await, Ok(Answer::Reaped { .. })));
-        assert!(a.int("PTTL svc-reaper").await > 0);
+        let reap = |room| Call::Reap { after: None, count: 1, room };
+        // Who asks, with how much room, and whether it is the reaper then.
+        for (who, room, is) in [
+            ("a", 0, true),  // who claims by hand, while there is nobody else
+            ("b", 0, false), // among equals the first one stays
+            ("a", 0, true),
+            ("b", 1, true),
+            ("a", 2, false),
+            ("b", 100, true),
+            ("a", 200, false),
+            ("b", 10, true), // it has taken some
+            ("a", 200, true),
+            ("b", 10, false),
+            ("a", 199, true),
+        ] {
+            let peer = if who == "a" { &mut a } else { &mut b };
+            let answer = peer.call(reap(room)).await.unwrap();
+            assert_eq!(matches!(answer, Answer::Reaped { .. }), is, "{who} with {room}: {answer:?}");
+            assert!(a.int("PTTL svc-reaper").await > 0);
+        }
+        // Where nothing can be written it stays what it is, and as roomy as it was said to be.
+        a.raw("CONFIG SET maxmemory 1").await;
+        assert!(matches!(a.call(reap(1)).await, Ok(Answer::Reaped { .. })));
+        assert!(matches!(b.call(reap(100)).await, Ok(Answer::ReaperIs(_))));
+        a.raw("CONFIG SET maxmemory 0").await;
+        // One of a version that says nothing of its room is left in peace.
+        a.raw("SET svc-reaper c#1 PX 5000").await;
+        assert!(matches!(b.call(reap(100)).await, Ok(Answer::ReaperIs(_))));
     });
 }
 

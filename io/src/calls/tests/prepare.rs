@@ -172,7 +172,7 @@ fn with_few_rights_it_works_and_says_what_is_missing() {
         assert_eq!(a.release(&owned, None).await, Released::Released);
         tokio::time::sleep(Duration::from_millis(3)).await;
         a.call(Call::Hint(vec![(name("s"), entry)])).await.unwrap();
-        a.call(Call::Reap { after: None, count: 9 }).await.unwrap();
+        a.call(Call::Reap { after: None, count: 9, room: 9 }).await.unwrap();
         let owned = a.own(entry, "s").await;
         assert_eq!(a.done(&owned, &server.identity).await, Finished::Done);
         a.call(Call::Clean).await.unwrap();

@@ -50,7 +50,8 @@ fn every_call_is_answered_in_both_protocols() {
             assert_eq!(a.release(&owned_two, None).await, Released::Released);
             assert_eq!(a.call(Call::Hint(vec![(name("two"), two)])).await.unwrap(), Answer::Hinted);
             assert_eq!(a.call(Call::Ring(vec![two])).await.unwrap(), Answer::Rung);
-            let Answer::Reaped { idle, announced: 1 } = a.call(Call::Reap { after: None, count: 9 }).await.unwrap()
+            let Answer::Reaped { idle, announced: 1 } =
+                a.call(Call::Reap { after: None, count: 9, room: 9 }).await.unwrap()
             else {
                 panic!()
             };

@@ -257,15 +257,18 @@ impl Kept {
             .filter(|(_, announced)| **announced >= since)
             .map(|(entry, _)| entry.clone())
             .collect();
-        for entry in young {
-            self.disown(&entry);
-            self.announced.remove(&entry);
-            let Some(name) = self.by_entry.remove(&entry) else { continue };
-            if let Some(stream) = self.streams.get_mut(&name) {
-                stream.doubt(&entry);
-            }
-            self.doubtful.insert(entry, name);
+        young.iter().for_each(|entry| self.doubt_entry(entry));
+    }
+
+    /// This announcement may be gone.
+    fn doubt_entry(&mut self, entry: &Arc<str>) {
+        self.disown(entry);
+        self.announced.remove(entry);
+        let Some(name) = self.by_entry.remove(entry) else { return };
+        if let Some(stream) = self.streams.get_mut(&name) {
+            stream.doubt(entry);
         }
+        self.doubtful.insert(entry.clone(), name);
     }
 
     /// What was over since then may not be.
@@ -360,8 +363,11 @@ impl Judge for Kept {
                 if let Some(stream) = self.streams.get_mut(&owned.stream) {
                     stream.disbelieved(at, *who);
                 }
-                if *how == "done" {
-                    self.gone(at, &owned.entry);
+                match *how {
+                    "done" => self.gone(at, &owned.entry),
+                    // Acknowledged, but not deleted: nobody is ever handed it again, whoever owns it meanwhile.
+                    "unknown" => self.doubt_entry(&owned.entry),
+                    _ => {}
                 }
             }
             What::Ended { who, owned, .. } => {

@@ -448,3 +448,19 @@ fn once_the_fleet_has_settled_everybody_knows_within_a_heartbeat() {
     good_timed(P, &plan, &settled(18_400));
     bad_timed(P, &plan, &settled(18_900));
 }
+
+#[test]
+fn what_a_go_peer_has_half_finished_may_be_gone() {
+    let mut plan = plan(2);
+    plan.consumers[1].go = true;
+    let half = |how| {
+        then(&[
+            (10_100, added(1, "s", 1, 0)),
+            (10_200, granted("c0#2", "s", 1, 9)),
+            (10_300, ended(1, "s", 1, 0, how)),
+            (30_000, note()),
+        ])
+    };
+    good_timed(P, &plan, &half("unknown"));
+    bad_timed(P, &plan, &half("taken"));
+}
