@@ -222,7 +222,9 @@ impl Kept {
     fn given_back(&mut self, at: Time, value: &Arc<str>, entry: &Arc<str>) {
         self.disown(entry);
         self.is_there(at, entry);
-        if let Some(stream) = self.of_entry(entry) {
+        // Of what may be gone nobody knows whether it is there; but a failure is counted.
+        let name = self.by_entry.get(entry).or_else(|| self.gone.get(entry));
+        if let Some(stream) = name.and_then(|name| self.streams.get_mut(name)) {
             stream.given_back(at, value);
         }
     }

@@ -464,3 +464,24 @@ fn what_a_go_peer_has_half_finished_may_be_gone() {
     good_timed(P, &plan, &half("unknown"));
     bad_timed(P, &plan, &half("taken"));
 }
+
+#[test]
+fn failures_are_counted_though_the_announcement_may_be_gone() {
+    let plan = plan(2);
+    let failing = |ms| {
+        then(&[
+            (10_050, struck_as("redis trim", "redis trim 4")),
+            (10_100, asked(0, "s", 1, 5, "fail")),
+            (10_200, given_back("c0#1", "s", 1)),
+            (11_500, granted("c1#1", "s", 1, 9)),
+            (11_600, asked(1, "s", 1, 9, "fail")),
+            (11_700, given_back("c1#1", "s", 1)),
+            (14_200, granted("c0#2", "s", 1, 10)),
+            (14_300, asked(0, "s", 1, 10, "fail")),
+            (14_400, given_back("c0#2", "s", 1)),
+            (ms, note()),
+        ])
+    };
+    good_timed(P, &plan, &failing(19_800));
+    bad_timed(P, &plan, &failing(20_300));
+}
