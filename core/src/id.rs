@@ -33,15 +33,20 @@ impl FromStr for EntryId {
 
     /// Parses `<milliseconds>-<sequence>`, both in plain decimal digits.
     fn from_str(text: &str) -> Result<EntryId, IdError> {
-        let digits = |part: &str| {
-            if part.is_empty() || !part.bytes().all(|b| b.is_ascii_digit()) {
-                return None;
-            }
-            part.parse().ok()
-        };
-        let parsed = text.split_once('-').and_then(|(ms, seq)| Some(EntryId { ms: digits(ms)?, seq: digits(seq)? }));
+        let parsed = text.split_once('-').and_then(|(ms, seq)| Some(EntryId { ms: number(ms)?, seq: number(seq)? }));
         parsed.ok_or_else(|| IdError::Entry(text.into()))
     }
+}
+
+/// Digits alone, as a number.
+fn number(digits: &str) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.bytes().try_fold(0_u64, |number, digit| {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 { None } else { number.checked_mul(10)?.checked_add(u64::from(digit)) }
+    })
 }
 
 /// The name of a data stream: not empty, and without [`LEASE_SEPARATOR`]. Cheap to clone.

@@ -189,6 +189,11 @@ impl Held {
         self.history.as_ref().and_then(|history| history.dying)
     }
 
+    /// What is called for it.
+    pub(super) fn stage(&self) -> Stage {
+        self.dying().map_or(Stage::Process, Stage::Dead)
+    }
+
     /// Whether it may be what crashes processes: two crashes, or one of `process_dead`.
     pub(super) fn is_suspect(&self) -> bool {
         self.crashed() >= 2 || (self.crashed() >= 1 && self.dying().is_some())
@@ -203,9 +208,27 @@ impl Held {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Holds {
     map: BTreeMap<EntryId, Held>,
+    counts: Counts,
+}
+
+/// How many are in which place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Counts {
     waiting: usize,
     behind: usize,
     slots: usize,
+}
+
+impl Counts {
+    fn count(&mut self, place: Place, more: bool) {
+        let counter = match place {
+            Place::Waits => &mut self.waiting,
+            Place::Behind => &mut self.behind,
+            Place::Slot => &mut self.slots,
+            Place::Settles => return,
+        };
+        *counter = if more { *counter + 1 } else { *counter - 1 };
+    }
 }
 
 impl Holds {
@@ -219,17 +242,17 @@ impl Holds {
 
     /// How many wait for a slot.
     pub(super) fn waiting(&self) -> usize {
-        self.waiting
+        self.counts.waiting
     }
 
     /// How many wait for their ordering key.
     pub(super) fn behind(&self) -> usize {
-        self.behind
+        self.counts.behind
     }
 
     /// How many have a slot.
     pub(super) fn slots(&self) -> usize {
-        self.slots
+        self.counts.slots
     }
 
     pub(super) fn get(&self, entry: EntryId) -> Option<&Held> {
@@ -251,43 +274,37 @@ impl Holds {
 
     /// Takes one in that is not held.
     pub(super) fn insert(&mut self, held: Held) {
-        self.count(held.state.place(), true);
+        self.counts.count(held.state.place(), true);
         let before = self.map.insert(held.hold.entry, held);
         debug_assert!(before.is_none(), "held twice");
     }
 
     pub(super) fn remove(&mut self, entry: EntryId) -> Option<Held> {
         let held = self.map.remove(&entry)?;
-        self.count(held.state.place(), false);
+        self.counts.count(held.state.place(), false);
         Some(held)
     }
 
     /// It stands there from here on.
-    pub(super) fn change(&mut self, entry: EntryId, state: State) {
-        let Some(held) = self.map.get_mut(&entry) else { return };
-        let (from, to) = (held.state.place(), state.place());
-        held.state = state;
-        if from != to {
-            self.count(from, false);
-            self.count(to, true);
-        }
+    pub(super) fn change(&mut self, entry: EntryId, state: State) -> Option<&mut Held> {
+        self.change_to(entry, |_| state)
     }
 
-    fn count(&mut self, place: Place, more: bool) {
-        let counter = match place {
-            Place::Waits => &mut self.waiting,
-            Place::Behind => &mut self.behind,
-            Place::Slot => &mut self.slots,
-            Place::Settles => return,
-        };
-        *counter = if more { *counter + 1 } else { *counter - 1 };
+    /// It stands from here on where this says.
+    pub(super) fn change_to(&mut self, entry: EntryId, state: impl FnOnce(&Held) -> State) -> Option<&mut Held> {
+        let held = self.map.get_mut(&entry)?;
+        let state = state(held);
+        self.counts.count(held.state.place(), false);
+        self.counts.count(state.place(), true);
+        held.state = state;
+        Some(held)
     }
 
     #[cfg(debug_assertions)]
     pub(super) fn assert_counts(&self) {
         let count = |place| self.map.values().filter(|held| held.state.place() == place).count();
-        assert_eq!((self.waiting, self.slots), (count(Place::Waits), count(Place::Slot)));
-        assert_eq!(self.behind, count(Place::Behind));
+        assert_eq!((self.counts.waiting, self.counts.slots), (count(Place::Waits), count(Place::Slot)));
+        assert_eq!(self.counts.behind, count(Place::Behind));
         assert!(self.map.iter().all(|(entry, held)| held.hold.entry == *entry));
     }
 }

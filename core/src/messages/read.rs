@@ -95,10 +95,16 @@ impl Machine {
         let wanted = self.is_open() && self.reading.read.is_none() && !self.own.comes_first();
         // What is due goes first, if it can be asked for.
         let waits = self.ask_due().is_some_and(|at| at <= self.now);
-        if !wanted || waits || self.room() == 0 {
+        if !wanted || waits || self.room() == 0 || self.has_enough() {
             return None;
         }
         self.open_from(Kind::Read)
+    }
+
+    /// Whether all slots are taken, and more than half of what may be fetched in advance waits for them: to read one
+    /// message for each that ends would cost a round trip for each.
+    fn has_enough(&self) -> bool {
+        self.holds.slots() >= self.config.concurrency && self.holds.waiting() > self.config.prefetch / 2
     }
 
     pub(super) fn read(&mut self) {

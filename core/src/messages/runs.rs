@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Command, Fate, Machine, Remark, Run, RunId, Stage,
+    Command, Fate, Machine, Remark, Run, RunId,
     asked::{Kind, Question},
     call::{Call, Hold, Reason},
     held::{Burying, Cut, Dying, Held, Parking, Running, State as HeldState, Tie},
@@ -133,6 +133,7 @@ impl Machine {
         if !self.is_trusted(held) {
             return self.doubt(entry);
         }
+        let (is_suspect, is_dying) = (held.is_suspect(), held.dying().is_some());
         if let Some(history) = &held.history {
             if history.buried_alive {
                 let (reason, error) = (history.dying.unwrap_or(Reason::Crashed), history.error.clone());
@@ -146,7 +147,7 @@ impl Machine {
             if most > 0 && history.failed >= most && history.dying.is_none() {
                 return self.decide_end(entry, Dying { reason: Reason::Failed, error: None, repeated: false });
             }
-            if held.is_suspect() && self.runs.suspect.is_some_and(|other| other != entry) {
+            if is_suspect && self.runs.suspect.is_some_and(|other| other != entry) {
                 return self.wait_as_suspect(entry);
             }
         }
@@ -154,13 +155,12 @@ impl Machine {
             return;
         }
         self.spend();
-        let Some(held) = self.holds.get_mut(entry) else { return };
-        if held.is_suspect() {
+        if is_suspect {
             self.runs.suspect = Some(entry);
         }
-        let stage_is_process = held.dying().is_none();
         if let Some(processed) = &self.config.processed
-            && stage_is_process
+            && !is_dying
+            && let Some(held) = self.holds.get_mut(entry)
         {
             held.processed = match &processed.by {
                 Some(name) => held.field(name).map(Into::into),
@@ -187,8 +187,7 @@ impl Machine {
 
     /// What has crashed a process is written down as started first.
     fn mark_or_run(&mut self, entry: EntryId) {
-        let Some(held) = self.holds.get(entry) else { return };
-        if held.crashed() >= 1 {
+        if self.holds.get(entry).is_some_and(|held| held.crashed() >= 1) {
             self.holds.change(entry, HeldState::Marking);
             self.mark(entry);
         } else {
@@ -226,14 +225,15 @@ impl Machine {
     fn run(&mut self, entry: EntryId) {
         self.runs.last += 1;
         let run = RunId(self.runs.last);
-        let Some(held) = self.holds.get_mut(entry) else { return };
-        let stage = held.dying().map_or(Stage::Process, Stage::Dead);
+        let running =
+            |held: &Held| HeldState::Running(Running { run, stage: held.stage(), tie: Tie::Ours, cut: Cut::No });
+        let Some(held) = self.holds.change_to(entry, running) else { return };
         let history = held.history.as_deref().cloned();
         let before = history.as_ref().map_or(0, |history| history.failed.saturating_add(history.crashed));
         let start = Run {
             id: run,
             entry,
-            stage,
+            stage: held.stage(),
             attempt: before.saturating_add(1),
             deliveries: held.hold.deliveries,
             history,
@@ -244,7 +244,6 @@ impl Machine {
                 held.confirmed + self.config.trust()
             },
         };
-        self.holds.change(entry, HeldState::Running(Running { run, stage, tie: Tie::Ours, cut: Cut::No }));
         self.runs.live.insert(run, Live { entry, started: self.now });
         self.command(Command::Start(start));
     }

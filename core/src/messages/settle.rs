@@ -77,8 +77,7 @@ impl Machine {
             return self.forget(entry, fate);
         }
         self.free(entry);
-        self.holds.change(entry, HeldState::Acking(fate));
-        if let Some(held) = self.holds.get_mut(entry) {
+        if let Some(held) = self.holds.change(entry, HeldState::Acking(fate)) {
             held.fields = Default::default();
             self.settling.hurry |= held.crashed() >= 1;
         }

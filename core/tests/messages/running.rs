@@ -44,6 +44,14 @@ fn slots_and_prefetch() {
 }
 
 #[test]
+fn messages_are_read_by_halves() {
+    let mut s = Story::started(|s| (s.concurrency, s.prefetch) = (1, 4));
+    s.told("read").sends(&[1, 2, 3, 4, 5, 6, 7, 8]).at(110);
+    s.succeeds(1).at(112).succeeds(2).at(114).succeeds(3).at(116);
+    s.ends("halves", "While no slot is free and more than half of the prefetch waits, nothing is read.");
+}
+
+#[test]
 fn due_goes_before_new() {
     let mut s = Story::started(|s| (s.concurrency, s.prefetch) = (1, 2));
     s.sends(&[1, 2, 3]).at(105);

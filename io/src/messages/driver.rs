@@ -93,6 +93,8 @@ pub(crate) struct Driver {
     /// How long a stop by the token, or by dropping the consumer, may take.
     pub(crate) grace: Duration,
     pub(crate) under_way: FuturesUnordered<BoxFuture<'static, Completed>>,
+    /// Some of them have just been issued.
+    pub(crate) issued: bool,
 }
 
 impl Driver {
@@ -100,6 +102,10 @@ impl Driver {
     pub(crate) async fn run(mut self) {
         self.machine.handle(Event::Timeout, self.clock.now());
         while let Some(wake) = self.do_what_the_machine_wants() {
+            if std::mem::take(&mut self.issued) {
+                self.let_calls_out().await;
+                continue;
+            }
             let (clock, runs, stopping) = (self.clock.clone(), self.runs.clone(), self.stopping);
             tokio::select! {
                 biased;
@@ -112,6 +118,16 @@ impl Driver {
             }
         }
         // Dropped here: every handle learns that it has ended.
+    }
+
+    /// What was issued goes out before anything else is done: connections are tasks of this very thread, and while the
+    /// ends of runs come in there would be no turn for them. Redis works meanwhile.
+    async fn let_calls_out(&mut self) {
+        tokio::select! {
+            biased;
+            Some(completed) = self.under_way.next() => self.completed(completed),
+            () = tokio::task::yield_now() => {}
+        }
     }
 
     fn tell(&mut self, event: Event) {
@@ -172,6 +188,7 @@ impl Driver {
         let link = link_of(&call);
         let (connection, link) = (self.links.get(link), (link, self.links.generation(link)));
         let (calls, clock, issued) = (self.calls.clone(), self.clock.clone(), self.clock.now());
+        self.issued = true;
         self.under_way.push(
             async move {
                 let answer = match connection {

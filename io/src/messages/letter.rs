@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{
+    calls::{ToSchedule, ToSend},
     codec::{Encode, Payload, header},
     errors::SendError,
     message::Message,
@@ -24,6 +25,28 @@ pub(crate) enum Way {
     Once { key: Box<str>, window: Duration },
     /// Into the stream, after this time; once for each id, which is known for the window after that.
     Schedule { id: Box<str>, delay: Duration, window: Duration },
+}
+
+/// What is sent: what is to stand in the stream, or what is to wait.
+pub(crate) enum Item {
+    Now(ToSend),
+    Later(ToSchedule),
+}
+
+impl Letter {
+    /// How long it is, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.fields.iter().map(|(name, value)| name.len() + value.len()).sum()
+    }
+
+    pub(crate) fn into_item(self) -> Item {
+        let Letter { fields, way } = self;
+        match way {
+            Way::Add => Item::Now(ToSend { fields, once: None }),
+            Way::Once { key, window } => Item::Now(ToSend { fields, once: Some((key, window)) }),
+            Way::Schedule { id, delay, window } => Item::Later(ToSchedule { id, delay, window, fields }),
+        }
+    }
 }
 
 /// How long the id that a sender chose for a delayed message is known after the message was due.

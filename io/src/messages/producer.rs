@@ -6,18 +6,20 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
+use futures::{StreamExt, poll, stream::FuturesOrdered};
 use redis::aio::MultiplexedConnection;
 use serde::Serialize;
 use streamkeeper_core::{messages::Keys, trouble::Trouble};
 
 use super::{
-    calls::{Calls, ToSchedule, ToSend},
+    calls::{Calls, ToSchedule, Waits},
     codec::Encode,
     errors::SendError,
-    letter::{Letter, Stationery, Way},
+    letter::{Item, Letter, Stationery},
     message::{Message, Sent},
     meters::Meters,
     producing::ProducerBuilder,
@@ -33,8 +35,11 @@ use crate::{
 /// Where each message's trace context comes from.
 pub(crate) type Trace = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
-/// How many messages of a batch go out together.
-const CHUNK: usize = 500;
+/// How many messages of a batch go out together, at most, and from how many bytes on no more of them.
+const CHUNK: usize = 250;
+const CHUNK_BYTES: usize = 64 * 1024;
+/// How many chunks of a batch are under way at once.
+const AT_ONCE: usize = 4;
 
 /// Sends messages of type `T` into one stream. Cheap to clone; it connects when it is first used, and anew after a
 /// broken connection.
@@ -130,18 +135,6 @@ impl<T: ?Sized + 'static> Producer<T> {
     pub async fn send(&self, body: &T) -> Result<Sent, SendError> {
         self.0.send_one(self.0.letter(body, Message::new(()))).await
     }
-
-    async fn send_all(&self, letters: Vec<Result<Letter, SendError>>) -> Vec<Result<Sent, SendError>> {
-        let mut results = Vec::with_capacity(letters.len());
-        let mut letters = letters.into_iter();
-        loop {
-            let chunk: Vec<_> = letters.by_ref().take(CHUNK).collect();
-            if chunk.is_empty() {
-                return results;
-            }
-            results.extend(self.0.send_chunk(chunk).await);
-        }
-    }
 }
 
 impl<T: 'static> Producer<T> {
@@ -154,8 +147,8 @@ impl<T: 'static> Producer<T> {
         self.0.send_one(self.0.letter(&body, rest)).await
     }
 
-    /// Sends many messages, pipelined; what they are made from is encoded first. Each has its own result, in order:
-    /// what cannot be encoded, or is refused, keeps none of the others from being sent.
+    /// Sends many messages, pipelined, in their order; some are encoded while others are on their way. Each has its own
+    /// result, in order: what cannot be encoded, or is refused, keeps none of the others from being sent.
     pub async fn send_batch<M: Into<Message<T>>>(
         &self,
         messages: impl IntoIterator<Item = M>,
@@ -164,8 +157,30 @@ impl<T: 'static> Producer<T> {
             let (body, rest) = message.into().split();
             self.0.letter(&body, rest)
         };
-        let letters = messages.into_iter().map(letter).collect();
-        self.send_all(letters).await
+        // Not the caller's iterator: what is kept across an await must be `Send` in the eyes of the compiler.
+        let messages: Vec<M> = messages.into_iter().collect();
+        let mut results = Vec::with_capacity(messages.len());
+        let mut letters = messages.into_iter().map(letter);
+        let mut under_way = FuturesOrdered::new();
+        loop {
+            let chunk = chunk(&mut letters);
+            if chunk.is_empty() {
+                break;
+            }
+            if under_way.len() == AT_ONCE {
+                results.extend(under_way.next().await.into_iter().flatten());
+            }
+            under_way.push_back(self.0.send_chunk(chunk));
+            // It goes out before the next one is encoded: each is polled in turn, so their order stays.
+            if let Poll::Ready(Some(sent)) = poll!(under_way.next()) {
+                results.extend(sent);
+            }
+            tokio::task::yield_now().await;
+        }
+        while let Some(sent) = under_way.next().await {
+            results.extend(sent);
+        }
+        results
     }
 }
 
@@ -177,9 +192,28 @@ impl<T: ?Sized + 'static> Parts<T> {
         stationery.letter(body, rest, traceparent, next_id)
     }
 
+    /// Sends one alone. What other tasks send meanwhile goes out with it.
     async fn send_one(&self, letter: Result<Letter, SendError>) -> Result<Sent, SendError> {
-        let unanswered = || SendError::Unanswered { stream: self.stream.clone(), trouble: no_answer() };
-        self.send_chunk(vec![letter]).await.pop().unwrap_or_else(|| Err(unanswered()))
+        let result = match letter {
+            Ok(letter) => self.transmit_one(letter).await,
+            Err(error) => Err(error),
+        };
+        self.meters.sent(std::iter::once(word(&result)));
+        result
+    }
+
+    async fn transmit_one(&self, letter: Letter) -> Result<Sent, SendError> {
+        let mut borrowed = self.borrow().await?;
+        let redis = &mut borrowed.redis;
+        let answer = match letter.into_item() {
+            Item::Now(item) => self.calls.send_one(redis, &item).await.map(Sent::Entry),
+            Item::Later(item) => {
+                let waits = self.calls.schedule(redis, std::slice::from_ref(&item)).await.pop();
+                waits.unwrap_or_else(|| Err(no_answer())).map(|waits| scheduled(item, waits))
+            }
+        };
+        self.follow_up(&mut borrowed, std::slice::from_ref(&answer)).await;
+        answer.map_err(|trouble| SendError::from_answer(&self.stream, trouble))
     }
 
     /// Sends some together. One result each.
@@ -200,7 +234,6 @@ impl<T: ?Sized + 'static> Parts<T> {
             .into_iter()
             .map(|result| result.or_else(|| answers.next()).unwrap_or_else(|| Err(unanswered())))
             .collect();
-        let word = |result: &Result<Sent, SendError>| result.as_ref().map_or_else(SendError::label, Sent::label);
         self.meters.sent(results.iter().map(word));
         results
     }
@@ -209,42 +242,47 @@ impl<T: ?Sized + 'static> Parts<T> {
         if letters.is_empty() {
             return Vec::new();
         }
-        let Borrowed { number, mut redis } = match self.connection.borrow().await {
+        let mut borrowed = match self.borrow().await {
             Ok(borrowed) => borrowed,
-            Err(trouble) => {
-                let error = SendError::from_connecting(&self.stream, trouble);
-                return letters.iter().map(|_| Err(error.clone())).collect();
-            }
+            Err(error) => return letters.iter().map(|_| Err(error.clone())).collect(),
         };
-        let (count, answers) = (letters.len(), self.ask(&mut redis, letters).await);
-        answers.iter().filter_map(|answer| answer.as_ref().err()).for_each(|t| self.connection.judge(number, t));
-        if answers.iter().any(Result::is_ok) {
-            self.trim(&mut redis, count).await;
-        }
+        let answers = self.ask(&mut borrowed.redis, letters).await;
+        self.follow_up(&mut borrowed, &answers).await;
         let error = |trouble| SendError::from_answer(&self.stream, trouble);
         answers.into_iter().map(|answer| answer.map_err(error)).collect()
     }
 
+    async fn borrow(&self) -> Result<Borrowed, SendError> {
+        self.connection.borrow().await.map_err(|trouble| SendError::from_connecting(&self.stream, trouble))
+    }
+
     /// What is to stand in the stream goes first, then what is to wait. One answer each, in the letters' order.
     async fn ask(&self, redis: &mut MultiplexedConnection, letters: Vec<Letter>) -> Vec<Result<Sent, Trouble>> {
-        let (mut now, mut later, mut order) = (Vec::new(), Vec::new(), Vec::with_capacity(letters.len()));
-        for Letter { fields, way } in letters {
-            let fields = fields.into();
-            order.push(matches!(way, Way::Schedule { .. }));
-            match way {
-                Way::Add => now.push(ToSend { fields, once: None }),
-                Way::Once { key, window } => now.push(ToSend { fields, once: Some((key, window)) }),
-                Way::Schedule { id, delay, window } => later.push(ToSchedule { id, delay, window, fields }),
+        let (mut now, mut later) = (Vec::with_capacity(letters.len()), Vec::new());
+        let mut order = Vec::with_capacity(letters.len());
+        for letter in letters {
+            let item = letter.into_item();
+            order.push(matches!(item, Item::Later(_)));
+            match item {
+                Item::Now(item) => now.push(item),
+                Item::Later(item) => later.push(item),
             }
         }
         let sent = if now.is_empty() { Vec::new() } else { self.calls.send_all(redis, &now).await };
         let waits = if later.is_empty() { Vec::new() } else { self.calls.schedule(redis, &later).await };
         let mut sent = sent.into_iter().map(|answer| answer.map(Sent::Entry));
-        let mut waits = waits.into_iter().zip(later).map(|(answer, item)| {
-            answer.map(|waits| Sent::Scheduled { id: item.id, due_ms: waits.due_ms, repeated: waits.repeated })
-        });
+        let mut waits = waits.into_iter().zip(later).map(|(answer, item)| answer.map(|waits| scheduled(item, waits)));
         let next = |later| if later { waits.next() } else { sent.next() };
         order.into_iter().map(next).map(|answer| answer.unwrap_or_else(|| Err(no_answer()))).collect()
+    }
+
+    /// A connection that has turned out to be of no use is dropped, a stream that has grown is trimmed.
+    async fn follow_up(&self, borrowed: &mut Borrowed, answers: &[Result<Sent, Trouble>]) {
+        let troubles = answers.iter().filter_map(|answer| answer.as_ref().err());
+        troubles.for_each(|trouble| self.connection.judge(borrowed.number, trouble));
+        if answers.iter().any(Result::is_ok) {
+            self.trim(&mut borrowed.redis, answers.len()).await;
+        }
     }
 
     /// Trims the stream once for so many messages sent.
@@ -275,6 +313,27 @@ impl<T: ?Sized> fmt::Debug for Producer<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Producer").field("stream", &self.0.stream).finish_non_exhaustive()
     }
+}
+
+/// The next letters that go out together; none at the end.
+fn chunk(letters: &mut impl Iterator<Item = Result<Letter, SendError>>) -> Vec<Result<Letter, SendError>> {
+    let (mut chunk, mut bytes) = (Vec::with_capacity(CHUNK.min(letters.size_hint().0)), 0);
+    while chunk.len() < CHUNK
+        && bytes < CHUNK_BYTES
+        && let Some(letter) = letters.next()
+    {
+        bytes += letter.as_ref().map_or(0, Letter::bytes);
+        chunk.push(letter);
+    }
+    chunk
+}
+
+fn scheduled(item: ToSchedule, Waits { due_ms, repeated }: Waits) -> Sent {
+    Sent::Scheduled { id: item.id, due_ms, repeated }
+}
+
+fn word(result: &Result<Sent, SendError>) -> &'static str {
+    result.as_ref().map_or_else(SendError::label, Sent::label)
 }
 
 fn no_answer() -> Trouble {

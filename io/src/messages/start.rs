@@ -68,6 +68,7 @@ pub(crate) async fn start(builder: Builder, handler: Arc<dyn Handler>) -> Result
             down: BTreeSet::new(),
             grace: builder.grace,
             under_way: FuturesUnordered::new(),
+            issued: false,
         };
         let span = tracing::info_span!("messages", stream, group = builder.group, consumer = %name);
         runs.open();

@@ -89,7 +89,17 @@ pub(crate) fn fields(value: Value) -> Option<Fields> {
         Value::BulkString(bytes) => Some(bytes),
         other => bytes(&other).map(<[u8]>::to_vec),
     };
-    pairs(value)?.into_iter().map(|(name, value)| Some((owned(name)?, owned(value)?))).collect()
+    match value {
+        // As almost always: without a list of pairs in between.
+        Value::Array(items) => {
+            let (mut fields, mut items) = (Fields::with_capacity(items.len() / 2), items.into_iter());
+            while let (Some(name), Some(value)) = (items.next(), items.next()) {
+                fields.push((owned(name)?, owned(value)?));
+            }
+            Some(fields)
+        }
+        other => pairs(other)?.into_iter().map(|(name, value)| Some((owned(name)?, owned(value)?))).collect(),
+    }
 }
 
 /// An entry of a stream: `[id, [field, value, …]]`, without the list if its payload is not there.

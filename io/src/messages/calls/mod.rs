@@ -30,7 +30,7 @@ use streamkeeper_core::{
 
 pub use dead::{DeadLetter, Retried};
 pub use scheduled::Scheduled;
-pub(crate) use send::{ToSchedule, ToSend};
+pub(crate) use send::{ToSchedule, ToSend, Waits};
 pub use status::{Holder, Status};
 
 use crate::wire::{script, troubles::trouble, value};

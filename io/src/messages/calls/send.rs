@@ -27,7 +27,7 @@ const MOST_FIELDS: usize = 3_000;
 #[derive(Clone, Debug)]
 pub(crate) struct ToSend {
     /// What it says.
-    pub(crate) fields: Fields,
+    pub(crate) fields: Vec<(Vec<u8>, Vec<u8>)>,
     /// Send it once: a repeat with the same key within the window answers the first one's id.
     pub(crate) once: Option<(Box<str>, Duration)>,
 }
@@ -42,7 +42,7 @@ pub(crate) struct ToSchedule {
     /// A repeat is known as one for so long after it was due; zero: only for as long as it waits.
     pub(crate) window: Duration,
     /// What it says.
-    pub(crate) fields: Fields,
+    pub(crate) fields: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// A message that waits.
@@ -54,6 +54,9 @@ pub(crate) struct Waits {
     pub(crate) repeated: bool,
 }
 
+/// A command, and the script that it runs if it runs one.
+type Command = (Cmd, Option<&'static Script>);
+
 impl Calls {
     /// Sends messages, in order. Each has its own result: those that failed may or may not have been sent if the
     /// connection broke, and were not sent otherwise. (Redis 8.6 has an idempotent XADD; this works with all.)
@@ -62,12 +65,20 @@ impl Calls {
         connection: &mut MultiplexedConnection,
         items: &[ToSend],
     ) -> Vec<Result<EntryId, Trouble>> {
-        let command = |item: &ToSend| {
-            let script = item.once.is_some().then_some(&*SEND);
-            self.to_send(item).map(|cmd| (cmd, script))
+        self.each(connection, items, |item| self.to_send(item), sent).await
+    }
+
+    /// Sends a message alone, as [`Calls::send_all`] does.
+    pub(crate) async fn send_one(
+        &self,
+        connection: &mut MultiplexedConnection,
+        item: &ToSend,
+    ) -> Result<EntryId, Trouble> {
+        let answer = match self.to_send(item) {
+            Ok(command) => self.alone(connection, command).await,
+            Err(trouble) => Err(trouble),
         };
-        let decode = |value: Value| entry_id(&value).ok_or_else(|| odd("send", &value));
-        self.each(connection, items, command, decode).await
+        answer.map_err(|trouble| troubles::advise(trouble, &self.0.keys)).and_then(sent)
     }
 
     /// Sends messages with a delay. Each has its own result, as in [`Calls::send_all`].
@@ -76,7 +87,6 @@ impl Calls {
         connection: &mut MultiplexedConnection,
         items: &[ToSchedule],
     ) -> Vec<Result<Waits, Trouble>> {
-        let command = |item: &ToSchedule| self.to_schedule(item).map(|cmd| (cmd, Some(&*SCHEDULE)));
         let decode = |value: Value| match &value {
             Value::Array(parts) => match parts.iter().map(number).collect::<Option<Vec<_>>>().as_deref() {
                 Some([due_ms, repeated]) => Ok(Waits { due_ms: *due_ms, repeated: *repeated == 1 }),
@@ -84,11 +94,12 @@ impl Calls {
             },
             _ => Err(odd("schedule", &value)),
         };
-        self.each(connection, items, command, decode).await
+        self.each(connection, items, |item| self.to_schedule(item), decode).await
     }
 
-    fn to_send(&self, item: &ToSend) -> Result<Cmd, Trouble> {
+    fn to_send(&self, item: &ToSend) -> Result<Command, Trouble> {
         let keys = &self.0.keys;
+        let script = item.once.is_some().then_some(&*SEND);
         let mut cmd = match &item.once {
             Some((key, window)) => {
                 self.manageable(&item.fields)?;
@@ -105,21 +116,21 @@ impl Calls {
         for (name, value) in &*item.fields {
             cmd.arg(name).arg(value);
         }
-        Ok(cmd)
+        Ok((cmd, script))
     }
 
-    fn to_schedule(&self, item: &ToSchedule) -> Result<Cmd, Trouble> {
+    fn to_schedule(&self, item: &ToSchedule) -> Result<Command, Trouble> {
         self.manageable(&item.fields)?;
         let names = &*self.0;
         let mut cmd = SCHEDULE.invoke(3, 4, 256);
         cmd.arg(&names.scheduled).arg(&names.bodies).arg(names.keys.once(&marker(&item.id)));
         cmd.arg(&*item.id).arg(millis(longest(item.delay))).arg(millis(longest(item.window)));
         cmd.arg(packed(&item.fields));
-        Ok(cmd)
+        Ok((cmd, Some(&*SCHEDULE)))
     }
 
     /// Whether a script can handle these fields.
-    fn manageable(&self, fields: &Fields) -> Result<(), Trouble> {
+    fn manageable(&self, fields: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Trouble> {
         match fields.len() {
             1..=MOST_FIELDS => Ok(()),
             n => Err(Trouble {
@@ -134,12 +145,19 @@ impl Calls {
         }
     }
 
+    async fn alone(&self, connection: &mut MultiplexedConnection, (cmd, script): Command) -> Result<Value, Trouble> {
+        match script {
+            Some(script) => self.run(connection, script, cmd).await,
+            None => self.send(connection, &cmd).await,
+        }
+    }
+
     /// Sends a command for each item, pipelined.
     async fn each<T, A>(
         &self,
         connection: &mut MultiplexedConnection,
         items: &[T],
-        command: impl Fn(&T) -> Result<(Cmd, Option<&'static Script>), Trouble>,
+        command: impl Fn(&T) -> Result<Command, Trouble>,
         decode: impl Fn(Value) -> Result<A, Trouble>,
     ) -> Vec<Result<A, Trouble>> {
         let mut results = Vec::with_capacity(items.len());
@@ -160,8 +178,7 @@ impl Calls {
                     (None, Ok(answers)) => match answers.next() {
                         // Redis did not know the script: nothing has happened.
                         Some(Value::ServerError(e)) if e.code() == "NOSCRIPT" => match command(item) {
-                            Ok((cmd, Some(script))) => self.run(connection, script, cmd).await,
-                            Ok((cmd, None)) => self.send(connection, &cmd).await,
+                            Ok(command) => self.alone(connection, command).await,
                             Err(trouble) => Err(trouble),
                         },
                         Some(Value::ServerError(e)) => Err(trouble(&e.into())),
@@ -177,13 +194,18 @@ impl Calls {
     }
 }
 
+/// The entry that a message has become.
+fn sent(value: Value) -> Result<EntryId, Trouble> {
+    entry_id(&value).ok_or_else(|| odd("send", &value))
+}
+
 /// Under which idempotency key a message that was sent with a delay is remembered.
 pub(super) fn marker(id: &str) -> String {
     format!("~scheduled:{id}")
 }
 
 /// Fields as one text: `<length>:<bytes>` by turns.
-fn packed(fields: &Fields) -> Vec<u8> {
+fn packed(fields: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     let mut text = Vec::with_capacity(fields.iter().map(|(name, value)| name.len() + value.len() + 16).sum());
     for part in fields.iter().flat_map(|(name, value)| [name, value]) {
         text.extend_from_slice(part.len().to_string().as_bytes());

@@ -150,6 +150,36 @@ async fn what_is_refused_keeps_nothing_else_from_being_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_batch_stands_in_its_order_and_has_one_result_each() {
+    let mut world = World::new().await;
+    let producer = Producer::<Value>::builder("s").redis(world.redis.url()).codec(Flat);
+    let producer = producer.call_timeout(Duration::from_secs(30)).build().unwrap();
+    // Every hundredth cannot be encoded, and one is long enough to end what goes out together.
+    let message = |n: usize| match n {
+        n if n % 100 == 99 => json!(n),
+        1_234 => json!({ "n": n, "long": "x".repeat(200_000) }),
+        n => json!({ "n": n }),
+    };
+    let sent = producer.send_batch((0..3_000).map(message)).await;
+    assert_eq!(sent.len(), 3_000);
+    let entries: Vec<(String, Vec<String>)> = world.ask("XRANGE s - +").await;
+    let stored: BTreeMap<_, _> = entries.into_iter().map(|(id, fields)| (id, fields.last().unwrap().clone())).collect();
+    let mut last = None;
+    for (n, sent) in sent.iter().enumerate() {
+        match sent {
+            Ok(Sent::Entry(entry)) => {
+                assert!(last < Some(*entry), "{n} stands before what was sent before it");
+                last = Some(*entry);
+                assert_eq!(stored[&entry.to_string()], n.to_string());
+            }
+            Err(SendError::Encode { .. }) => assert_eq!(n % 100, 99),
+            other => panic!("{n}: {other:?}"),
+        }
+    }
+    assert_eq!(stored.len(), 2_970);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_tasks_share_one_connection() {
     let mut world = World::new().await;
     let producer = world.producer().build().unwrap();

@@ -47,7 +47,7 @@ fn in_batches<T>(items: &[T], call: impl Fn(&[T]) -> Call) -> Vec<Call> {
 
 /// As many messages, read.
 async fn held(peer: &mut Peer) -> Vec<Hold> {
-    let item = ToSend { fields: body(&"x".repeat(200)), once: None };
+    let item = ToSend { fields: body(&"x".repeat(200)).to_vec(), once: None };
     peer.calls.send_all(&mut peer.connection, &vec![item; TOTAL]).await;
     let mut holds = Vec::new();
     while holds.len() < TOTAL {
@@ -81,7 +81,7 @@ fn cost() {
         let processed = Some(Processed { age: Duration::from_secs(60), by: None });
         let mut a = Peer::with(&redis, "worker-0123456789", Settings { processed, ..settings() }, false).await;
         a.call(Call::Prepare).await.unwrap();
-        let item = ToSend { fields: body(&"x".repeat(200)), once: None };
+        let item = ToSend { fields: body(&"x".repeat(200)).to_vec(), once: None };
         let items = vec![item; TOTAL];
         measure("send, pipelined", &mut a, TOTAL, async |a| {
             a.calls.send_all(&mut a.connection, &items).await;

@@ -111,14 +111,18 @@ async fn everything(peer: &mut Peer) -> Vec<Trouble> {
         }
     }
     let send = |text: &str, once: Option<&str>| ToSend {
-        fields: body(text),
+        fields: body(text).to_vec(),
         once: once.map(|key| (key.into(), Duration::from_secs(60))),
     };
     for result in calls.send_all(connection, &[send("1", None), send("2", Some("k")), send("3", None)]).await {
         ask!(result);
     }
-    let later =
-        |id: &str, delay| ToSchedule { id: id.into(), delay, window: Duration::from_secs(60), fields: body(id) };
+    let later = |id: &str, delay| ToSchedule {
+        id: id.into(),
+        delay,
+        window: Duration::from_secs(60),
+        fields: body(id).to_vec(),
+    };
     for result in calls.schedule(connection, &[later("a", Duration::ZERO), later("b", Duration::from_secs(60))]).await {
         ask!(result);
     }
@@ -339,7 +343,7 @@ fn more_fields_than_a_script_hands_on_are_buried_as_one_text() {
             assert_eq!(matches!(answer[0], Retried::Sent(_)), retried, "{answer:?}");
             a.read(9).await;
         }
-        let many: Fields = (0..3_001).map(|i: u32| (i.to_string().into(), Vec::new())).collect();
+        let many = (0..3_001).map(|i: u32| (i.to_string().into(), Vec::new())).collect();
         let item = ToSend { fields: many, once: Some(("k".into(), Duration::from_secs(1))) };
         let trouble = a.calls.send_all(&mut a.connection.clone(), &[item]).await.pop().unwrap().unwrap_err();
         assert!(trouble.message.contains("3001 fields"), "{trouble}");

@@ -4,16 +4,16 @@ use super::*;
 use crate::messages::calls::{ToSchedule, ToSend};
 
 fn plain(text: &str) -> ToSend {
-    ToSend { fields: body(text), once: None }
+    ToSend { fields: body(text).to_vec(), once: None }
 }
 
 fn once(text: &str, key: &str) -> ToSend {
-    ToSend { fields: body(text), once: Some((key.into(), Duration::from_secs(60))) }
+    ToSend { fields: body(text).to_vec(), once: Some((key.into(), Duration::from_secs(60))) }
 }
 
 fn later(id: &str, delay_ms: u64, text: &str) -> ToSchedule {
     let (delay, window) = (Duration::from_millis(delay_ms), Duration::from_secs(60));
-    ToSchedule { id: id.into(), delay, window, fields: fields(&[("body", text), ("h:x", "1")]) }
+    ToSchedule { id: id.into(), delay, window, fields: fields(&[("body", text), ("h:x", "1")]).to_vec() }
 }
 
 impl Peer {
@@ -60,7 +60,7 @@ fn each_message_has_its_own_result() {
     on_redis(&[], |redis| async move {
         let mut a = Peer::new(&redis, "a").await;
         a.raw("LPUSH m:once:bad x").await;
-        let nothing = ToSend { fields: fields(&[]), once: Some(("k".into(), Duration::from_secs(1))) };
+        let nothing = ToSend { fields: fields(&[]).to_vec(), once: Some(("k".into(), Duration::from_secs(1))) };
         let results = a.send(&[once("x", "bad"), once("y", "good"), nothing, plain("z")]).await;
         let wrong = results[0].as_ref().unwrap_err();
         assert!(wrong.message.starts_with("WRONGTYPE"), "{wrong}");

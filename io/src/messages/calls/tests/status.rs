@@ -32,7 +32,7 @@ fn the_status_tells_how_a_stream_and_a_group_stand() {
                 id: "later".into(),
                 delay: Duration::from_secs(90),
                 window: Duration::ZERO,
-                fields: body("x"),
+                fields: body("x").to_vec(),
             };
             a.calls.schedule(&mut a.connection, &[later]).await;
             a.call(Call::Reclaim).await.unwrap();

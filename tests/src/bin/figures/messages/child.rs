@@ -46,7 +46,11 @@ pub(crate) fn run(words: &[String]) {
         }
         [url, "produce", "raw-one"] => raw_produce(url, 1),
         [url, "produce", "raw-batch"] => raw_produce(url, 1_000),
-        [url, "produce", how] => runtime().block_on(produce(url, how)),
+        // A task, as in an application: what `block_on` runs is on a thread of its own, and each wake-up crosses over.
+        [url, "produce", how] => {
+            let (url, how) = (url.to_owned(), how.to_owned());
+            runtime().block_on(async { tokio::spawn(async move { produce(&url, &how).await }).await.expect("a task") });
+        }
         [url, "latency", concurrency, rate] => {
             let (concurrency, rate) = (concurrency.parse().expect("a number"), rate.parse().expect("a number"));
             runtime().block_on(latency(url, concurrency, rate));
@@ -134,14 +138,19 @@ fn raw_produce(url: &str, batch: usize) {
         pipe.query::<()>(&mut connection).expect("XADD");
     }
     let sent = SENT / if batch == 1 { 4 } else { 1 };
-    println!("{:.0}", sent as f64 / started.elapsed().as_secs_f64());
+    said(sent, started);
+}
+
+/// How many messages were sent, and how many in a second.
+fn said(sent: usize, started: Instant) {
+    println!("{sent} {:.0}", sent as f64 / started.elapsed().as_secs_f64());
 }
 
 async fn produce(url: &str, how: &str) {
     let producer = Producer::<Order>::builder(STREAM).redis(url).build().expect("a producer");
     producer.send(&order(0)).await.expect("the first message");
     let client = redis::Client::open(url).expect("a URL");
-    let raw = client.get_multiplexed_async_connection().await.expect("a connection");
+    let mut raw = client.get_multiplexed_async_connection().await.expect("a connection");
     begin();
     let started = Instant::now();
     let sent = match how {
@@ -169,17 +178,35 @@ async fn produce(url: &str, how: &str) {
         "raw-64" => {
             each_of_64(move |id| {
                 let mut raw = raw.clone();
-                async move {
-                    let mut cmd = redis::cmd("XADD");
-                    cmd.arg(STREAM).arg("*").arg("body").arg(body(id));
-                    cmd.query_async::<String>(&mut raw).await.expect("XADD");
-                }
+                async move { drop(xadd(id).query_async::<String>(&mut raw).await.expect("XADD")) }
             })
             .await
         }
+        "async-one" => {
+            for id in 0..SENT / 4 {
+                xadd(id as u64).query_async::<String>(&mut raw).await.expect("XADD");
+            }
+            SENT / 4
+        }
+        "async-batch" => {
+            for chunk in (0..SENT as u64).collect::<Vec<_>>().chunks(1_000) {
+                let mut pipe = redis::pipe();
+                for id in chunk {
+                    pipe.add_command(xadd(*id)).ignore();
+                }
+                pipe.query_async::<()>(&mut raw).await.expect("XADD");
+            }
+            SENT
+        }
         other => panic!("no way to send: {other}"),
     };
-    println!("{:.0}", sent as f64 / started.elapsed().as_secs_f64());
+    said(sent, started);
+}
+
+fn xadd(id: u64) -> redis::Cmd {
+    let mut cmd = redis::cmd("XADD");
+    cmd.arg(STREAM).arg("*").arg("body").arg(body(id));
+    cmd
 }
 
 /// 64 tasks that each send one after the other.
