@@ -19,7 +19,7 @@ impl Builder {
         self
     }
 
-    /// How many more messages are fetched in advance. Default 16.
+    /// How many more messages are fetched in advance; half of them at a time while all runs are busy. Default 16.
     pub fn prefetch(mut self, messages: usize) -> Builder {
         self.settings.prefetch = messages;
         self
