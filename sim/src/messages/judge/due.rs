@@ -165,7 +165,7 @@ mod tests {
         let comes = |ms| vec![timed(ms, entered(1)), timed(ms, unscheduled(1))];
         let forward = [begins.clone(), vec![step(100, "+2h")]].concat();
         good_timed(P, &[forward.clone(), comes(200)].concat());
-        let back = [forward.clone(), vec![step(200, "-60s"), step(300, "-7140s")]].concat();
+        let back = [forward, vec![step(200, "-60s"), step(300, "-7140s")]].concat();
         bad_timed(P, &[back.clone(), comes(39_900)].concat());
         good_timed(P, &[back, comes(40_100)].concat());
         let later = [begins, vec![step(100, "-60s")]].concat();
@@ -188,7 +188,7 @@ mod tests {
         ];
         let cut_off = vec![timed(600, struck_as("partition", "partition c0 66ms in"))];
         let free = vec![timed(9_000, ended(0, 2, 2, "done")), timed(9_000, acked(0, &[2]))];
-        let begins = [parked(1_010), full.clone()].concat();
+        let begins = [parked(1_010), full].concat();
         bad_timed(P, &[begins.clone(), free.clone(), vec![timed(10_100, note())]].concat());
         let cut_off = [begins, cut_off, free].concat();
         good_timed(P, &[cut_off.clone(), vec![timed(10_100, note())]].concat());
