@@ -117,12 +117,17 @@ impl Client {
     /// # Errors
     /// It was not granted: another consumer was faster, mostly.
     pub async fn claim(&self, entry: EntryId) -> Result<Lease, ClaimError> {
-        let (answer, answered) = oneshot::channel();
+        let (answer, mut answered) = oneshot::channel();
         let stopped = ClaimError::Stopped { entry };
         if self.0.requests.send(Request::Claim(entry, answer)).await.is_err() {
             return Err(stopped);
         }
-        answered.await.unwrap_or(Err(stopped))
+        tokio::select! {
+            biased;
+            answer = &mut answered => answer.unwrap_or(Err(stopped)),
+            // What is sent in the instant in which the driver ends lies in the channel for as long as it has senders.
+            () = self.0.requests.closed() => answered.try_recv().unwrap_or(Err(stopped)),
+        }
     }
 
     /// Finishes the stream of this name for ever: [`Lease::done`] by name.

@@ -14,6 +14,7 @@ use futures::{StreamExt, poll, stream::FuturesOrdered};
 use redis::aio::MultiplexedConnection;
 use serde::Serialize;
 use streamkeeper_core::{messages::Keys, trouble::Trouble};
+use tokio::task::unconstrained;
 
 use super::{
     calls::{Calls, ToSchedule, Waits},
@@ -170,8 +171,11 @@ impl<T: 'static> Producer<T> {
             if under_way.len() == AT_ONCE {
                 results.extend(under_way.next().await.into_iter().flatten());
             }
-            under_way.push_back(self.0.send_chunk(chunk));
-            // It goes out before the next one is encoded: each is polled in turn, so their order stays.
+            // In turn, so that their order stays: each has its connection before the next one asks for it, and nothing else
+            // to wait for before it is handed over, not even for tokio's budget.
+            let connection = self.0.borrow().await;
+            under_way.push_back(unconstrained(self.0.send_chunk(chunk, connection)));
+            // It goes out before the next one is encoded.
             if let Poll::Ready(Some(sent)) = poll!(under_way.next()) {
                 results.extend(sent);
             }
@@ -217,7 +221,11 @@ impl<T: ?Sized + 'static> Parts<T> {
     }
 
     /// Sends some together. One result each.
-    async fn send_chunk(&self, letters: Vec<Result<Letter, SendError>>) -> Vec<Result<Sent, SendError>> {
+    async fn send_chunk(
+        &self,
+        letters: Vec<Result<Letter, SendError>>,
+        connection: Result<Borrowed, SendError>,
+    ) -> Vec<Result<Sent, SendError>> {
         let (mut results, mut good) = (Vec::with_capacity(letters.len()), Vec::with_capacity(letters.len()));
         for letter in letters {
             results.push(match letter {
@@ -228,7 +236,7 @@ impl<T: ?Sized + 'static> Parts<T> {
                 Err(error) => Some(Err(error)),
             });
         }
-        let mut answers = self.transmit(good).await.into_iter();
+        let mut answers = self.transmit(good, connection).await.into_iter();
         let unanswered = || SendError::Unanswered { stream: self.stream.clone(), trouble: no_answer() };
         let results: Vec<Result<Sent, SendError>> = results
             .into_iter()
@@ -238,11 +246,15 @@ impl<T: ?Sized + 'static> Parts<T> {
         results
     }
 
-    async fn transmit(&self, letters: Vec<Letter>) -> Vec<Result<Sent, SendError>> {
+    async fn transmit(
+        &self,
+        letters: Vec<Letter>,
+        connection: Result<Borrowed, SendError>,
+    ) -> Vec<Result<Sent, SendError>> {
         if letters.is_empty() {
             return Vec::new();
         }
-        let mut borrowed = match self.borrow().await {
+        let mut borrowed = match connection {
             Ok(borrowed) => borrowed,
             Err(error) => return letters.iter().map(|_| Err(error.clone())).collect(),
         };
