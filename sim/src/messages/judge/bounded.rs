@@ -88,7 +88,9 @@ fn began(who: Who, entry: &str, deliveries: u64, view: &View, court: &mut Court<
 fn held(who: Who, consumer: &Arc<str>, more: usize, view: &View, court: &mut Court<'_>) {
     let Some(setup) = view.fleet.setup(who.consumer) else { return };
     let open = view.ledger.messages.values().filter(|message| {
-        message.state == State::Pending && message.owner.as_ref() == Some(consumer) && message.ended.is_none()
+        // What a hand has trimmed away is pending no more when its holder looks at it.
+        let open = message.state == State::Pending && !message.removed;
+        open && message.owner.as_ref() == Some(consumer) && message.ended.is_none()
     });
     // What waits for its ordering key takes up no room.
     let behind = if setup.ordered { setup.batch } else { 0 };
@@ -138,6 +140,7 @@ mod tests {
         bad_timed(P, &later(&[&facts[..], &[entered(9), delivered(0, &[9])]].concat()));
         let acked = [began(0, 1, 1), ended(0, 1, 1, "done"), entered(9), delivered(0, &[9])];
         good_timed(P, &later(&[&facts[..], &acked].concat()));
+        good_timed(P, &later(&[&facts[..], &[removed(None, &[1]), entered(9), delivered(0, &[9])]].concat()));
     }
 
     #[test]
