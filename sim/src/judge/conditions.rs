@@ -88,6 +88,8 @@ pub(super) struct Conditions {
     /// Until when its clock shows what it has shown before, and a ttl more: idle times count anew, and no heal sets it
     /// right.
     behind: Time,
+    /// Until when what stood under a key of a wrong type may be left alone.
+    left_alone: Time,
     /// Until when something that befell any consumer may still be felt by the others: it may have been the reaper.
     pub(super) reaper: Time,
     /// When somebody fell out last, who may have been handed announcements until then and never have come to own them.
@@ -107,6 +109,7 @@ impl Conditions {
             clock_ms: 0,
             latest_ms: 0,
             behind: Time::ZERO,
+            left_alone: Time::ZERO,
             reaper: Time::ZERO,
             fell_out: Time::ZERO,
         }
@@ -292,7 +295,10 @@ impl Conditions {
                 self.redis_unwell(at, ttl * 2);
             }
             RedisFault::DeleteConsumer { .. } => self.redis_unwell(at, ttl),
-            RedisFault::WrongType { ms, .. } => self.redis_unwell(after(ms), BROKEN_PAUSE + ttl),
+            RedisFault::WrongType { ms, .. } => {
+                self.left_alone = self.left_alone.max(after(ms) + BROKEN_PAUSE + ttl);
+                self.redis_unwell(after(ms), BROKEN_PAUSE + ttl);
+            }
             RedisFault::DropMessages { .. }
             | RedisFault::DelayMessages { .. }
             | RedisFault::DoubleMessages { .. }
@@ -311,7 +317,7 @@ impl Conditions {
         self.reaper = self.reaper.min(at + self.succession());
         self.fell_out = self.fell_out.min(at);
         let latest = at + RECONNECT;
-        self.redis = self.redis.min(latest + self.ttl * 2).max(self.behind);
+        self.redis = self.redis.min(latest + self.ttl * 2).max(self.behind).max(self.left_alone);
         for (consumer, member) in self.members.iter_mut().filter(|(_, member)| !member.paused) {
             if member.well != NEVER {
                 member.well = member.well.min(latest);

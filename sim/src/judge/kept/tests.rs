@@ -485,3 +485,21 @@ fn failures_are_counted_though_the_announcement_may_be_gone() {
     good_timed(P, &plan, &failing(19_800));
     bad_timed(P, &plan, &failing(20_300));
 }
+
+#[test]
+fn what_stood_under_a_wrong_type_is_left_alone_for_a_while_whatever_is_healed() {
+    let plan = plan(2);
+    let struck = (10_100, struck_as("redis wrong-type", "redis wrong-type 0 3s"));
+    let over = (13_100, healed());
+    let later = |ms| {
+        then(&[
+            (10_050, crashed(0)),
+            struck.clone(),
+            over.clone(),
+            (ms, granted("c1#1", "s", 1, 9)),
+            (ms + 500, note()),
+        ])
+    };
+    good_timed(P, &plan, &later(24_000));
+    bad_timed(P, &plan, &later(32_000));
+}
