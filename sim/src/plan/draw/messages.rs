@@ -64,7 +64,7 @@ const FEATURES: [Feature; 31] = [
     Feature { name: "stall in", percent: 15, most: 6, strike: |d, f| faults::stall(d, f, Way::In) },
     Feature { name: "reset", percent: 25, most: 12, strike: |d, f| faults::now(Action::Reset { consumer: f.one(d) }) },
     Feature { name: "slow", percent: 15, most: 4, strike: faults::slow },
-    Feature { name: "lost answer", percent: 55, most: 24, strike: faults::lose_answer },
+    Feature { name: "lost answer", percent: 55, most: 24, strike: lose_answers },
     Feature {
         name: "lost send",
         percent: 30,
@@ -121,6 +121,22 @@ const FEATURES: [Feature; 31] = [
         strike: |d, f| faults::redis(RedisFault::WrongType { nth: d.between(0, 31), ms: f.length_ms(d) }),
     },
 ];
+
+/// One; or one soon, and then some of those by which the consumer, just connected again, finds out what it has missed.
+fn lose_answers(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
+    if dice.chance(50) {
+        return faults::lose_answer(dice, fleet);
+    }
+    let consumer = fleet.one(dice);
+    let lose = |after: u64| Action::LoseAnswer { consumer, after: after as u32 };
+    let mut strike = faults::now(lose(dice.between(0, 3)));
+    let mut at_ms = 0;
+    for _ in 0..dice.between(1, 4) {
+        at_ms += dice.between(15, 120);
+        strike.push((at_ms, lose(dice.between(0, 8))));
+    }
+    strike
+}
 
 /// The group is destroyed, set back, or loses a member.
 fn group(dice: &mut Dice, fleet: &Fleet) -> Vec<(u64, Action)> {
