@@ -44,7 +44,8 @@ impl Promise for DeadOnce {
             }
             Said::Began { who, entry, .. } => {
                 let Some(message) = view.ledger.messages.get(entry) else { return };
-                if message.buried > 0 && message.state == State::Acked {
+                // A group that a hand has set back delivers to two what each of them may run.
+                if message.buried > 0 && message.state == State::Acked && !message.anew {
                     court.harm(format!("{who} begins a run of {entry}, which is buried"));
                 }
             }
@@ -67,6 +68,8 @@ mod tests {
         bad(P, &[&buried_once[..], &[buried(0, 1, "failed")]].concat());
         bad(P, &[&buried_once[..], &[began(0, 2, 1)]].concat());
         good(P, &[&buried_once[..], &[stands("hand", &[1], &[], None), began(0, 2, 1)]].concat());
+        let twice = [entered(1), delivered(1, &[1])];
+        good(P, &[&twice[..], &begins[1..], &buried_once[begins.len()..], &[began(1, 2, 1)]].concat());
     }
 
     #[test]
