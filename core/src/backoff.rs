@@ -24,7 +24,11 @@ impl Dice {
     pub(crate) fn below(&mut self, limit: Duration) -> Duration {
         match u64::try_from(limit.as_micros()).unwrap_or(u64::MAX) {
             0 => Duration::ZERO,
-            micros => Duration::from_micros(self.roll() % micros),
+            micros => {
+                let span = Duration::from_micros(self.roll() % micros);
+                assert!(span < limit, "a span of {span:?} is not below {limit:?}");
+                span
+            }
         }
     }
 }
@@ -33,7 +37,9 @@ impl Dice {
 pub(crate) fn pause(failures: u32, base: Duration, limit: Duration, dice: &mut Dice) -> Duration {
     let doublings = failures.saturating_sub(1).min(20);
     let full = base.saturating_mul(1 << doublings).min(limit);
-    full - full / 4 + dice.below(full / 2)
+    let span = (full - full / 4).saturating_add(dice.below(full / 2));
+    assert!(span <= full.saturating_add(full / 4), "a pause of {span:?} is longer than five quarters of {full:?}");
+    span
 }
 
 #[cfg(test)]

@@ -225,6 +225,12 @@ pub enum IdError {
         "the service's name `{0}` contains `{LEASE_SEPARATOR}`, which separates the parts of a lease key: rename it"
     )]
     ServiceSeparator(String),
+    /// A service whose name, put in braces, is no hash tag.
+    #[error(
+        "the service's name `{0}` begins with a closing brace, so that its keys would not share a slot of Redis Cluster: \
+         choose one without"
+    )]
+    ServiceBrace(String),
     /// Not a lease key.
     #[error("`{0}` is not a lease key: expected <stream>{LEASE_SEPARATOR}<entry id>")]
     Lease(String),

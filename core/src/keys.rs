@@ -35,12 +35,21 @@ impl Keys {
         if service.contains(LEASE_SEPARATOR) {
             return Err(IdError::ServiceSeparator(service.into()));
         }
-        Ok(Keys { service: service.into(), tagged })
+        let keys = Keys { service: service.into(), tagged };
+        if tagged && hash_tag(&keys.tag()).is_none() {
+            return Err(IdError::ServiceBrace(service.into()));
+        }
+        Ok(keys)
     }
 
     /// The service's name as it was given.
     pub fn service(&self) -> &str {
         &self.service
+    }
+
+    /// Whether it is the layout for Redis Cluster.
+    pub fn is_hash_tagged(&self) -> bool {
+        self.tagged
     }
 
     /// The LBS: the stream of announcements.
@@ -73,6 +82,11 @@ impl Keys {
         self.own("dead")
     }
 
+    /// Stream: entries of data streams that could not be decoded.
+    pub fn dead_entries(&self) -> String {
+        self.own("dead-entries")
+    }
+
     /// Hash: the server identity that the fleet has settled on.
     pub fn epoch(&self) -> String {
         self.own("epoch")
@@ -81,6 +95,26 @@ impl Keys {
     /// String with a ttl: who looks for orphans.
     pub fn reaper(&self) -> String {
         self.own("reaper")
+    }
+
+    /// String with a ttl: written before replicas are waited for.
+    pub fn witness(&self) -> String {
+        self.own("witness")
+    }
+
+    /// String, of a service's first partition: how many partitions there have ever been.
+    pub fn partitions(&self) -> String {
+        self.own("partitions")
+    }
+
+    /// Hash, of a partition: for which number of partitions its streams have been told apart.
+    pub fn layout(&self) -> String {
+        self.own("layout")
+    }
+
+    /// Hash, of a partition: streams that live here until they are finished, though their home is elsewhere by now.
+    pub fn staying(&self) -> String {
+        self.own("staying")
     }
 
     /// Channel: the doorbell that the reaper rings.
@@ -96,11 +130,14 @@ impl Keys {
     /// The lease of one announcement of a data stream.
     pub fn lease(&self, stream: &StreamName, entry: EntryId) -> String {
         let (name, tag) = (stream.as_str(), self.tag());
-        if tag.is_empty() || hash_tag(name) == Some(&tag) {
+        let key = if tag.is_empty() || hash_tag(name) == Some(&tag) {
             format!("{name}{LEASE_SEPARATOR}{entry}")
         } else {
             format!("{tag}{name}{LEASE_SEPARATOR}{entry}")
-        }
+        };
+        debug_assert_eq!(key.matches(LEASE_SEPARATOR).count(), 1, "{key} can be read back");
+        debug_assert!(self.is_in_the_slot(&key), "{key} lies in another slot than {}", self.lbs());
+        key
     }
 
     /// The data stream and announcement of a lease key, as its *text* says; whose it is, only the entry's own payload
@@ -115,6 +152,7 @@ impl Keys {
         let tag = self.tag();
         let bare = name.strip_prefix(tag.as_str()).filter(|bare| !bare.is_empty()).unwrap_or(name);
         let stream = StreamName::new(bare).map_err(|_| wrong())?;
+        debug_assert!(name.ends_with(bare), "what is left of {name} without the tag is {bare}");
         if self.lease(&stream, entry) == key {
             return Ok((stream, entry));
         }
@@ -133,10 +171,17 @@ impl Keys {
     }
 
     fn own(&self, what: &str) -> String {
-        match self.service_tag() {
+        let key = match self.service_tag() {
             None if self.tagged => format!("{{{}}}-{what}", self.service),
             _ => format!("{}-{what}", self.service),
-        }
+        };
+        debug_assert!(self.is_in_the_slot(&key), "{key} lies in another slot than the rest of {}", self.service);
+        key
+    }
+
+    /// Whether a key has the hash tag that all keys of the service share, where they share one.
+    fn is_in_the_slot(&self, key: &str) -> bool {
+        !self.tagged || hash_tag(key) == hash_tag(&self.tag())
     }
 
     /// The hash tag in front of lease keys; empty in the plain layout.
@@ -159,6 +204,7 @@ impl Keys {
 pub fn hash_tag(key: &str) -> Option<&str> {
     let open = key.find('{')?;
     let close = open + key[open..].find('}')?;
+    assert!(close > open, "a brace closes behind the one that it closes");
     (close > open + 1).then(|| &key[open..=close])
 }
 
@@ -200,6 +246,19 @@ mod tests {
         assert_eq!(Keys::plain(""), Err(IdError::EmptyService));
         for service in ["<MUTEX_KEY_SEP>", "{a<MUTEX_KEY_SEP>b}"] {
             assert!(matches!(Keys::hash_tagged(service), Err(IdError::ServiceSeparator(_))), "{service}");
+        }
+        // Between braces these would begin with `{}`: Redis would go by the whole key, and each lie in a slot of its own.
+        for service in ["}", "}orders", "}a{b"] {
+            assert!(matches!(Keys::hash_tagged(service), Err(IdError::ServiceBrace(_))), "{service}");
+            assert!(Keys::plain(service).is_ok(), "{service}: without Redis Cluster there are no slots");
+        }
+        for service in ["a}b", "{}", "{", "{a", "a{}b"] {
+            let keys = Keys::hash_tagged(service).unwrap();
+            let tag = hash_tag(&keys.lbs()).map(str::to_owned);
+            assert!(
+                tag.is_some() && hash_tag(&keys.lease(&name("s"), EntryId::default())) == tag.as_deref(),
+                "{service}"
+            );
         }
     }
 

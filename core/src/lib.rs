@@ -43,10 +43,12 @@
 pub mod announcement;
 mod backoff;
 pub mod config;
+pub mod entries;
 pub mod id;
 pub mod keys;
 pub mod link;
 pub mod messages;
+pub mod partitions;
 pub mod streams;
 pub mod time;
 pub mod trouble;

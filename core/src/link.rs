@@ -62,6 +62,8 @@ impl Links {
                 due.push(link);
             }
         }
+        assert!(due.iter().all(|link| !self.is_up(*link)), "what is to be made is not there yet: {due:?}");
+        assert!(self.next_due(wanted).is_none_or(|at| at > now), "what is due is made now");
         due
     }
 
@@ -95,6 +97,7 @@ impl Links {
         }
         state.failures = state.failures.saturating_add(1);
         let span = pause(state.failures, first, limit, dice);
+        assert!(!span.is_zero(), "{link:?} is tried again after a while, not at once");
         state.phase = Phase::Down { retry_at: now + span };
         Some((state.failures, span))
     }

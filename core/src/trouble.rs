@@ -19,9 +19,10 @@ pub enum TroubleKind {
     /// The connection is gone, or nobody answered in time: the call was executed or not. On a new connection, again.
     Connection,
     /// The server answers, but not this, or not now, and another connection may lead to a better one: `READONLY`,
-    /// `MASTERDOWN`, a demotion, too many clients.
+    /// `MASTERDOWN`, `MOVED`, a demotion, too many clients.
     WrongServer,
-    /// The server cannot do it now: `LOADING`, `BUSY`, `MISCONF`, `NOREPLICAS`, `CLUSTERDOWN`, `TRYAGAIN`. Wait.
+    /// The server cannot do it now: `LOADING`, `BUSY`, `MISCONF`, `NOREPLICAS`, `CLUSTERDOWN`, `TRYAGAIN`, `ASK`.
+    /// Wait.
     NotNow,
     /// The server's memory is full: what takes no memory still works.
     OutOfMemory,
@@ -44,8 +45,9 @@ impl Trouble {
         let kind = match code {
             "NOGROUP" => GroupLost,
             "UNBLOCKED" if text.contains("no longer exists") => GroupLost,
-            "UNBLOCKED" | "READONLY" | "MASTERDOWN" | "MOVED" | "ASK" => WrongServer,
-            "LOADING" | "BUSY" | "MISCONF" | "NOREPLICAS" | "CLUSTERDOWN" | "TRYAGAIN" => NotNow,
+            "UNBLOCKED" | "READONLY" | "MASTERDOWN" | "MOVED" => WrongServer,
+            // While a slot is being moved, some of the keys of a call are here and some there: no node can serve it.
+            "LOADING" | "BUSY" | "MISCONF" | "NOREPLICAS" | "CLUSTERDOWN" | "TRYAGAIN" | "ASK" => NotNow,
             "OOM" => OutOfMemory,
             "WRONGTYPE" => WrongType,
             "NOPERM" | "NOAUTH" | "WRONGPASS" => Refused,
@@ -78,6 +80,11 @@ impl TroubleKind {
     /// Whether the connection is to be replaced by a new one.
     pub fn needs_new_connection(self) -> bool {
         matches!(self, TroubleKind::Connection | TroubleKind::WrongServer)
+    }
+
+    /// Whether the server has changed nothing, and another one, or this one in a moment, may do what was asked.
+    pub fn may_pass(self) -> bool {
+        matches!(self, TroubleKind::WrongServer | TroubleKind::NotNow)
     }
 
     /// Whether waiting cannot help: at start this is reported to the caller instead of being tried again.
@@ -114,6 +121,10 @@ mod tests {
             ("READONLY", "You can't write against a read only replica.", WrongServer),
             ("MASTERDOWN", "Link with MASTER is down", WrongServer),
             ("ERR", "max number of clients reached", WrongServer),
+            ("MOVED", "3999 127.0.0.1:6381", WrongServer),
+            ("ASK", "3999 127.0.0.1:6381", NotNow),
+            ("TRYAGAIN", "Multiple keys request during rehashing of slot", NotNow),
+            ("CLUSTERDOWN", "The cluster is down", NotNow),
             ("LOADING", "Redis is loading the dataset in memory", NotNow),
             ("BUSY", "Redis is busy running a script.", NotNow),
             ("OOM", "command not allowed when used memory > 'maxmemory'.", OutOfMemory),
@@ -126,6 +137,8 @@ mod tests {
         ] {
             assert_eq!(Trouble::from_reply(code, text).kind, kind, "{code} {text}");
         }
+        // Where it is not known whether the call was executed, it is for the caller to repeat it.
+        assert!(!Connection.may_pass() && WrongServer.may_pass() && NotNow.may_pass() && !Refused.may_pass());
         assert_eq!(Trouble::from_reply("OOM", "x").to_string(), "OOM x");
         assert_eq!(Trouble::from_reply("OOM", "OOM x").to_string(), "OOM x");
     }

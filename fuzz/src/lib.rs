@@ -1,7 +1,10 @@
 //! The fuzz targets as plain functions, so that a test on the stable toolchain can replay their corpora.
 
+pub mod entries;
 pub mod machine;
 pub mod messages;
+pub mod settings;
+pub mod simulated;
 
 use arbitrary::{Arbitrary, Unstructured};
 use streamkeeper_core::{

@@ -63,6 +63,9 @@ enum Step {
     Release(u8, bool),
     Backlogged(bool),
     Shutdown(bool, u16),
+    /// So many seconds.
+    Rest(u8, u32),
+    Drain,
 }
 
 /// More steps than this say nothing new.
@@ -102,6 +105,8 @@ struct World {
     spins: u32,
     asked: BTreeMap<CallId, Call>,
     open: BTreeMap<StreamName, (EntryId, Token)>,
+    /// It was told to take nothing more.
+    draining: bool,
     over: bool,
     capacity: usize,
 }
@@ -121,13 +126,15 @@ pub fn live(life: &Life) {
         max_failures: 3,
         ..Settings::default()
     };
+    live_with(life, Config::new(settings).expect("good settings"));
+}
+
+/// Lives it with these settings.
+pub fn live_with(life: &Life, config: Config) {
+    let capacity = config.capacity;
     let keys = if life.tagged { Keys::hash_tagged("svc") } else { Keys::plain("svc") };
-    let machine = Machine::new(
-        keys.expect("a good name"),
-        ConsumerId::named("fuzz").expect("a good name"),
-        Config::new(settings).expect("good settings"),
-        life.seed,
-    );
+    let machine =
+        Machine::new(keys.expect("a good name"), ConsumerId::named("fuzz").expect("a good name"), config, life.seed);
     let mut world = World {
         machine,
         now: Time::ZERO,
@@ -135,6 +142,7 @@ pub fn live(life: &Life) {
         spins: 0,
         asked: BTreeMap::new(),
         open: BTreeMap::new(),
+        draining: false,
         over: false,
         capacity,
     };
@@ -205,6 +213,10 @@ impl World {
             Step::Release(number, failed) => {
                 self.hand(Event::Release(entry(*number), failed.then(|| "it failed".into())));
             }
+            Step::Rest(number, seconds) => {
+                self.hand(Event::Rest(entry(*number), Duration::from_secs(u64::from(*seconds))));
+            }
+            Step::Drain => self.hand(Event::Drain),
             Step::Backlogged(backlogged) => self.hand(Event::Backlogged(*backlogged)),
             Step::Shutdown(done, ms) => {
                 let end = if *done { End::Done } else { End::Release };
@@ -231,6 +243,7 @@ impl World {
             _ => 0,
         };
         let timer = event == Event::Timeout;
+        self.draining |= matches!(event, Event::Drain | Event::Shutdown(..));
         let stopped = self.machine.stopped();
         self.machine.handle(event, self.now);
         let mut count = 0;
@@ -260,6 +273,8 @@ impl World {
         assert!(!self.over || farewell, "after its end it says {output:?}");
         match output {
             Output::Command(Command::Call(id, call)) => {
+                let takes = matches!(call, Call::Read { .. } | Call::Take { .. } | Call::Acquire(_));
+                assert!(!takes || !self.draining, "who drains asks for more: {call:?}");
                 let before = self.asked.insert(id, call);
                 assert_eq!(before, None, "a call's id is used twice");
             }
@@ -271,6 +286,7 @@ impl World {
     fn hear(&mut self, notification: Notification) {
         match notification {
             Notification::Added(added) => {
+                assert!(!self.draining, "who drains is handed {}", added.stream);
                 let before = self.open.insert(added.stream.clone(), (added.entry, added.token));
                 assert_eq!(before, None, "{} is added twice", added.stream);
             }

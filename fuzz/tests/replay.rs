@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use arbitrary::{Arbitrary, Unstructured};
-use streamkeeper_fuzz::{announcement, lease_key, machine, messages};
+use streamkeeper_fuzz::{announcement, entries, lease_key, machine, messages, settings, simulated};
 
 fn machine(data: &[u8]) {
     if let Ok(life) = machine::Life::arbitrary_take_rest(Unstructured::new(data)) {
@@ -14,6 +14,18 @@ fn machine(data: &[u8]) {
 fn messages(data: &[u8]) {
     if let Ok(life) = messages::Life::arbitrary_take_rest(Unstructured::new(data)) {
         messages::live(&life);
+    }
+}
+
+fn entries(data: &[u8]) {
+    if let Ok(life) = entries::Life::arbitrary_take_rest(Unstructured::new(data)) {
+        entries::live(&life);
+    }
+}
+
+fn settings(data: &[u8]) {
+    if let Ok(knobs) = settings::Knobs::arbitrary_take_rest(Unstructured::new(data)) {
+        settings::try_them(&knobs);
     }
 }
 
@@ -50,4 +62,29 @@ fn machines() {
 #[test]
 fn lives_with_messages() {
     replay("messages", messages);
+}
+
+#[test]
+fn lives_with_entries() {
+    replay("entries", entries);
+}
+
+#[test]
+fn settings_of_all_kinds() {
+    replay("settings", settings);
+}
+
+#[test]
+fn plans() {
+    replay("plan", simulated::plan);
+}
+
+#[test]
+fn scenarios() {
+    replay("scenario", simulated::scenario);
+}
+
+#[test]
+fn bytes_on_a_connection() {
+    replay("resp", simulated::resp);
 }

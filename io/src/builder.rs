@@ -4,19 +4,24 @@ use std::{sync::Arc, time::Duration};
 
 use streamkeeper_core::{
     config::{ClaimMode, Config, Retry, Settings},
+    entries::Config as EntriesConfig,
     id::ConsumerId,
     keys::Keys,
+    partitions::{Counts, keys_of},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     client::Client,
+    entries,
     errors::Error,
     identity,
-    links::{connect::Connect, tcp::Tcp, tls::Tls},
+    links::{builders::led_to_servers, connect::Connect, servers::Servers},
     metrics::Meters,
+    partitions,
     service::Service,
     start,
+    witnesses::Wanted,
 };
 
 /// Sets up a [`Client`]. Everything but the service's name has a default.
@@ -38,11 +43,9 @@ use crate::{
 #[must_use = "a builder does nothing until it is started"]
 pub struct Builder {
     pub(crate) service: String,
-    pub(crate) urls: Vec<String>,
-    pub(crate) tls: Tls,
+    pub(crate) servers: Servers,
     pub(crate) name: Option<String>,
     pub(crate) settings: Settings,
-    pub(crate) hash_tagged: bool,
     pub(crate) output_buffer: usize,
     pub(crate) hint_buffer: usize,
     pub(crate) dead_limit: Option<u64>,
@@ -52,17 +55,20 @@ pub struct Builder {
     pub(crate) start_within: Duration,
     pub(crate) connect: Option<Arc<dyn Connect>>,
     pub(crate) seed: Option<u64>,
+    pub(crate) entries: Option<entries::Settings>,
+    pub(crate) replicas: Option<Wanted>,
+    pub(crate) partitions: Option<u32>,
 }
+
+led_to_servers!([] Builder);
 
 impl Builder {
     pub(crate) fn new(service: &str) -> Builder {
         Builder {
             service: service.to_owned(),
-            urls: Vec::new(),
-            tls: Tls::default(),
+            servers: Servers::default(),
             name: None,
             settings: Settings::default(),
-            hash_tagged: false,
             output_buffer: 1_000,
             hint_buffer: 10_000,
             dead_limit: Some(10_000),
@@ -72,27 +78,10 @@ impl Builder {
             start_within: Duration::from_secs(10),
             connect: None,
             seed: None,
+            entries: None,
+            replicas: None,
+            partitions: None,
         }
-    }
-
-    /// The server: `redis://[user][:password@]host[:port][/db]`, `rediss://` for TLS, `unix:///path?db=1` for a unix
-    /// socket. Called again, it adds a server to try when the ones before cannot be reached or turn out to be
-    /// replicas. Default: `redis://127.0.0.1:6379`.
-    pub fn redis(mut self, url: impl Into<String>) -> Builder {
-        self.urls.push(url.into());
-        self
-    }
-
-    /// How a `rediss://` server is checked, and what we show it. Default: the web's certificate authorities, nothing.
-    pub fn tls(mut self, tls: Tls) -> Builder {
-        self.tls = tls;
-        self
-    }
-
-    /// Reaches the server in an own way instead of by URL.
-    pub fn connect_with(mut self, connect: Arc<dyn Connect>) -> Builder {
-        self.connect = Some(connect);
-        self
     }
 
     /// The consumer's name, unique in the fleet; its id is `redis-consumer-` and the name. Default: the environment's
@@ -103,9 +92,24 @@ impl Builder {
     }
 
     /// Puts `{service}` in front of every key, so that all lie in one slot of a Redis Cluster. Not shared with Go
-    /// peers. Default: off.
+    /// peers. Default: on where the URL is a `redis-cluster://`, off elsewhere.
     pub fn hash_tagged(mut self, on: bool) -> Builder {
-        self.hash_tagged = on;
+        self.servers.hash_tagged = Some(on);
+        self
+    }
+
+    /// Spreads the service over so many partitions, each in a slot of its own: in a cluster on whichever node serves it.
+    /// Consumers serve all of them, with one capacity; a stream lives in the one that its name tells. *Everybody* who
+    /// announces to the service or consumes it must ask for partitions; how many, is written down in Redis by the first.
+    ///
+    /// A greater number, a multiple of the present one, raises it for all, while the service runs; a smaller one changes
+    /// nothing. Each partition costs every consumer three connections. Not shared with Go peers. Default: 1, which is a
+    /// service without partitions: one that has begun without any cannot be given some.
+    ///
+    /// Where the entries of a stream are read in a cluster, its name must have the hash tag of a partition,
+    /// `{service:3}orders-17`: such a stream lives in that partition.
+    pub fn partitions(mut self, partitions: u32) -> Builder {
+        self.partitions = (partitions != 1).then_some(partitions);
         self
     }
 
@@ -158,7 +162,7 @@ impl Builder {
     }
 
     /// The pause before a stream whose handler failed is handed out again, and the limit up to which it doubles with
-    /// each failure. Default 1 s and 60 s.
+    /// each failure, a week at most. Default 1 s and 60 s.
     pub fn failure_backoff(mut self, first: Duration, limit: Duration) -> Builder {
         (self.settings.failure_backoff, self.settings.failure_backoff_limit) = (first, limit);
         self
@@ -176,15 +180,33 @@ impl Builder {
         self
     }
 
-    /// How long one call to Redis, or making a connection, may take. Default 1 s.
+    /// How long one call to Redis, or making a connection, may take. Default 1 s. For a client it must be shorter than what
+    /// remains of a lease after one heartbeat and the margin; for a [`service`](Builder::service) it may be any time.
     pub fn call_timeout(mut self, span: Duration) -> Builder {
         self.settings.call_timeout = span;
+        self
+    }
+
+    /// After an acquire, waits until so many replicas know of it, so that a failover right then does not forget who owns
+    /// what; at most for `within`, which may be a quarter of `heartbeat`. If fewer answer in time, that is said once as a
+    /// warning, and by the metrics `replicas_missing` and `waited_for_replicas_total`; what was acquired is owned all the
+    /// same. Default: 0, nobody is waited for.
+    pub fn wait_for_replicas(mut self, replicas: u32, within: Duration) -> Builder {
+        self.replicas = (replicas > 0).then_some(Wanted { replicas, within });
         self
     }
 
     /// All settings of the machine at once.
     pub fn settings(mut self, settings: Settings) -> Builder {
         self.settings = settings;
+        self
+    }
+
+    /// How the entries of owned streams are fetched and commits are made. Default: [`entries::Settings::default`], with
+    /// this client's [`call_timeout`](Builder::call_timeout) and [`retry_backoff`](Builder::retry_backoff); what is given
+    /// here replaces these, too.
+    pub fn entries(mut self, settings: entries::Settings) -> Builder {
+        self.entries = Some(settings);
         self
     }
 
@@ -202,7 +224,8 @@ impl Builder {
         self
     }
 
-    /// How many announcements that were set aside are kept, about; the oldest go first. `None`: all. Default 10,000.
+    /// How many announcements that were set aside are kept, about, and as many entries in `S-dead-entries`; the oldest go
+    /// first. `None`: all. Default 10,000.
     pub fn dead_limit(mut self, announcements: Option<u64>) -> Builder {
         self.dead_limit = announcements;
         self
@@ -260,31 +283,78 @@ impl Builder {
         Service::new(&self)
     }
 
-    pub(crate) fn keys(&self) -> Result<Keys, Error> {
-        Ok(if self.hash_tagged { Keys::hash_tagged(&self.service) } else { Keys::plain(&self.service) }?)
+    /// How many partitions there are to be, at least; `None` for a service without any.
+    pub(crate) fn wanted_partitions(&self) -> Result<Option<partitions::Wanted>, Error> {
+        let Some(count) = self.partitions else { return Ok(None) };
+        Counts::first(&self.service, count)?;
+        Ok(Some(partitions::Wanted(count)))
+    }
+
+    /// The keys of a partition; of the service, if it has none.
+    pub(crate) fn keys_of(&self, partition: u32) -> Result<Keys, Error> {
+        match self.partitions {
+            Some(_) => Ok(keys_of(&self.service, partition)?),
+            None => self.keys(),
+        }
+    }
+
+    fn keys(&self) -> Result<Keys, Error> {
+        Ok(if self.servers.are_tagged() { Keys::hash_tagged(&self.service) } else { Keys::plain(&self.service) }?)
     }
 
     pub(crate) fn config(&self) -> Result<Config, Error> {
-        Ok(Config::new(self.settings.clone())?)
+        let config = Config::new(self.settings.clone())?;
+        self.replicas.map_or(Ok(()), |wanted| wanted.check(&config))?;
+        Ok(config)
+    }
+
+    /// The same for those who own nothing.
+    pub(crate) fn config_outside(&self) -> Result<Config, Error> {
+        Ok(Config::outside(self.settings.clone())?)
+    }
+
+    pub(crate) fn entries_config(&self) -> Result<EntriesConfig, Error> {
+        let s = &self.settings;
+        let default = || entries::Settings {
+            call_timeout: s.call_timeout,
+            retry_backoff: s.retry_backoff,
+            retry_backoff_limit: s.retry_backoff_limit,
+            ..entries::Settings::default()
+        };
+        Ok(EntriesConfig::new(self.entries.clone().unwrap_or_else(default))?)
+    }
+
+    pub(crate) fn entries_meters(&self, partition: u32) -> entries::Meters {
+        entries::Meters(match &self.metrics {
+            Some(prefix) => Meters::new(&format!("{prefix}_entries"), &self.name_of(partition)),
+            None => Meters::off(),
+        })
     }
 
     pub(crate) fn consumer(&self) -> Result<ConsumerId, Error> {
         Ok(ConsumerId::named(&identity::name(self.name.as_deref())?)?)
     }
 
-    pub(crate) fn connect(&self, config: &Config) -> Result<Arc<dyn Connect>, Error> {
+    /// The way to a partition; to the service, if it has none.
+    pub(crate) fn connect_to(&self, config: &Config, partition: u32) -> Result<Arc<dyn Connect>, Error> {
         if let Some(connect) = &self.connect {
-            return Ok(connect.clone());
+            return Ok(self.servers.asking(connect.clone()));
         }
-        let urls = self.urls.iter().map(String::as_str);
-        let default = self.urls.is_empty().then_some("redis://127.0.0.1:6379");
         // A peer that acknowledges nothing for half a lease is given up.
-        Ok(Arc::new(Tcp::new(urls.chain(default), &self.tls, config.lease_ttl / 2)?))
+        self.servers.reach(config.lease_ttl / 2, &self.keys_of(partition)?.lbs())
     }
 
-    pub(crate) fn meters(&self) -> Meters {
+    /// What a partition is called: as a service of its own.
+    pub(crate) fn name_of(&self, partition: u32) -> String {
+        match self.partitions {
+            Some(_) => format!("{{{}:{partition}}}", self.service),
+            None => self.service.clone(),
+        }
+    }
+
+    pub(crate) fn meters(&self, partition: u32) -> Meters {
         match &self.metrics {
-            Some(prefix) => Meters::new(prefix, &self.service),
+            Some(prefix) => Meters::new(prefix, &self.name_of(partition)),
             None => Meters::off(),
         }
     }

@@ -7,22 +7,25 @@ use std::{
     time::Duration,
 };
 
+use futures::{StreamExt, stream::FuturesUnordered};
 use streamkeeper_core::{
     id::{ConsumerId, EntryId},
-    streams::{End, Report},
+    streams::{ClaimLost, End, Report},
     trouble::Trouble,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use crate::{
     announce::Announce,
     builder::Builder,
     clock::Clock,
-    driver::{Progress, Request, Shared},
+    driver::{Progress, Request},
+    entries::{Processing, Processor},
     errors::{AskError, ClaimError, Error, FinishError},
     lease::Lease,
     links::connect::Connect,
-    outbox::Notifications,
+    outbox::{Notifications, Outbox},
+    partitions::{muster::sum, serving::Parts},
     runner,
     service::Service,
 };
@@ -33,16 +36,16 @@ use crate::{
 /// [`Builder::grace`](crate::Builder::grace), if the process lives that long: call [`shutdown`](Client::shutdown) to
 /// be sure of it, and to learn what became of everything.
 #[derive(Clone)]
-pub struct Client(Arc<Parts>);
+pub struct Client(Arc<Whole>);
 
-pub(crate) struct Parts {
+pub(crate) struct Whole {
     pub(crate) consumer: ConsumerId,
     pub(crate) service: Service,
     pub(crate) connect: Arc<dyn Connect>,
-    pub(crate) shared: Arc<Shared>,
-    /// The only sender: the driver stops when it is dropped.
-    pub(crate) requests: mpsc::Sender<Request>,
-    pub(crate) progress: watch::Receiver<Progress>,
+    pub(crate) clock: Clock,
+    pub(crate) outbox: Arc<Outbox>,
+    /// The partitions that are served; one in a service without any.
+    pub(crate) parts: Arc<Parts>,
 }
 
 impl Client {
@@ -51,8 +54,8 @@ impl Client {
         Builder::new(service.as_ref())
     }
 
-    pub(crate) fn new(parts: Parts) -> Client {
-        Client(Arc::new(parts))
+    pub(crate) fn new(whole: Whole) -> Client {
+        Client(Arc::new(whole))
     }
 
     /// The consumer's id, as it stands in Redis: `redis-consumer-` and its name.
@@ -62,14 +65,14 @@ impl Client {
 
     /// The clock by which leases are valid.
     pub fn clock(&self) -> &Clock {
-        &self.0.shared.clock
+        &self.0.clock
     }
 
     /// What happens, in order. The queue is one per client: see [`Notifications`].
     ///
     /// An application that does not read is given nothing new, and loses nothing that it has.
     pub fn notifications(&self) -> Notifications {
-        Notifications(self.0.shared.outbox.clone())
+        Notifications(self.0.outbox.clone())
     }
 
     /// Runs `handler` for every stream that is owned, each as a task of its own, until the client stops.
@@ -102,7 +105,29 @@ impl Client {
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: Display + 'static,
     {
-        runner::run(self, &*self.0.connect, handler).await
+        runner::run(self, handler).await
+    }
+
+    /// Has the entries of every stream that is owned processed, each stream as a task of its own: batch by batch, in
+    /// order, with retries, commits and a state of its own. [`Processing`] has the settings and runs it.
+    ///
+    /// ```no_run
+    /// # async fn example(client: streamkeeper::Client, ledger: impl streamkeeper::entries::Processor<Entry = String>)
+    /// # -> Result<(), streamkeeper::Error> {
+    /// use std::time::Duration;
+    /// use streamkeeper::entries::Idle;
+    ///
+    /// client
+    ///     .process(ledger)
+    ///     .streams_at_once(100)
+    ///     .tries(3)
+    ///     .idle(Idle::Release { after: Duration::from_secs(60), pause: Duration::from_secs(60) })
+    ///     .run()
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn process<P: Processor>(&self, processor: P) -> Processing<P> {
+        Processing::new(self.clone(), processor)
     }
 
     /// Owns a stream that has lost its owner: the answer to
@@ -117,16 +142,28 @@ impl Client {
     /// # Errors
     /// It was not granted: another consumer was faster, mostly.
     pub async fn claim(&self, entry: EntryId) -> Result<Lease, ClaimError> {
+        self.claim_in(0, entry).await
+    }
+
+    /// The same in a service with partitions, where two announcements may have the same id: `partition` is that of
+    /// [`Notification::Expired`](crate::Notification::Expired).
+    ///
+    /// # Errors
+    /// As [`claim`](Client::claim). A partition that is not there has nothing to claim.
+    pub async fn claim_in(&self, partition: u32, entry: EntryId) -> Result<Lease, ClaimError> {
+        let Some(part) = self.0.parts.get(partition) else {
+            return Err(ClaimError::Lost { entry, why: ClaimLost::Gone });
+        };
         let (answer, mut answered) = oneshot::channel();
         let stopped = ClaimError::Stopped { entry };
-        if self.0.requests.send(Request::Claim(entry, answer)).await.is_err() {
+        if part.requests.send(Request::Claim(entry, answer)).await.is_err() {
             return Err(stopped);
         }
         tokio::select! {
             biased;
             answer = &mut answered => answer.unwrap_or(Err(stopped)),
             // What is sent in the instant in which the driver ends lies in the channel for as long as it has senders.
-            () = self.0.requests.closed() => answered.try_recv().unwrap_or(Err(stopped)),
+            () = part.requests.closed() => answered.try_recv().unwrap_or(Err(stopped)),
         }
     }
 
@@ -136,22 +173,28 @@ impl Client {
     /// As [`Lease::done`], and [`FinishError::NotOwned`].
     pub async fn done_stream(&self, name: impl AsRef<str>) -> Result<(), FinishError> {
         let name = name.as_ref();
-        match self.0.shared.leases.named(name) {
+        match self.0.parts.named(name) {
             Some(lease) => lease.done().await,
             None => Err(FinishError::NotOwned { stream: name.to_owned() }),
         }
     }
 
-    /// Everything that is owned at this instant, in the order of the announcements.
+    /// How many partitions are served; `None` in a service without any.
+    pub fn partitions(&self) -> Option<u32> {
+        let many = self.0.service.places().are_many();
+        many.then(|| u32::try_from(self.0.parts.all().len()).unwrap_or(u32::MAX))
+    }
+
+    /// Everything that is owned at this instant, in the order of the announcements, partition by partition.
     pub fn streams_owned(&self) -> Vec<Lease> {
-        let mut leases = self.0.shared.leases.all();
+        let mut leases: Vec<Lease> = self.0.parts.all().iter().flat_map(|part| part.shared.leases.all()).collect();
         leases.retain(Lease::is_valid);
         leases
     }
 
     /// The lease of the stream of this name, if it is owned.
     pub fn lease(&self, name: impl AsRef<str>) -> Option<Lease> {
-        self.0.shared.leases.named(name.as_ref()).filter(Lease::is_valid)
+        self.0.parts.named(name.as_ref()).filter(Lease::is_valid)
     }
 
     /// Takes nothing more, gives everything back unfinished, and stops. The other consumers own it within
@@ -172,8 +215,10 @@ impl Client {
     }
 
     async fn stop(&self, end: End, deadline: Duration) -> Report {
-        // If the driver has stopped already, it has left its report.
-        let _ = self.0.requests.send(Request::Stop(end, deadline)).await;
+        for part in self.0.parts.all() {
+            // If the driver has stopped already, it has left its report.
+            let _ = part.requests.send(Request::Stop(end, deadline)).await;
+        }
         self.ended().await.unwrap_or_default()
     }
 
@@ -182,13 +227,26 @@ impl Client {
     /// # Errors
     /// It has ended, and not by wish.
     pub async fn ended(&self) -> Result<Report, Error> {
-        let mut progress = self.0.progress.clone();
         let over = |progress: &Progress| matches!(progress, Progress::Stopped(_) | Progress::Terminated(_));
-        let last = progress.wait_for(over).await.map(|progress| progress.clone());
-        match last {
-            Ok(Progress::Stopped(report)) => Ok(report),
-            Ok(Progress::Terminated(trouble)) => Err(Error::fatal(self.service_name(), trouble)),
-            _ => Err(Error::fatal(self.service_name(), Trouble::other("the driver has ended"))),
+        let (mut report, mut failed, mut heard) = (Report::default(), None, 0);
+        // While it waits, there may come more partitions.
+        while let Some(part) = u32::try_from(heard).ok().and_then(|number| self.0.parts.get(number)) {
+            heard += 1;
+            let mut progress = part.progress.clone();
+            let last = progress.wait_for(over).await.map(|progress| progress.clone());
+            match last {
+                Ok(Progress::Stopped(one)) => report = sum(report, one),
+                Ok(Progress::Terminated(trouble)) => {
+                    failed.get_or_insert(trouble);
+                }
+                _ => {
+                    failed.get_or_insert(Trouble::other("the driver has ended"));
+                }
+            }
+        }
+        match failed {
+            None => Ok(report),
+            Some(trouble) => Err(Error::fatal(self.service_name(), trouble)),
         }
     }
 
@@ -213,6 +271,10 @@ impl Client {
         &self.0.service
     }
 
+    pub(crate) fn connect(&self) -> &dyn Connect {
+        &*self.0.connect
+    }
+
     pub(crate) fn service_name(&self) -> &str {
         self.0.service.name()
     }
@@ -222,28 +284,38 @@ impl Client {
         Error::Unreachable { service, server, within, trouble }
     }
 
-    /// Waits until the server is prepared, or it is clear that it will not be.
+    /// Waits until the server is prepared, in all partitions, or it is clear that it will not be.
     pub(crate) async fn started(&self, within: Duration) -> Result<(), Error> {
-        let mut progress = self.0.progress.clone();
-        let known = |progress: &Progress| !matches!(progress, Progress::Starting(_));
-        let first = progress.wait_for(known).await.map(|progress| progress.clone());
-        match first {
-            // Not to be tried again, as the settings say.
-            Ok(Progress::Terminated(trouble)) if !trouble.kind.is_fatal_at_start() => {
-                Err(self.unreachable(within, trouble))
+        let mut all: FuturesUnordered<_> =
+            self.0.parts.all().into_iter().map(|part| async move { begun(part.progress.clone()).await }).collect();
+        while let Some(first) = all.next().await {
+            match first {
+                // Not to be tried again, as the settings say.
+                Some(Progress::Terminated(trouble)) if !trouble.kind.is_fatal_at_start() => {
+                    return Err(self.unreachable(within, trouble));
+                }
+                Some(Progress::Terminated(trouble)) => return Err(Error::fatal(self.service_name(), trouble)),
+                Some(Progress::Stopped(_)) | None => {
+                    return Err(Error::Stopped { service: self.service_name().to_owned() });
+                }
+                Some(_) => {}
             }
-            Ok(Progress::Terminated(trouble)) => Err(Error::fatal(self.service_name(), trouble)),
-            Ok(Progress::Stopped(_)) | Err(_) => Err(Error::Stopped { service: self.service_name().to_owned() }),
-            Ok(_) => Ok(()),
         }
+        Ok(())
     }
 
     pub(crate) fn latest_trouble(&self) -> Option<Trouble> {
-        match &*self.0.progress.borrow() {
+        self.0.parts.all().iter().find_map(|part| match &*part.progress.borrow() {
             Progress::Starting(trouble) => trouble.clone(),
             _ => None,
-        }
+        })
     }
+}
+
+/// The first that is known of how a driver begins; `None` if it has ended before.
+async fn begun(mut progress: watch::Receiver<Progress>) -> Option<Progress> {
+    let known = |progress: &Progress| !matches!(progress, Progress::Starting(_));
+    progress.wait_for(known).await.ok().map(|progress| progress.clone())
 }
 
 impl fmt::Debug for Client {
@@ -251,7 +323,7 @@ impl fmt::Debug for Client {
         f.debug_struct("Client")
             .field("service", &self.service_name())
             .field("consumer", self.id())
-            .field("owned", &self.0.shared.leases.len())
+            .field("owned", &self.0.parts.all().iter().map(|part| part.shared.leases.len()).sum::<usize>())
             .finish()
     }
 }

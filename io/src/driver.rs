@@ -16,23 +16,28 @@ use streamkeeper_core::{
         link_of,
     },
     time::Time,
-    trouble::{Trouble, TroubleKind},
+    trouble::Trouble,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::trace;
 
 use crate::{
     calls::Calls,
     clock::Clock,
+    draining::Draining,
+    entries::Desk,
     errors::ClaimError,
-    lease::{EndRequest, Lease, Lost},
+    lease::{EndRequest, Lease, Lost, Wish},
     leases::Leases,
     links::{Generation, LinkEvent, Links, push::Push},
     log,
     metrics::Meters,
     notification::Notification,
     outbox::Outbox,
+    partitions::{capacity::Seat, muster::Muster},
     refusals::Refusals,
+    witnesses::Witnesses,
 };
 
 /// What the driver and the client share.
@@ -41,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) meters: Arc<Meters>,
     pub(crate) clock: Clock,
+    /// Where leases turn to for their entries.
+    pub(crate) desk: Arc<Desk>,
 }
 
 /// What the client asks the driver for.
@@ -75,6 +82,14 @@ pub(crate) struct Completed {
 }
 
 pub(crate) struct Driver {
+    /// Which partition it serves; 0 in a service without any.
+    pub(crate) partition: u32,
+    /// Its part in the capacity that all partitions share, if there are several.
+    pub(crate) seat: Option<Seat>,
+    /// Says what is said once for all of them.
+    pub(crate) muster: Arc<Muster>,
+    /// When to look at the outbox.
+    pub(crate) turns: Arc<Notify>,
     pub(crate) machine: Machine,
     pub(crate) links: Links,
     pub(crate) calls: Calls,
@@ -85,6 +100,8 @@ pub(crate) struct Driver {
     pub(crate) cancel: CancellationToken,
     /// The machine was told to stop. That the token is cancelled does not say so: anybody may do that at any moment.
     pub(crate) stopping: bool,
+    /// The application is given time to end what it works on.
+    pub(crate) draining: Option<Draining>,
     /// There are handles that may want something.
     pub(crate) attended: bool,
     /// Which links people were told are down.
@@ -95,6 +112,7 @@ pub(crate) struct Driver {
     pub(crate) grace: Duration,
     pub(crate) under_way: FuturesUnordered<BoxFuture<'static, Completed>>,
     pub(crate) claims: BTreeMap<EntryId, Vec<oneshot::Sender<Result<Lease, ClaimError>>>>,
+    pub(crate) witnesses: Witnesses,
 }
 
 /// Where the leases send their wishes to, and where they arrive.
@@ -114,15 +132,23 @@ impl Driver {
                 Some(end) = self.ends.1.recv() => self.end(end),
                 request = self.requests.recv(), if self.attended => self.request(request),
                 () = self.cancel.cancelled(), if !stopping => self.stop(End::Release, self.grace),
-                () = self.shared.outbox.drained() => self.drained(),
+                () = self.turns.notified() => self.look_at_the_outbox(),
+                () = room(&self.seat) => self.tell(Event::Timeout),
                 () = sleep_until(&clock, wake) => self.tell(Event::Timeout),
             }
+            self.go_on_draining();
         }
         // Dropped here: every handle learns that it has ended.
     }
 
     fn tell(&mut self, event: Event) {
-        self.machine.handle(event, self.shared.clock.now());
+        let now = self.shared.clock.now();
+        if let Some(load) = self.seat.as_mut().and_then(Seat::elsewhere) {
+            trace!(?now, ?load, "heard of other partitions");
+            self.machine.handle(Event::Elsewhere(load), now);
+        }
+        trace!(?now, ?event, "heard");
+        self.machine.handle(event, now);
     }
 
     /// Drains the machine. The instant at which it wants to be woken; `None` if it has stopped.
@@ -143,8 +169,12 @@ impl Driver {
                 Output::Remark(remark) => self.remark(&remark),
                 Output::Wait(_) if self.machine.stopped() => return None,
                 Output::Wait(wake) => {
+                    if let Some(seat) = &self.seat {
+                        seat.hold(self.machine.load());
+                    }
                     self.shared.meters.depth(self.shared.leases.len(), self.shared.outbox.len());
-                    return Some(wake.map(|wake| wake.at));
+                    let draining = self.draining.map(|draining| draining.wake());
+                    return Some(wake.map(|wake| wake.at).into_iter().chain(draining).min());
                 }
             }
         }
@@ -152,15 +182,18 @@ impl Driver {
 
     /// Sends a call. Without a connection it is answered at once, with that.
     fn issue(&mut self, id: CallId, call: Call) {
+        trace!(?id, ?call, "calls");
         let link = link_of(&call);
         let (connection, link) = (self.links.get(link), (link, self.links.generation(link)));
         let (calls, clock, issued) = (self.calls.clone(), self.shared.clock.clone(), self.shared.clock.now());
+        let witnesses = self.witnesses.clone();
         self.under_way.push(
             async move {
                 let answer = match connection {
                     Some(mut redis) => calls.execute(&mut redis, &call).await,
                     None => Err(Trouble::connection("there is no connection")),
                 };
+                witnesses.see(&answer).await;
                 let took = clock.now().since(issued);
                 Completed { id, call: call.name(), items: items(&call), link, answer, took }
             }
@@ -170,8 +203,8 @@ impl Driver {
 
     fn completed(&mut self, Completed { id, call, items, link, answer, took }: Completed) {
         self.shared.meters.answered(call, items, &answer, took);
-        if matches!(&answer, Err(trouble) if is_wrong_server(trouble)) {
-            self.links.wrong_server(link.0, link.1);
+        if let Err(trouble) = &answer {
+            self.links.suffered(link, trouble);
         }
         self.tell(Event::Answered(id, answer));
     }
@@ -196,17 +229,19 @@ impl Driver {
         self.tell(event);
     }
 
-    /// The application has caught up, unless it has fallen behind again since.
-    fn drained(&mut self) {
+    /// The application has caught up, or has fallen behind with what other partitions say.
+    fn look_at_the_outbox(&mut self) {
         self.tell(Event::Backlogged(self.shared.outbox.backlogged()));
     }
 
     /// The application ends an ownership, if it still is that one.
-    fn end(&mut self, EndRequest { entry, token, end, error }: EndRequest) {
+    fn end(&mut self, EndRequest { entry, token, end }: EndRequest) {
         if self.shared.leases.is_current(entry, token) {
             self.tell(match end {
-                End::Done => Event::Done(entry),
-                End::Release => Event::Release(entry, error),
+                Wish::Done => Event::Done(entry),
+                Wish::Release => Event::Release(entry, None),
+                Wish::Rest(pause) => Event::Rest(entry, pause),
+                Wish::Failed(error) => Event::Release(entry, Some(error)),
             });
         }
     }
@@ -231,21 +266,63 @@ impl Driver {
     }
 
     fn stop(&mut self, end: End, within: Duration) {
-        self.stopping = true;
+        let again = std::mem::replace(&mut self.stopping, true);
         // Also tells the application's own tasks.
         self.cancel.cancel();
+        let draining = Draining::new(self.shared.clock.now(), within);
+        if let Some(first) = &mut self.draining {
+            first.hasten(draining);
+            let until = first.until;
+            let worked_on = self.shared.leases.all().into_iter().filter(|lease| lease.0.work.is_under_way());
+            worked_on.for_each(|lease| lease.0.drain(until));
+        } else if end == End::Release && !again && self.shared.leases.any_under_way() {
+            self.drain(draining);
+        } else {
+            self.shut_down(end, draining.deadline);
+        }
+    }
+
+    /// Gives back what nobody works on, and leaves the rest to the application for a while.
+    fn drain(&mut self, draining: Draining) {
+        self.tell(Event::Drain);
+        for lease in self.shared.leases.all() {
+            if lease.0.work.is_under_way() {
+                lease.0.drain(draining.until);
+            } else {
+                lease.0.ask_to_end(Wish::Release);
+            }
+        }
+        self.draining = Some(draining);
+    }
+
+    /// Once everything has ended, or the time is up, the machine is told to stop.
+    fn go_on_draining(&mut self) {
+        let Some(draining) = self.draining else { return };
+        let now = self.shared.clock.now();
+        if self.shared.leases.len() == 0 || now >= draining.last_call {
+            self.draining = None;
+            self.shut_down(End::Release, draining.deadline);
+        } else if now >= draining.until && !draining.called {
+            self.draining = Some(Draining { called: true, ..draining });
+            self.shared.leases.all().iter().for_each(|lease| lease.0.ask_to_end(Wish::Release));
+        }
+    }
+
+    fn shut_down(&mut self, end: End, deadline: Time) {
         self.shared.leases.invalidate_all();
-        let deadline = self.shared.clock.now() + within;
         self.tell(Event::Shutdown(end, deadline));
     }
 
     fn notify(&mut self, fact: Fact) {
         log::notification(&fact);
+        let partition = self.partition;
         let notification = match fact {
-            Fact::Ready => Notification::Ready,
+            Fact::Ready if self.muster.ready() => Notification::Ready,
+            Fact::Ready => return,
             Fact::Added(added) => {
                 self.shared.meters.added(added.takeover);
-                let lease = Lease::new(added, self.shared.clock.clone(), self.ends.0.clone());
+                let (clock, desk) = (self.shared.clock.clone(), self.shared.desk.clone());
+                let lease = Lease::new(added, partition, clock, self.ends.0.clone(), desk);
                 self.shared.leases.insert(lease.clone());
                 self.answer_claims(lease.entry(), "granted", || Ok(lease.clone()));
                 Notification::Added(lease)
@@ -255,38 +332,40 @@ impl Driver {
                 if self.shared.outbox.backlogged() {
                     return self.shared.meters.hint_withheld();
                 }
-                Notification::Expired { entry, stream }
+                Notification::Expired { entry, stream, partition }
             }
             Fact::ClaimLost { entry, stream, why } => {
                 self.answer_claims(entry, why.label(), || Err(ClaimError::Lost { entry, why: why.clone() }));
-                Notification::ClaimLost { entry, stream, why }
+                Notification::ClaimLost { entry, stream, why, partition }
             }
             Fact::Disowned { entry, stream, token, reason } => {
                 self.finish(entry, Lost::Disowned(reason.clone()));
-                Notification::Disowned { entry, stream, token, reason }
+                Notification::Disowned { entry, stream, token, reason, partition }
             }
             Fact::Done { entry, stream, token } => {
                 self.finish(entry, Lost::Done);
-                Notification::Done { entry, stream, token }
+                Notification::Done { entry, stream, token, partition }
             }
             Fact::Released { entry, stream, token } => {
                 self.finish(entry, Lost::Released);
-                Notification::Released { entry, stream, token }
+                Notification::Released { entry, stream, token, partition }
             }
             Fact::Rejected { entry, stream, reason, error } => {
                 self.shared.meters.rejected(reason.label());
-                Notification::Rejected { entry, stream, reason, error }
+                Notification::Rejected { entry, stream, reason, error, partition }
             }
             Fact::Terminated(trouble) => {
                 self.progress.send_replace(Progress::Terminated(trouble.clone()));
-                Notification::Terminated(trouble)
+                let Some(last) = self.muster.ended(Err(trouble)) else { return };
+                last
             }
             Fact::Stopped(report) => {
                 self.progress.send_replace(Progress::Stopped(report));
-                Notification::Stopped(report)
+                let Some(last) = self.muster.ended(Ok(report)) else { return };
+                last
             }
         };
-        if self.shared.outbox.push(notification) {
+        if self.shared.outbox.push(notification, &self.turns) {
             self.tell(Event::Backlogged(true));
         }
     }
@@ -348,8 +427,16 @@ impl Drop for Driver {
             self.links.disconnect(link);
         }
         self.claims.clear();
-        self.shared.outbox.close();
+        self.shared.desk.close();
         self.cancel.cancel();
+    }
+}
+
+/// Resolves when there is capacity again after there was none.
+async fn room(seat: &Option<Seat>) {
+    match seat {
+        Some(seat) => seat.room().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -358,11 +445,6 @@ async fn sleep_until(clock: &Clock, wake: Option<Time>) {
         Some(at) => clock.sleep_until(at).await,
         None => std::future::pending().await,
     }
-}
-
-/// Whether another server is the right one. A server that is merely full has our other connections still.
-fn is_wrong_server(trouble: &Trouble) -> bool {
-    trouble.kind == TroubleKind::WrongServer && !trouble.message.contains("max number of clients")
 }
 
 /// How many streams a call speaks of.

@@ -5,10 +5,13 @@ use std::{io, path::PathBuf, time::Duration};
 use streamkeeper_core::{
     config::ConfigError,
     id::{EntryId, IdError, StreamName},
+    partitions::PartitionsError,
     streams::notification::{ClaimLost, LostReason},
     trouble::{Trouble, TroubleKind},
 };
 use thiserror::Error as ThisError;
+
+use crate::links::on_demand::Failed;
 
 /// Why a client cannot be started, or has ended.
 #[derive(Debug, ThisError)]
@@ -36,6 +39,9 @@ pub enum Error {
     /// Settings that do not go together.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Partitions that cannot be.
+    #[error(transparent)]
+    Partitions(#[from] PartitionsError),
     /// No server was reached in time.
     #[error(
         "service `{service}`: no server answered within {within:?} ({trouble}): check that {server} is up and reachable"
@@ -203,22 +209,17 @@ pub enum AskError {
     /// The server said no.
     #[error("the server refuses: {0}")]
     Refused(Trouble),
+    /// Partitions that cannot be. Nothing was changed.
+    #[error(transparent)]
+    Partitions(#[from] PartitionsError),
 }
 
-impl AskError {
-    /// The error that a connection's trouble is.
-    pub(crate) fn from_connecting(trouble: Trouble) -> AskError {
-        match trouble.kind {
-            TroubleKind::Connection => AskError::Unreachable(trouble),
-            _ => AskError::Refused(trouble),
-        }
-    }
-
-    /// The error that a call's trouble is.
-    pub(crate) fn from_answer(trouble: Trouble) -> AskError {
-        match trouble.kind {
-            TroubleKind::Connection => AskError::Unanswered(trouble),
-            _ => AskError::Refused(trouble),
+impl From<Failed> for AskError {
+    fn from(failed: Failed) -> AskError {
+        match failed {
+            Failed::Connecting(trouble) if trouble.kind == TroubleKind::Connection => AskError::Unreachable(trouble),
+            Failed::Answered(trouble) if trouble.kind == TroubleKind::Connection => AskError::Unanswered(trouble),
+            Failed::Connecting(trouble) | Failed::Answered(trouble) => AskError::Refused(trouble),
         }
     }
 }

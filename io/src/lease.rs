@@ -7,10 +7,12 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use serde::de::DeserializeOwned;
 use streamkeeper_core::{
+    entries::event::CommitEnd,
     id::{EntryId, StreamName, Token},
     streams::{
         End,
@@ -20,7 +22,11 @@ use streamkeeper_core::{
 };
 use tokio::sync::{Notify, mpsc};
 
-use crate::{clock::Clock, errors::FinishError};
+use crate::{
+    clock::Clock,
+    entries::{Desk, Work},
+    errors::FinishError,
+};
 
 /// How an ownership ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +62,7 @@ pub struct Lease(pub(crate) Arc<Held>);
 /// One ownership, shared by the driver and all handles.
 pub(crate) struct Held {
     added: Added,
+    partition: u32,
     gained: Time,
     /// Microseconds; 0 once it has ended.
     valid_until: AtomicU64,
@@ -63,7 +70,11 @@ pub(crate) struct Held {
     changed: Notify,
     clock: Clock,
     ends: mpsc::UnboundedSender<EndRequest>,
+    pub(crate) work: Arc<Work>,
 }
+
+/// How long an end waits at most for what was worked on to be committed, or for what cannot be decoded to be set aside.
+const SETTLED_WITHIN: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 struct Ended {
@@ -76,22 +87,67 @@ struct Ended {
 pub(crate) struct EndRequest {
     pub(crate) entry: EntryId,
     pub(crate) token: Token,
-    pub(crate) end: End,
-    pub(crate) error: Option<Box<str>>,
+    pub(crate) end: Wish,
+}
+
+impl EndRequest {
+    /// What is asked for once this is known of what was to be committed or set aside before: a stream of which an entry
+    /// could not be set aside is not finished, or the entry would be lost. Its next owner reads it again.
+    pub(crate) fn settled(self, end: &CommitEnd) -> EndRequest {
+        let end = match (self.end, end) {
+            (Wish::Done, CommitEnd::Broken(why)) => {
+                Wish::Failed(format!("an entry that cannot be decoded could not be set aside: {why}").into())
+            }
+            (Wish::Done, CommitEnd::Lost | CommitEnd::Unknown) => Wish::Release,
+            (wish, _) => wish,
+        };
+        EndRequest { end, ..self }
+    }
+}
+
+/// How the application ends an ownership.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// For ever.
+    Done,
+    /// Unfinished.
+    Release,
+    /// Unfinished, and nobody is to be handed it for so long.
+    Rest(Duration),
+    /// Unfinished, because of this error.
+    Failed(Box<str>),
+}
+
+impl Wish {
+    fn end(&self) -> End {
+        match self {
+            Wish::Done => End::Done,
+            Wish::Release | Wish::Rest(_) | Wish::Failed(_) => End::Release,
+        }
+    }
 }
 
 impl Lease {
-    pub(crate) fn new(added: Added, clock: Clock, ends: mpsc::UnboundedSender<EndRequest>) -> Lease {
+    pub(crate) fn new(
+        added: Added,
+        partition: u32,
+        clock: Clock,
+        ends: mpsc::UnboundedSender<EndRequest>,
+        desk: Arc<Desk>,
+    ) -> Lease {
+        let work = Arc::new(Work::new(desk, &added));
         let valid_until = AtomicU64::new(added.valid_until.as_micros());
         let gained = clock.now();
         Lease(Arc::new(Held {
             added,
+            partition,
             gained,
             valid_until,
             ended: Mutex::default(),
             changed: Notify::new(),
             clock,
             ends,
+            work,
         }))
     }
 
@@ -103,6 +159,11 @@ impl Lease {
     /// Its announcement: the entry in the LBS.
     pub fn entry(&self) -> EntryId {
         self.0.added.entry
+    }
+
+    /// The partition that the stream lives in; 0 in a service without any.
+    pub fn partition(&self) -> u32 {
+        self.0.partition
     }
 
     /// The fencing token: write it with everything that leaves Redis, and let the sink refuse a smaller one than it
@@ -174,20 +235,36 @@ impl Lease {
     /// Finishes the stream for ever: nobody is handed it again. Its validity ends and the command is sent *when this
     /// is called*; the future only waits for the answer, and may be dropped.
     ///
+    /// Entries that could not be decoded and are still being set aside are waited for, for a second at most: where they
+    /// cannot be, the stream is released instead, so that they are not lost.
+    ///
     /// # Errors
     /// [`FinishError::Disowned`] if the ownership had ended before (nothing was changed), or if Redis did not answer
     /// in time ([`LostReason::Unknown`]): then it is finished or will be handed out, never both.
+    /// [`FinishError::Released`] if an entry could not be set aside.
     pub fn done(&self) -> impl Future<Output = Result<(), FinishError>> + Send + use<> {
-        self.end(End::Done, None)
+        self.end(Wish::Done)
     }
 
     /// Gives the stream back unfinished: another consumer owns it within milliseconds. Its validity ends and the
     /// command is sent *when this is called*; the future only waits for the answer, and may be dropped.
     ///
+    /// What a reader of its [`entries`](Lease::entries) knows to be worked on, and positions that are being
+    /// [committed](Lease::commit), are committed before, for a second at most.
+    ///
     /// # Errors
     /// As [`done`](Lease::done).
     pub fn release(&self) -> impl Future<Output = Result<(), FinishError>> + Send + use<> {
-        self.end(End::Release, None)
+        self.end(Wish::Release)
+    }
+
+    /// Gives the stream back unfinished, to rest: nobody is handed it for so long (at most a week), by the server's clock.
+    /// What is added to it meanwhile wakes nobody. Otherwise as [`release`](Lease::release).
+    ///
+    /// # Errors
+    /// As [`done`](Lease::done).
+    pub fn release_for(&self, pause: Duration) -> impl Future<Output = Result<(), FinishError>> + Send + use<> {
+        self.end(Wish::Rest(pause))
     }
 
     /// Gives the stream back because its handler failed: it is handed out again after a pause that doubles with each
@@ -196,11 +273,12 @@ impl Lease {
     /// # Errors
     /// As [`done`](Lease::done).
     pub fn release_failed(&self, error: &str) -> impl Future<Output = Result<(), FinishError>> + Send + use<> {
-        self.end(End::Release, Some(error.into()))
+        self.end(Wish::Failed(error.into()))
     }
 
-    fn end(&self, end: End, error: Option<Box<str>>) -> impl Future<Output = Result<(), FinishError>> + Send + use<> {
-        self.0.ask_to_end(end, error);
+    fn end(&self, wish: Wish) -> impl Future<Output = Result<(), FinishError>> + Send + use<> {
+        let end = wish.end();
+        self.0.ask_to_end(wish);
         let lease = self.clone();
         async move {
             let stream = lease.stream().clone();
@@ -224,7 +302,7 @@ impl Held {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lost(&self) -> Option<Lost> {
+    pub(crate) fn lost(&self) -> Option<Lost> {
         self.lock().lost.clone()
     }
 
@@ -233,17 +311,50 @@ impl Held {
         self.gained
     }
 
-    /// Ends local validity, then sends the wish. Only the first wish counts, and none after the end.
-    fn ask_to_end(&self, end: End, error: Option<Box<str>>) {
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The application is to end its work until then.
+    pub(crate) fn drain(&self, until: Time) {
+        self.work.drain(until);
+        self.changed.notify_waiters();
+    }
+
+    /// Waits for that; [`Time::ZERO`] if the ownership has ended.
+    pub(crate) async fn draining(&self) -> Time {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.lost().is_some() {
+                return Time::ZERO;
+            }
+            if let Some(until) = self.work.draining() {
+                return until;
+            }
+            changed.await;
+        }
+    }
+
+    /// Ends local validity, then sends the wish; before a release, what was worked on is committed. Only the first wish
+    /// counts, and none after the end.
+    pub(crate) fn ask_to_end(&self, wish: Wish) {
         let mut ended = self.lock();
         if ended.asked.is_some() || ended.lost.is_some() {
             return;
         }
-        ended.asked = Some(end);
+        ended.asked = Some(wish.end());
         drop(ended);
+        let valid_until = Time::from_micros(self.valid_until.load(Ordering::Acquire));
         self.invalidate();
+        let request = EndRequest { entry: self.added.entry, token: self.added.token, end: wish };
+        let settled_by = valid_until.min(self.clock.now() + SETTLED_WITHIN);
+        if self.work.end_when_settled(&request, settled_by) {
+            return;
+        }
         // If the driver is gone, it has said how the ownership ended, or is about to.
-        let _ = self.ends.send(EndRequest { entry: self.added.entry, token: self.added.token, end, error });
+        let _ = self.ends.send(request);
     }
 
     /// From now on it is not valid, whatever is answered later.
@@ -262,6 +373,7 @@ impl Held {
         self.invalidate();
         self.lock().lost.get_or_insert(lost);
         self.changed.notify_waiters();
+        self.work.over();
     }
 }
 
@@ -278,9 +390,11 @@ impl fmt::Debug for Lease {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::atomic::AtomicU64, time::Duration};
+    use std::sync::atomic::AtomicU64;
 
     use futures::FutureExt;
+
+    use streamkeeper_core::id::Attempt;
 
     use super::*;
 
@@ -291,6 +405,7 @@ mod tests {
             entry: "7-0".parse().unwrap(),
             stream: StreamName::new("s").unwrap(),
             token: Token(5),
+            attempt: Attempt { incarnation: 1, number: 3 },
             info: Some(r#"{"a":1}"#.into()),
             takeover: true,
             takeovers: 1,
@@ -300,7 +415,7 @@ mod tests {
         };
         let clock = now.clone();
         let clock = Clock::custom(move || Time::from_micros(clock.load(Ordering::Relaxed)));
-        (Lease::new(added, clock, ends), now, requests)
+        (Lease::new(added, 0, clock, ends, Desk::fake().0), now, requests)
     }
 
     #[test]
@@ -336,7 +451,7 @@ mod tests {
         lease.0.extend(Time::from_micros(90_000));
         assert!(!lease.is_valid(), "a late answer revives nothing");
         let request = requests.try_recv().unwrap();
-        assert_eq!((request.entry, request.token, request.end), (lease.entry(), Token(5), End::Done));
+        assert_eq!((request.entry, request.token, request.end), (lease.entry(), Token(5), Wish::Done));
         drop(lease.release());
         assert!(requests.try_recv().is_err());
         lease.0.finish(Lost::Done);

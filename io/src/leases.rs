@@ -52,6 +52,11 @@ impl Leases {
         self.lock().by_entry.len()
     }
 
+    /// Whether somebody works on one of them, and is to be given time to end that.
+    pub(crate) fn any_under_way(&self) -> bool {
+        self.lock().by_entry.values().any(|lease| lease.0.work.is_under_way())
+    }
+
     pub(crate) fn extend(&self, entries: &[EntryId], until: Time) {
         let index = self.lock();
         for entry in entries {

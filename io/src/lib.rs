@@ -75,7 +75,9 @@ mod builder;
 mod calls;
 mod client;
 mod clock;
+mod draining;
 mod driver;
+pub mod entries;
 mod errors;
 mod identity;
 mod lease;
@@ -86,22 +88,32 @@ pub mod messages;
 mod metrics;
 mod notification;
 mod outbox;
+mod partitions;
+#[doc(hidden)]
+pub mod protocol;
 mod refusals;
 mod runner;
 mod service;
 mod start;
 mod wire;
+mod witnesses;
 
 pub use announce::Announce;
 pub use builder::Builder;
-pub use calls::{Dead, Orphan, Owner, Status, scripts};
+pub use calls::{Dead, Features, Orphan, Owner, PartitionStatus, Status, scripts};
 pub use client::Client;
 pub use client::Client as Streamkeeper;
 pub use clock::Clock;
+pub use entries::{CommitError, Commits, Entries, EntriesError, Entry, Writes};
 pub use errors::{AskError, ClaimError, Error, FinishError};
 pub use lease::{Lease, Lost};
 pub use links::{
+    address::Address,
+    cluster::Cluster,
     connect::{ByteStream, Connect},
+    credentials::Credentials,
+    dial::Dial,
+    sentinel::{Sentinel, Sentinels},
     tcp::Tcp,
     tls::Tls,
 };
@@ -113,6 +125,7 @@ pub use streamkeeper_core::{
     config::{ClaimMode, ConfigError, Retry, Settings},
     id::{ConsumerId, EntryId, IdError, StreamName, Token},
     link::Link,
+    partitions::PartitionsError,
     streams::{ClaimLost, End, LostReason, Report, SetAside},
     time::Time,
     trouble::{Trouble, TroubleKind},
@@ -125,3 +138,7 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/migration.md")]
 struct Migration;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/entries.md")]
+struct EntriesInProse;

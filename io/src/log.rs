@@ -84,7 +84,9 @@ pub(crate) fn remark(remark: &Remark, refusals: &mut Refusals, now: Time) {
             server.warnings.iter().for_each(|warning| warn!("{warning}"));
         }
         Remark::Paused(span) => warn!(?span, "this process or machine stood still"),
-        Remark::HintDropped | Remark::HintSeen | Remark::StrayAnswer | Remark::Orphans(_) => trace!(?remark),
+        Remark::HintDropped | Remark::HintSeen | Remark::HintLeft | Remark::StrayAnswer | Remark::Orphans(_) => {
+            trace!(?remark);
+        }
         Remark::NotificationMissed(entry) => debug!(%entry, "orphan found by looking, not by a notification"),
         Remark::TakenOver(delay) => debug!(?delay, "taken over"),
         Remark::TakenBack(entry) => warn!(%entry, "the entry was no longer pending under us and was taken back"),

@@ -164,6 +164,7 @@ impl Meters {
             Remark::Paused(span) => self.record("paused_seconds", PLAIN, *span),
             Remark::HintDropped => self.count("hints_total", outcome("foreign"), 1),
             Remark::HintSeen => self.count("hints_total", outcome("seen"), 1),
+            Remark::HintLeft => self.count("hints_total", outcome("left"), 1),
             Remark::NotificationMissed(_) => self.count("hints_total", outcome("missed"), 1),
             Remark::StrayAnswer => self.count("stray_answers_total", PLAIN, 1),
             Remark::Orphans(orphans) => self.gauge("orphans", PLAIN, *orphans),
@@ -179,6 +180,12 @@ impl Meters {
             }
             Remark::LateGrant(_) => self.count("repairs_total", by("what", "late-grant"), 1),
         }
+    }
+
+    /// What was granted is known to as many replicas as wanted, or not.
+    pub(crate) fn witnessed(&self, enough: bool) {
+        self.gauge("replicas_missing", PLAIN, usize::from(!enough));
+        self.count("waited_for_replicas_total", outcome(if enough { "enough" } else { "too-few" }), 1);
     }
 
     /// A hint did not fit into the queue.

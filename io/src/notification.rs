@@ -21,10 +21,13 @@ pub enum Notification {
     Added(Lease),
     /// A stream has lost its owner (manual mode): claim it if you want it.
     Expired {
-        /// Its announcement: what [`Client::claim`](crate::Client::claim) asks for.
+        /// Its announcement: what [`Client::claim`](crate::Client::claim) asks for, in a service with partitions together
+        /// with the partition.
         entry: EntryId,
         /// The stream.
         stream: StreamName,
+        /// The partition that it lives in; 0 in a service without any.
+        partition: u32,
     },
     /// A claim was not granted: somebody else was faster, mostly.
     ClaimLost {
@@ -34,6 +37,8 @@ pub enum Notification {
         stream: Option<StreamName>,
         /// Why.
         why: ClaimLost,
+        /// The partition that was asked; 0 in a service without any.
+        partition: u32,
     },
     /// A stream is not owned any more, and not by the application's wish: stop working on it.
     Disowned {
@@ -45,6 +50,8 @@ pub enum Notification {
         token: Token,
         /// Why.
         reason: LostReason,
+        /// The partition of its announcement; 0 in a service without any.
+        partition: u32,
     },
     /// A stream is finished for ever.
     Done {
@@ -54,6 +61,8 @@ pub enum Notification {
         stream: StreamName,
         /// Its token.
         token: Token,
+        /// The partition of its announcement; 0 in a service without any.
+        partition: u32,
     },
     /// A stream was given back.
     Released {
@@ -63,6 +72,8 @@ pub enum Notification {
         stream: StreamName,
         /// Its token.
         token: Token,
+        /// The partition of its announcement; 0 in a service without any.
+        partition: u32,
     },
     /// An announcement was set aside: `streamkeeper dead` lists it and puts it back.
     Rejected {
@@ -74,6 +85,8 @@ pub enum Notification {
         reason: SetAside,
         /// In words.
         error: Box<str>,
+        /// The partition of its announcement; 0 in a service without any.
+        partition: u32,
     },
     /// The consumer has ended for good, not by wish: nothing can go on. The last notification.
     Terminated(Trouble),

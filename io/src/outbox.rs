@@ -20,7 +20,6 @@ use crate::notification::Notification;
 pub(crate) struct Outbox {
     queue: Mutex<Queue>,
     limit: usize,
-    drained: Notify,
 }
 
 #[derive(Default)]
@@ -29,23 +28,36 @@ struct Queue {
     readers: Vec<Waker>,
     backlogged: bool,
     closed: bool,
+    /// The drivers that are to look, when it has become full or has been read.
+    drivers: Vec<Arc<Notify>>,
 }
 
 impl Outbox {
     pub(crate) fn new(limit: usize) -> Outbox {
-        Outbox { queue: Mutex::default(), limit: limit.max(1), drained: Notify::new() }
+        Outbox { queue: Mutex::default(), limit: limit.max(1) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a notification. `true` if the limit has just been reached: the machine is to be told.
-    pub(crate) fn push(&self, notification: Notification) -> bool {
+    /// What resolves when somebody else has filled it up to its limit, and when the application has caught up after that.
+    pub(crate) fn turns(&self) -> Arc<Notify> {
+        let turns = Arc::new(Notify::new());
+        self.lock().drivers.push(turns.clone());
+        turns
+    }
+
+    /// Adds a notification, by the driver with these `turns`. `true` if the limit has just been reached: the machine is to
+    /// be told.
+    pub(crate) fn push(&self, notification: Notification, turns: &Arc<Notify>) -> bool {
         let mut queue = self.lock();
         queue.unread.push_back(notification);
         let full = !queue.backlogged && queue.unread.len() >= self.limit;
         queue.backlogged |= full;
+        if full {
+            queue.drivers.iter().filter(|other| !Arc::ptr_eq(other, turns)).for_each(|other| other.notify_one());
+        }
         let readers = std::mem::take(&mut queue.readers);
         drop(queue);
         readers.into_iter().for_each(Waker::wake);
@@ -60,11 +72,6 @@ impl Outbox {
     /// Whether the limit was reached and not yet half of it read.
     pub(crate) fn backlogged(&self) -> bool {
         self.lock().backlogged
-    }
-
-    /// Waits until the application has caught up after the limit was reached. Cancel safe.
-    pub(crate) async fn drained(&self) {
-        self.drained.notified().await;
     }
 
     /// No more notifications come: readers end after the last one.
@@ -89,7 +96,7 @@ impl Outbox {
         };
         if queue.backlogged && queue.unread.len() < self.limit.div_ceil(2) {
             queue.backlogged = false;
-            self.drained.notify_one();
+            queue.drivers.iter().for_each(|driver| driver.notify_one());
         }
         Poll::Ready(Some(notification))
     }
@@ -127,26 +134,30 @@ mod tests {
     async fn says_when_full_and_when_caught_up() {
         let outbox = Arc::new(Outbox::new(4));
         let mut notifications = Notifications(outbox.clone());
-        let told: Vec<bool> = (0..6).map(|_| outbox.push(Notification::Ready)).collect();
+        let (turns, others) = (outbox.turns(), outbox.turns());
+        let told: Vec<bool> = (0..6).map(|_| outbox.push(Notification::Ready, &turns)).collect();
         assert_eq!(told, [false, false, false, true, false, false]);
+        others.notified().now_or_never().expect("another driver has filled it");
         for unread in [5, 4, 3, 2] {
             assert!(notifications.next().await.is_some());
             assert_eq!((outbox.len(), outbox.backlogged()), (unread, true));
-            assert!(outbox.drained().now_or_never().is_none());
+            assert!(turns.notified().now_or_never().is_none() && others.notified().now_or_never().is_none());
         }
         assert!(notifications.next().await.is_some());
         assert!(!outbox.backlogged());
-        outbox.drained().now_or_never().expect("half of it is read");
+        turns.notified().now_or_never().expect("half of it is read");
+        others.notified().now_or_never().expect("half of it is read");
     }
 
     #[tokio::test]
     async fn a_waiting_reader_is_woken_and_ends_with_the_queue() {
         let outbox = Arc::new(Outbox::new(4));
+        let turns = outbox.turns();
         let reader = tokio::spawn(Notifications(outbox.clone()).count());
         tokio::task::yield_now().await;
-        outbox.push(Notification::Ready);
+        outbox.push(Notification::Ready, &turns);
         tokio::task::yield_now().await;
-        outbox.push(Notification::Ready);
+        outbox.push(Notification::Ready, &turns);
         outbox.close();
         assert_eq!(reader.await.unwrap(), 2);
     }
@@ -154,8 +165,9 @@ mod tests {
     #[tokio::test]
     async fn a_limit_of_one_works() {
         let outbox = Arc::new(Outbox::new(1));
-        assert!(outbox.push(Notification::Ready));
+        let turns = outbox.turns();
+        assert!(outbox.push(Notification::Ready, &turns));
         assert!(Notifications(outbox.clone()).next().await.is_some());
-        outbox.drained().now_or_never().expect("all is read");
+        turns.notified().now_or_never().expect("all is read");
     }
 }

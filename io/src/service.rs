@@ -2,28 +2,23 @@
 
 use std::{fmt, sync::Arc};
 
-use streamkeeper_core::{
-    config::Config,
-    id::{ConsumerId, EntryId},
-    trouble::Trouble,
-};
+use streamkeeper_core::{config::Config, id::EntryId, trouble::Trouble};
 
 use crate::{
     announce::Announce,
     builder::Builder,
-    calls::{Calls, Dead, Status},
+    calls::{Dead, Status},
     errors::{AskError, Error},
-    links::{
-        connect::Connect,
-        on_demand::{Borrowed, OnDemand},
-    },
+    links::connect::Connect,
+    partitions::places::Places,
 };
 
 /// A service, from outside. It connects when it is first asked, and anew after a broken connection.
 ///
-/// One call takes at most [`Builder::call_timeout`](crate::Builder::call_timeout), and as long again to connect. What
-/// only asks is cancel safe; what changes something may have done so or not when its future is dropped, and says
-/// whether it may be repeated.
+/// One call takes at most [`Builder::call_timeout`](crate::Builder::call_timeout), and as long again to connect. What the
+/// server refuses for the moment (a failover, a slot that is being moved) is asked again for as long before that is the
+/// error. What only asks is cancel safe; what changes something may have done so or not when its future is dropped, and
+/// says whether it may be repeated.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -35,27 +30,25 @@ use crate::{
 /// println!("{} announced", orders.status().await?.announced);
 /// # Ok(()) }
 /// ```
-pub struct Service {
-    name: String,
-    calls: Calls,
-    connection: OnDemand,
-}
+pub struct Service(Arc<Places>);
 
 impl Service {
     pub(crate) fn new(builder: &Builder) -> Result<Service, Error> {
-        let config = builder.config()?;
-        Service::with(builder, builder.connect(&config)?, &config)
+        let config = builder.config_outside()?;
+        Service::with(builder, builder.connect_to(&config, 0)?, &config)
     }
 
     pub(crate) fn with(builder: &Builder, connect: Arc<dyn Connect>, config: &Config) -> Result<Service, Error> {
-        let nobody = ConsumerId::named("none")?;
-        let calls = Calls::new(builder.keys()?, nobody, config.clone(), builder.dead_limit, 0);
-        Ok(Service { name: builder.service.clone(), calls, connection: OnDemand::new(connect, config.call_timeout) })
+        Ok(Service(Arc::new(Places::new(builder, connect, config)?)))
+    }
+
+    pub(crate) fn places(&self) -> &Arc<Places> {
+        &self.0
     }
 
     /// Its name: the first part of its keys.
     pub fn name(&self) -> &str {
-        &self.name
+        self.0.service()
     }
 
     /// Announces a stream: one of the consumers will own it. Answers the announcement's entry in the LBS.
@@ -89,37 +82,42 @@ impl Service {
         if good.is_empty() {
             return results;
         }
-        match self.connected().await {
-            Err(error) => places.into_iter().for_each(|place| results[place] = Err(error.clone())),
-            Ok(Borrowed { number, mut redis }) => {
-                let answers = self.calls.announce(&mut redis, &good).await;
-                for (place, answer) in places.into_iter().zip(answers) {
-                    results[place] = self.judge(number, answer);
-                }
-            }
+        let answers = self.0.announce(good).await;
+        for (place, answer) in places.into_iter().zip(answers) {
+            results[place] = answer;
         }
         results
     }
 
-    /// Lists what was set aside, oldest first, behind the one with the id `after`; fewer than `count` at the end.
+    /// Lists what was set aside, oldest first, behind the one with the id `after`; fewer than `count` at the end. In a
+    /// service with partitions, of all of them; those of one id are listed together, so that there may be more.
     ///
     /// # Errors
     /// See [`AskError`].
     pub async fn dead(&self, after: Option<EntryId>, count: usize) -> Result<Vec<Dead>, AskError> {
-        let Borrowed { number, mut redis } = self.connected().await?;
-        let dead = self.calls.dead(&mut redis, after, count).await;
-        self.judge(number, dead)
+        let mut all = Vec::new();
+        for place in self.0.all().await? {
+            let dead = place.ask(|calls, mut redis| async move { calls.dead(&mut redis, after, count).await }).await?;
+            all.extend(dead.into_iter().map(|dead| Dead { partition: place.number, ..dead }));
+        }
+        all.sort_by_key(|dead| (dead.id, dead.partition));
+        if let Some(last) = count.checked_sub(1).and_then(|last| all.get(last)).map(|dead| dead.id) {
+            all.retain(|dead| dead.id <= last);
+        }
+        Ok(all)
     }
 
     /// Puts announcements that were set aside back into the LBS, by [`Dead::id`]. For each its new entry; `None` if it
-    /// was not there.
+    /// was not there. In a service with partitions, it is announced where its stream lives now, and an id that stands in
+    /// several of them means each of those.
     ///
     /// # Errors
     /// See [`AskError`]. Safe to repeat.
     pub async fn retry_dead(&self, ids: &[EntryId]) -> Result<Vec<Option<EntryId>>, AskError> {
-        let Borrowed { number, mut redis } = self.connected().await?;
-        let entries = self.calls.dead_retry(&mut redis, ids).await;
-        self.judge(number, entries)
+        if self.0.are_many() {
+            return self.0.retry_dead(ids).await;
+        }
+        self.0.first().ask(|calls, mut redis| async move { calls.dead_retry(&mut redis, ids).await }).await
     }
 
     /// Deletes announcements that were set aside for good, by [`Dead::id`]. Answers how many there were.
@@ -127,35 +125,28 @@ impl Service {
     /// # Errors
     /// See [`AskError`]. Safe to repeat.
     pub async fn drop_dead(&self, ids: &[EntryId]) -> Result<u64, AskError> {
-        let Borrowed { number, mut redis } = self.connected().await?;
-        let dropped = self.calls.dead_drop(&mut redis, ids).await;
-        self.judge(number, dropped)
+        let mut all = 0;
+        for place in self.0.all().await? {
+            all += place.ask(|calls, mut redis| async move { calls.dead_drop(&mut redis, ids).await }).await?;
+        }
+        Ok(all)
     }
 
-    /// How the service stands, and what of the server weakens a promise.
+    /// How the service stands, and what of the server weakens a promise. In a service with partitions, how all of them do:
+    /// what is counted is counted together, and of the servers the first partition's is described.
     ///
     /// # Errors
     /// See [`AskError`].
     pub async fn status(&self) -> Result<Status, AskError> {
-        let Borrowed { number, mut redis } = self.connected().await?;
-        let status = self.calls.status(&mut redis).await;
-        self.judge(number, status)
-    }
-
-    fn judge<T>(&self, number: u64, answer: Result<T, Trouble>) -> Result<T, AskError> {
-        if let Err(trouble) = &answer {
-            self.connection.judge(number, trouble);
+        if self.0.are_many() {
+            return self.0.status().await;
         }
-        answer.map_err(AskError::from_answer)
-    }
-
-    async fn connected(&self) -> Result<Borrowed, AskError> {
-        self.connection.borrow().await.map_err(AskError::from_connecting)
+        self.0.first().ask(|calls, mut redis| async move { calls.status(&mut redis).await }).await
     }
 }
 
 impl fmt::Debug for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Service").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Service").field("name", &self.name()).finish_non_exhaustive()
     }
 }

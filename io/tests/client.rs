@@ -24,8 +24,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::server::Server;
 
+/// Whatever takes longer does not happen at all.
+const LIMIT: Duration = Duration::from_secs(60);
+
 async fn next(notifications: &mut Notifications) -> Notification {
-    timeout(Duration::from_secs(10), notifications.next()).await.expect("in time").expect("not the end")
+    timeout(LIMIT, notifications.next()).await.expect("in time").expect("not the end")
 }
 
 async fn added(notifications: &mut Notifications) -> Lease {
@@ -49,7 +52,7 @@ async fn a_lease_is_finished_given_back_and_stale_ones_do_nothing() {
     assert_eq!((first.entry(), first.stream().as_str(), first.info()), (entry, "s", Some(r#"{"n":1}"#)));
     assert!(first.is_valid() && !first.takeover());
     assert_eq!(client.streams_owned().len(), 1);
-    sleep(Duration::from_millis(2_500)).await;
+    sleep(Duration::from_secs(7)).await;
     assert!(first.is_valid(), "it is renewed");
 
     first.release().await.unwrap();
@@ -66,9 +69,9 @@ async fn a_lease_is_finished_given_back_and_stale_ones_do_nothing() {
     assert!(client.streams_owned().is_empty());
     assert_eq!(client.service().status().await.unwrap().announced, 0);
 
-    let report = client.shutdown(Duration::from_secs(2)).await;
+    let report = client.shutdown(LIMIT).await;
     assert_eq!((report.released, report.done), (0, 0));
-    assert_eq!(client.shutdown(Duration::from_secs(2)).await, report);
+    assert_eq!(client.shutdown(LIMIT).await, report);
     let rest: Vec<_> = notifications.collect().await;
     assert!(matches!(rest.last(), Some(Notification::Stopped(_))));
 }
@@ -78,7 +81,7 @@ async fn a_shutdown_that_is_asked_for_again_keeps_the_shorter_deadline() {
     let server = Server::start(&[]).await;
     // Long enough for what follows, since an ownership that is not answered for ends by itself; and no longer, since a new
     // server is not believed for so long.
-    let client = server.builder("a").lease_ttl(Duration::from_secs(6)).heartbeat(Duration::from_secs(1));
+    let client = server.builder("a").lease_ttl(Duration::from_secs(15)).heartbeat(Duration::from_secs(2));
     let client = client.start().await.unwrap();
     let mut notifications = client.notifications();
     client.announce("s").await.unwrap();
@@ -92,10 +95,10 @@ async fn a_shutdown_that_is_asked_for_again_keeps_the_shorter_deadline() {
     while lease.is_valid() {
         sleep(Duration::from_millis(10)).await;
     }
-    // By itself it would end after five seconds.
-    let claim = timeout(Duration::from_secs(3), client.claim(lease.entry())).await;
+    // By itself it would end after thirteen seconds.
+    let claim = timeout(Duration::from_secs(6), client.claim(lease.entry())).await;
     assert!(matches!(claim, Ok(Err(ClaimError::Stopped { .. }))), "{claim:?}");
-    let report = timeout(Duration::from_secs(2), client.shutdown(Duration::ZERO)).await;
+    let report = timeout(Duration::from_secs(6), client.shutdown(Duration::ZERO)).await;
     let report = report.expect("the shorter deadline counts");
     assert_eq!((report.disowned, report.unanswered), (0, 1), "{report:?}");
     assert_eq!(patient.await.unwrap(), report);
@@ -124,7 +127,7 @@ async fn handlers_run_and_their_results_count() {
                     _ => {
                         // Counts how often it is dropped instead of finished.
                         let guard = Guard(stopped);
-                        sleep(Duration::from_secs(60)).await;
+                        sleep(10 * LIMIT).await;
                         drop(guard);
                         Ok(())
                     }
@@ -145,24 +148,23 @@ async fn handlers_run_and_their_results_count() {
             sleep(Duration::from_millis(50)).await;
         }
     };
-    let dead = timeout(Duration::from_secs(20), dead).await.expect("both are set aside after two failures");
+    let dead = timeout(LIMIT, dead).await.expect("both are set aside after two failures");
     let errors: Vec<&str> = dead.iter().map(|one| &*one.error).collect();
     assert!(errors.contains(&"it is bad") && errors.contains(&"panicked: oh no"), "{errors:?}");
 
-    let report = client.shutdown(Duration::from_secs(2)).await;
+    let report = client.shutdown(LIMIT).await;
     assert_eq!(report.released, 1, "the long one");
     assert_eq!(running.await.unwrap().unwrap(), report);
     let mut seen = seen.lock().unwrap().clone();
     seen.sort();
     assert_eq!(seen, ["bad", "bad", "good", "long", "panics", "panics"]);
     // The handler's task is woken by the end of its lease.
-    for _ in 0..100 {
-        if stopped.load(Ordering::Relaxed) == 1 {
-            return;
+    let stopped = async {
+        while stopped.load(Ordering::Relaxed) < 1 {
+            sleep(Duration::from_millis(10)).await;
         }
-        sleep(Duration::from_millis(10)).await;
-    }
-    panic!("the long handler was not stopped");
+    };
+    timeout(LIMIT, stopped).await.expect("the long handler is stopped");
 }
 
 struct Guard(Arc<AtomicUsize>);
@@ -188,9 +190,9 @@ async fn in_manual_mode_the_application_claims() {
     assert_eq!(other.claim("1-1".parse().unwrap()).await.unwrap_err().to_string().split(' ').nth(1), Some("1-1"));
 
     let mut hears = other.notifications();
-    one.shutdown(Duration::from_secs(2)).await;
+    one.shutdown(LIMIT).await;
     let expired = loop {
-        if let Notification::Expired { entry, stream } = next(&mut hears).await {
+        if let Notification::Expired { entry, stream, .. } = next(&mut hears).await {
             assert_eq!(stream.as_str(), "s");
             break entry;
         }
@@ -198,7 +200,7 @@ async fn in_manual_mode_the_application_claims() {
     let claimed = other.claim(expired).await.unwrap();
     assert!(claimed.token() > lease.token() && claimed.is_valid());
     assert_eq!(added(&mut hears).await.token(), claimed.token(), "the notifications tell it too");
-    other.shutdown(Duration::from_secs(2)).await;
+    other.shutdown(LIMIT).await;
     assert_eq!(other.claim(expired).await.unwrap_err(), ClaimError::Stopped { entry: expired });
 }
 
@@ -233,7 +235,7 @@ async fn dropping_or_cancelling_hands_over() {
         assert!(taken.token() > lease.token());
         assert_eq!(lease.lost().await, Lost::Released);
     }
-    next_owner.shutdown(Duration::from_secs(2)).await;
+    next_owner.shutdown(LIMIT).await;
 }
 
 #[tokio::test]
@@ -241,10 +243,13 @@ async fn everything_can_be_finished_at_once() {
     let server = Server::start(&[]).await;
     let client = server.builder("a").start().await.unwrap();
     client.announce_many((0..50).map(|n| format!("s{n}"))).await;
-    while client.streams_owned().len() < 50 {
-        sleep(Duration::from_millis(20)).await;
-    }
-    let report = client.done_all(Duration::from_secs(2)).await;
+    let all = async {
+        while client.streams_owned().len() < 50 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LIMIT, all).await.expect("all are owned");
+    let report = client.done_all(LIMIT).await;
     assert_eq!((report.done, report.released), (50, 0));
     assert_eq!(client.service().status().await.unwrap().announced, 0);
 }
@@ -266,7 +271,7 @@ async fn errors_at_start_say_what_to_do() {
 
     let error = server.builder("").start().await.unwrap_err();
     assert!(matches!(error, Error::Name(_)), "{error}");
-    let error = server.builder("a").heartbeat(Duration::from_secs(2)).start().await.unwrap_err();
+    let error = server.builder("a").heartbeat(Duration::from_secs(3)).start().await.unwrap_err();
     assert!(matches!(error, Error::Config(_)), "{error}");
     let error = Client::builder("svc").redis("nonsense").start().await.unwrap_err();
     assert!(matches!(error, Error::Url { .. }), "{error}");
@@ -311,13 +316,13 @@ async fn the_driver_can_run_in_place() {
     client.announce("s").await.unwrap();
     let lease = added(&mut told).await;
     // The whole process stands still for longer than the lease: it is lost by the clock, without asking anybody.
-    std::thread::sleep(Duration::from_millis(2_100));
+    std::thread::sleep(Duration::from_millis(6_100));
     assert!(!lease.is_valid());
     let lost = lease.lost().await;
     assert!(matches!(&lost, Lost::Disowned(LostReason::Paused(_) | LostReason::Expired(_))), "{lost:?}");
     let again = added(&mut told).await;
     assert!(again.token() > lease.token());
-    client.shutdown(Duration::from_secs(2)).await;
+    client.shutdown(LIMIT).await;
 }
 
 #[tokio::test]
@@ -328,7 +333,7 @@ async fn a_token_that_was_cancelled_before_the_start_stops_it() {
     let client = server.builder("a").cancel(&token).start().await;
     // Whether it was still started or not: nothing hangs, and it ends.
     if let Ok(client) = client {
-        client.shutdown(Duration::from_secs(2)).await;
+        client.shutdown(LIMIT).await;
         client.ended().await.unwrap();
     }
 }

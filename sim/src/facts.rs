@@ -10,7 +10,7 @@ use std::{
 use serde::Serialize;
 use streamkeeper::Time;
 
-use crate::messages::facts::Said;
+use crate::{entries, messages::facts::Said};
 
 /// One process of one consumer: the place in the plan's list of consumers, and how often it has been started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -175,6 +175,12 @@ pub enum What {
         /// The announcements whose leases were extended.
         entries: Vec<Arc<str>>,
     },
+    /// Somebody moved pending announcements to the own name by a command, as Go peers do before they lock: they look as
+    /// fresh as after a heartbeat, whoever owns them.
+    Claimed {
+        /// Which.
+        entries: Vec<Arc<str>>,
+    },
     /// Redis finished a stream for ever, for this lease value.
     Finished {
         /// The consumer's id and its attempt.
@@ -227,6 +233,8 @@ pub enum What {
     Healed,
     /// Something happened to messages.
     Message(Said),
+    /// Something happened to the entries of data streams.
+    Entry(entries::facts::Said),
     /// Part of a scenario's or a test's own story.
     Note {
         /// The text.

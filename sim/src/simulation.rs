@@ -121,6 +121,7 @@ impl Simulation {
             plan.heartbeat_ms = millis(settings.heartbeat);
             plan.reap_ms = millis(settings.reap_interval);
             plan.claim_delay_ms = millis(settings.claim_delay);
+            plan.heirs = settings.heirs;
             plan.capacity = settings.capacity;
             plan.manual = settings.claim == ClaimMode::Manual;
             (plan.max_takeovers, plan.max_failures) = (settings.max_takeovers, settings.max_failures);

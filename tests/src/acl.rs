@@ -27,6 +27,20 @@ pub fn least_privilege_for_messages(server: &Server) -> String {
     user(server, "ACL SETUSER messages ")
 }
 
+/// What the server refused to anybody, but for what may be missing: as it stands in its own log.
+///
+/// # Panics
+/// If the server does not tell.
+#[must_use]
+pub fn refused(server: &Server) -> Vec<String> {
+    const OPTIONAL: [&str; 3] = ["config", "client", "pubsub"];
+    let log: Vec<Vec<redis::Value>> = server.run(&["ACL", "LOG"]);
+    log.into_iter()
+        .filter_map(|entry| redis::from_redis_value::<String>(entry.get(7)?.clone()).ok())
+        .filter(|object| !OPTIONAL.iter().any(|optional| object.starts_with(optional)))
+        .collect()
+}
+
 fn user(server: &Server, start: &str) -> String {
     let page = repository().join("docs/operations.md");
     let text = std::fs::read_to_string(&page).unwrap_or_else(|error| panic!("{}: {error}", page.display()));

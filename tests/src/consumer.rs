@@ -96,6 +96,15 @@ impl Consumer {
         self.process.terminate();
     }
 
+    /// SIGTERM, and once more while it is about to stop: it ends at once, in the middle of anything.
+    ///
+    /// # Panics
+    /// If it does not end.
+    pub fn terminate_at_once(&self) {
+        self.let_end();
+        self.process.terminate_until_ended();
+    }
+
     /// Says that it may end by itself from now on.
     pub fn let_end(&self) {
         self.may_end.store(true, Ordering::Relaxed);
@@ -164,10 +173,15 @@ impl Consumer {
 
     /// Reads what is left in the pipes of a process that is gone, and writes down when that was.
     fn close(&self, killed: bool) {
-        for reader in self.readers.lock().unwrap().drain(..) {
-            let _ = reader.join();
-        }
-        self.end.lock().unwrap().get_or_insert_with(|| End { at_us: now_us(), killed });
+        let at_us = now_us();
+        // What it has said is read to the end; but whom it has left behind may keep its output open for ever.
+        let readers: Vec<_> = self.readers.lock().unwrap().drain(..).collect();
+        assert!(
+            wait::within_limit(|| readers.iter().all(JoinHandle::is_finished)),
+            "{} ended, and somebody else keeps its output open",
+            self.name
+        );
+        self.end.lock().unwrap().get_or_insert(End { at_us, killed });
     }
 }
 

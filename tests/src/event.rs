@@ -23,6 +23,9 @@ pub struct Event {
     /// The announcement.
     #[serde(default)]
     pub entry: Option<String>,
+    /// The partition of the announcement, in a service that has some.
+    #[serde(default)]
+    pub partition: Option<u32>,
     /// The fencing token.
     #[serde(default)]
     pub token: Option<u64>,

@@ -48,6 +48,25 @@ impl Flavor {
     }
 }
 
+/// Turns situations into tests: `on_redis::<situation>` and `on_valkey::<situation>`.
+#[macro_export]
+macro_rules! on_both {
+    ($($situation:ident),+ $(,)?) => {
+        mod on_redis {
+            $(#[test]
+            fn $situation() {
+                super::$situation($crate::flavor::Flavor::Redis);
+            })+
+        }
+        mod on_valkey {
+            $(#[test]
+            fn $situation() {
+                super::$situation($crate::flavor::Flavor::Valkey);
+            })+
+        }
+    };
+}
+
 fn cached_valkey() -> PathBuf {
     repository().join(".cache/valkey/valkey-server")
 }

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use redis::Connection;
 
+use crate::cluster::Cluster;
 use crate::consumer::Consumer;
 use crate::event::Kind;
+use crate::home::Home;
 use crate::judge;
 use crate::keys::{Keys, SEPARATOR, announcement};
 use crate::ledger::Ledger;
@@ -18,13 +20,14 @@ use crate::wait;
 /// A service's consumers. A test must end with [`Fleet::conclude`].
 #[derive(Debug)]
 pub struct Fleet<'s> {
-    server: &'s Server,
+    home: Cell<Home<'s>>,
     service: String,
     url: String,
     database: u32,
     ttl: Duration,
     heartbeat: Duration,
     arguments: Vec<String>,
+    partitions: u32,
     consumers: RefCell<Vec<Arc<Consumer>>>,
     concluded: Cell<bool>,
 }
@@ -33,14 +36,25 @@ impl<'s> Fleet<'s> {
     /// The fleet of the service `svc` with the default settings.
     #[must_use]
     pub fn on(server: &'s Server) -> Self {
+        Self::at(Home::Server(server), server.url())
+    }
+
+    /// The fleet of the service `svc` on a cluster.
+    #[must_use]
+    pub fn on_cluster(cluster: &'s Cluster) -> Self {
+        Self::at(Home::Slot(cluster, cluster.slot("{svc}")), cluster.url())
+    }
+
+    fn at(home: Home<'s>, url: String) -> Self {
         Self {
-            server,
+            home: Cell::new(home),
             service: "svc".to_owned(),
-            url: server.url(),
+            url,
             database: 0,
             ttl: Duration::from_secs(3),
             heartbeat: Duration::from_secs(1),
             arguments: Vec::new(),
+            partitions: 1,
             consumers: RefCell::default(),
             concluded: Cell::new(false),
         }
@@ -50,6 +64,9 @@ impl<'s> Fleet<'s> {
     #[must_use]
     pub fn service(mut self, service: &str) -> Self {
         service.clone_into(&mut self.service);
+        if let Home::Slot(cluster, _) = self.home.get() {
+            self.home.set(Home::Slot(cluster, cluster.slot(&format!("{{{service}}}"))));
+        }
         self
     }
 
@@ -57,6 +74,18 @@ impl<'s> Fleet<'s> {
     #[must_use]
     pub fn url(mut self, url: &str) -> Self {
         url.clone_into(&mut self.url);
+        self
+    }
+
+    /// Tells the harness that the data are on another server from now on.
+    pub fn moved_to(&self, server: &'s Server) {
+        self.home.set(Home::Server(server));
+    }
+
+    /// The same spread over so many partitions.
+    #[must_use]
+    pub fn partitions(mut self, partitions: u32) -> Self {
+        self.partitions = partitions;
         self
     }
 
@@ -74,6 +103,25 @@ impl<'s> Fleet<'s> {
         self
     }
 
+    /// The same where only a death may cost a lease: none lapses because this machine kept its owner waiting.
+    #[must_use]
+    pub fn patient(self) -> Self {
+        self.lease(Duration::from_secs(9), Duration::from_secs(1)).settled()
+    }
+
+    /// The same where the fleet has settled on this server long ago: a new one would be left alone for a whole lease, and
+    /// nothing else is waited for when leases are long. Called last: it writes where the fleet is then.
+    ///
+    /// # Panics
+    /// If the server does not tell who it is.
+    #[must_use]
+    pub fn settled(self) -> Self {
+        let server = self.home.get().server();
+        let [run, replication] = ["run_id", "master_replid"].map(|field| server.info(field).expect("who it is"));
+        self.run::<()>(&["HSET", &self.keys().epoch(), "id", &format!("{run}:{replication}")]);
+        self
+    }
+
     /// Arguments for every consumer of the fleet.
     #[must_use]
     pub fn with(mut self, arguments: &[&str]) -> Self {
@@ -84,7 +132,10 @@ impl<'s> Fleet<'s> {
     /// The names of its keys.
     #[must_use]
     pub fn keys(&self) -> Keys {
-        Keys::of(&self.service)
+        match self.home.get() {
+            Home::Server(_) => Keys::of(&self.service),
+            Home::Slot(..) => Keys::tagged(&self.service),
+        }
     }
 
     /// The lease time.
@@ -96,13 +147,23 @@ impl<'s> Fleet<'s> {
     /// The arguments that lead any command to this service.
     #[must_use]
     pub fn address(&self) -> Vec<String> {
-        ["--redis", &self.url, "--service", &self.service].map(str::to_owned).to_vec()
+        self.address_for(self.partitions)
+    }
+
+    /// The same for somebody who asks for another number of partitions.
+    #[must_use]
+    pub fn address_for(&self, partitions: u32) -> Vec<String> {
+        let mut words = ["--redis", &self.url, "--service", &self.service].map(str::to_owned).to_vec();
+        if partitions > 1 {
+            words.extend(["--partitions".to_owned(), partitions.to_string()]);
+        }
+        words
     }
 
     /// A connection of the harness to the database of the service.
     #[must_use]
     pub fn connect(&self) -> Connection {
-        self.server.connect_to(self.database)
+        self.home.get().server().connect_to(self.database)
     }
 
     /// Runs a command of the harness, in words, in the database of the service.
@@ -309,7 +370,8 @@ impl Drop for Fleet<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let ledger = self.ledger();
-            eprintln!("== {} on {:?}\n{}", self.service, self.server.flavor(), ledger.story(40));
+            let flavor = self.home.get().try_server().map(Server::flavor);
+            eprintln!("== {} on {flavor:?}\n{}", self.service, ledger.story(40));
             for consumer in self.consumers.borrow().iter() {
                 let errors = consumer.errors();
                 let from = errors.len().saturating_sub(4000);

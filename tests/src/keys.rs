@@ -6,49 +6,70 @@ pub const SEPARATOR: &str = "<MUTEX_KEY_SEP>";
 
 /// The keys of one service.
 #[derive(Debug, Clone)]
-pub struct Keys(String);
+pub struct Keys {
+    service: String,
+    /// What stands in front of a lease: the tag that all keys share in a cluster, or nothing.
+    tag: String,
+}
 
 impl Keys {
     /// Of the service of this name.
     #[must_use]
     pub fn of(service: &str) -> Self {
-        Self(service.to_owned())
+        Self { service: service.to_owned(), tag: String::new() }
+    }
+
+    /// The same in the layout for clusters.
+    #[must_use]
+    pub fn tagged(service: &str) -> Self {
+        Self { service: service.to_owned(), tag: format!("{{{service}}}") }
+    }
+
+    fn own(&self, what: &str) -> String {
+        let base = if self.tag.is_empty() { &self.service } else { &self.tag };
+        format!("{base}-{what}")
     }
 
     /// The load balancer stream.
     #[must_use]
     pub fn lbs(&self) -> String {
-        format!("{}-input", self.0)
+        self.own("input")
     }
 
     /// The consumer group on it.
     #[must_use]
     pub fn group(&self) -> String {
-        format!("{}-group", self.0)
+        format!("{}-group", self.service)
     }
 
     /// The hash of what is known of each stream's ownership.
     #[must_use]
     pub fn fences(&self) -> String {
-        format!("{}-fences", self.0)
+        self.own("fences")
     }
 
     /// The announcements set aside.
     #[must_use]
     pub fn dead(&self) -> String {
-        format!("{}-dead", self.0)
+        self.own("dead")
+    }
+
+    /// Where the fleet stands with the server.
+    #[must_use]
+    pub fn epoch(&self) -> String {
+        self.own("epoch")
     }
 
     /// The highest token of the service.
     #[must_use]
     pub fn token(&self) -> String {
-        format!("{}-token", self.0)
+        self.own("token")
     }
 
     /// The lease on one announcement.
     #[must_use]
     pub fn lease(&self, stream: &str, entry: &str) -> String {
-        format!("{stream}{SEPARATOR}{entry}")
+        format!("{}{stream}{SEPARATOR}{entry}", self.tag)
     }
 }
 

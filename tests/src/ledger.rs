@@ -57,6 +57,8 @@ pub struct Ownership {
     pub stream: String,
     /// The announcement.
     pub entry: String,
+    /// The partition of the announcement; 0 in a service without any.
+    pub partition: u32,
     /// The fencing token.
     pub token: u64,
     /// When it began, in microseconds of Unix time.
@@ -89,6 +91,7 @@ impl Life {
                     life,
                     stream: stream.to_owned(),
                     entry: event.entry.clone().unwrap_or_default(),
+                    partition: event.partition.unwrap_or_default(),
                     token: event.token.unwrap_or_default(),
                     from_us: event.at_us,
                     last: None,

@@ -21,6 +21,7 @@
 
 pub mod acl;
 pub mod certificates;
+pub mod cluster;
 pub mod command;
 pub mod consumer;
 pub mod crew;
@@ -28,10 +29,13 @@ pub mod event;
 pub mod flavor;
 pub mod fleet;
 pub mod go_peer;
+pub mod home;
 pub mod judge;
 pub mod keys;
 pub mod ledger;
 pub mod process;
 pub mod program;
+pub mod proxy;
+pub mod sentinel;
 pub mod server;
 pub mod wait;

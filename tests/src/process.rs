@@ -2,8 +2,11 @@
 
 use std::process::{Child, Command, ExitStatus};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::wait;
 
 /// A child process. Dropping it kills it.
 #[derive(Debug)]
@@ -61,6 +64,16 @@ impl Process {
     /// SIGTERM.
     pub fn terminate(&self) {
         self.signal(Signal::TERM);
+    }
+
+    /// SIGTERM again and again, until it has ended. Not at once: signals that come together are one wish; and more than
+    /// twice, since a process that was late to hear of the first takes the second for its echo.
+    pub fn terminate_until_ended(&self) {
+        wait::until("it to end of the second signal", || {
+            self.terminate();
+            std::thread::sleep(Duration::from_millis(300));
+            self.ended().is_some()
+        });
     }
 
     fn signal(&self, signal: Signal) {

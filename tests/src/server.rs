@@ -97,6 +97,15 @@ impl Server {
         self.flavor
     }
 
+    /// Its process's id.
+    ///
+    /// # Panics
+    /// If it does not run.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.process.lock().unwrap().as_ref().expect("the server runs").id()
+    }
+
     /// Its port.
     #[must_use]
     pub fn port(&self) -> u16 {
@@ -133,13 +142,13 @@ impl Server {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// A connection to its database 0 as the default user.
+    /// A connection to its database 0 as the default user, as soon as there is one.
     ///
     /// # Panics
     /// If there is none to be had.
     #[must_use]
     pub fn connect(&self) -> Connection {
-        self.try_connect().expect("a connection to the test's server")
+        wait::some("a connection to the test's server", || self.try_connect().ok())
     }
 
     /// The same for another database.
@@ -176,7 +185,7 @@ impl Server {
     /// # Panics
     /// If the server answers with an error.
     pub fn run<T: FromRedisValue>(&self, words: &[&str]) -> T {
-        self.try_run(words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+        run_on(&mut self.connect(), words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
     /// The value of one setting.
@@ -190,12 +199,27 @@ impl Server {
         self.run::<()>(&["CONFIG", "SET", name, value]);
     }
 
-    /// One field of INFO.
+    /// One field of INFO; none where it has no such field, or does not answer now. A sentinel that makes a server a
+    /// replica, or a primary, ends all connections to it.
     #[must_use]
     pub fn info(&self, field: &str) -> Option<String> {
-        let text: String = self.run(&["INFO"]);
+        let text: String = self.try_run(&["INFO"]).ok()?;
         let prefix = format!("{field}:");
         text.lines().find_map(|line| line.strip_prefix(&prefix)).map(|value| value.trim().to_owned())
+    }
+}
+
+impl Server {
+    /// Waits until it has as many replicas as it wants before it takes writes: one that has just been made the primary has
+    /// none for a moment.
+    pub fn wait_writable(&self) {
+        let number = |text: Option<String>| text.and_then(|text| text.parse::<u64>().ok());
+        wait::until("the primary to have the replicas that it wants", || {
+            let wanted: Option<Vec<String>> = self.try_run(&["CONFIG", "GET", "min-replicas-to-write"]).ok();
+            let wanted = number(wanted.and_then(|mut pair| pair.pop()));
+            // Who wants none does not say how many there are.
+            wanted.is_some_and(|wanted| wanted == 0 || number(self.info("min_slaves_good_slaves")) >= Some(wanted))
+        });
     }
 }
 

@@ -1,5 +1,6 @@
 //! Waiting for a condition instead of sleeping: the one generous limit of all tests.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,29 @@ pub fn within_limit(mut condition: impl FnMut() -> bool) -> bool {
 /// If it does not within [`LIMIT`].
 pub fn until(what: &str, condition: impl FnMut() -> bool) {
     assert!(within_limit(condition), "waited {LIMIT:?} in vain for: {what}");
+}
+
+/// Waits until there is a value, and answers it.
+///
+/// # Panics
+/// If there is none within [`LIMIT`].
+pub fn some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let mut seen = None;
+    until(what, || {
+        seen = look();
+        seen.is_some()
+    });
+    seen.expect("it was waited for")
+}
+
+/// Says that it is over when it is dropped: also when a test fails, which would wait for its threads for ever.
+#[derive(Debug)]
+pub struct UntilDropped<'a>(pub &'a AtomicBool);
+
+impl Drop for UntilDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Looks at something again and again for a while: for what must *not* happen.

@@ -17,6 +17,8 @@ impl Machine {
             self.remark(Remark::StrayAnswer(id));
             return self.look_at_own_list();
         };
+        assert!(id.0 <= self.last_call, "{id:?} is under way and was never issued");
+        assert!(asked.issued <= self.now, "{id:?} is answered before it was issued");
         self.own.answered(id);
         match result {
             Ok(answer) if fits(&asked.question, asked.name, &answer) => {
@@ -35,6 +37,10 @@ impl Machine {
     fn take_in(&mut self, asked: Asked, answer: Answer) {
         let current = self.is_current(&asked);
         let issued = asked.issued;
+        assert_eq!(asked.name, answer.name(), "what is taken in answers what was asked");
+        if !self.server.spans(issued) && asked.question.is_about_holds() {
+            return self.outlived(asked.question);
+        }
         match (asked.question, answer) {
             (Question::Prepare, Answer::Prepared(server)) if current => self.prepared(server, issued),
             (Question::Prepare, _) => self.prepare_again(),
@@ -60,6 +66,20 @@ impl Machine {
         }
     }
 
+    /// An earlier server has said who holds what. The one of today is asked.
+    fn outlived(&mut self, question: Question) {
+        assert!(question.is_about_holds(), "{question:?} is good on any server");
+        assert!(self.server.identity().is_some(), "no server was known before");
+        match question {
+            Question::Read(_) => self.read_failed(),
+            Question::Due(_) => self.due_failed(),
+            Question::Mine { .. } | Question::Fetch(_) => self.listing_failed(),
+            Question::Refresh(holds) => self.refresh_failed(&holds),
+            Question::Mark(holds) => self.settling_failed(&holds),
+            _ => {}
+        }
+    }
+
     /// Whether this went over the connection that is in use.
     fn is_current(&self, asked: &Asked) -> bool {
         let link = asked.question.link();
@@ -69,7 +89,10 @@ impl Machine {
     fn fail(&mut self, asked: Asked, trouble: Trouble) {
         let current = self.is_current(&asked);
         let question = asked.question;
-        if !self.server.is_proven() && trouble.kind.is_fatal_at_start() {
+        // A key of the group that holds something else hinders only what needs it: new messages go on.
+        let of_the_stream = matches!(question, Question::Prepare | Question::Read(_));
+        let fatal = trouble.kind.is_fatal_at_start() && (of_the_stream || trouble.kind != TroubleKind::WrongType);
+        if fatal && !self.server.is_proven() {
             return self.terminate(trouble);
         }
         self.remark(Remark::CallFailed { call: asked.name, trouble: trouble.clone() });
@@ -82,6 +105,8 @@ impl Machine {
                 return;
             }
         }
+        let link_is_gone = kind.needs_new_connection() && current;
+        assert!(!link_is_gone || !self.links.is_up(question.link()), "a broken connection is not used on");
         if kind == TroubleKind::GroupLost {
             self.group_lost();
         }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Call, Command, Link, Machine, Output, call::Hold};
+use super::{Call, Command, Link, Machine, Output, call::Hold, link_of};
 use crate::{
     backoff::pause,
     id::{CallId, EntryId},
@@ -82,6 +82,16 @@ impl Question {
         }
     }
 
+    /// Whether the answer says what is held, and nothing besides.
+    pub(super) fn is_about_holds(&self) -> bool {
+        match self {
+            Question::Read(_) | Question::Due(_) | Question::Mine { .. } | Question::Fetch(_) => true,
+            Question::Refresh(_) | Question::Mark(_) => true,
+            Question::Prepare | Question::Check(_) | Question::Permits(_) | Question::Ack(_) => false,
+            Question::Park(_) | Question::Bury(_) | Question::Reclaim | Question::Sweep | Question::Leave => false,
+        }
+    }
+
     pub(super) fn link(&self) -> Link {
         match self {
             Question::Read(_) => Link::Reader,
@@ -100,12 +110,31 @@ struct Gate {
     until: Time,
 }
 
+#[cfg(debug_assertions)]
+impl Gates {
+    /// `latest`: no kind is left alone for longer.
+    pub(super) fn check(&self, latest: Time) {
+        for (kind, gate) in &self.0 {
+            assert!(gate.troubles >= 1, "{kind:?} is left alone, and nothing was refused");
+            assert!(gate.until <= latest, "{kind:?} is left alone for ever");
+        }
+    }
+}
+
 impl Machine {
     pub(super) fn ask(&mut self, question: Question, call: Call) -> CallId {
+        let (kind, link) = (question.kind(), question.link());
+        assert!(!self.stopped(), "who has stopped asks for nothing, and for no {kind:?}");
+        assert!(
+            self.may(kind),
+            "a {kind:?} goes over a connection that is up, to a server that is prepared, in its time"
+        );
+        assert!(link == link_of(&call), "a {kind:?} comes back over the connection that it goes over");
         self.last_call += 1;
         let id = CallId(self.last_call);
-        let generation = self.links.generation(question.link());
-        self.calls.insert(id, Asked { question, name: call.name(), issued: self.now, generation });
+        let generation = self.links.generation(link);
+        let before = self.calls.insert(id, Asked { question, name: call.name(), issued: self.now, generation });
+        assert!(before.is_none(), "a call's number is used once");
         self.outputs.push_back(Output::Command(Command::Call(id, call)));
         id
     }
@@ -131,6 +160,8 @@ impl Machine {
         gate.troubles = gate.troubles.saturating_add(1);
         let s = &self.config;
         gate.until = self.now + pause(gate.troubles, s.retry_backoff, s.retry_backoff_limit, &mut self.dice);
+        let latest = self.now + s.retry_backoff_limit.saturating_mul(2);
+        assert!(gate.until <= latest, "{kind:?} is left alone for no longer than the limit, give or take");
     }
 
     /// A call of this kind went well.

@@ -204,7 +204,7 @@ impl Config {
             (s.reclaim_idle <= day, "reclaim_idle", Span(s.reclaim_idle), "must not be longer than a day", "a day", Span(day), "lower reclaim_idle: a long handler does not need it, its message is refreshed"),
             (s.reclaim_interval >= 10 * ms, "reclaim_interval", Span(s.reclaim_interval), "must not be shorter than the shortest interval", "the shortest interval", Span(10 * ms), "raise reclaim_interval"),
             (s.reclaim_interval <= s.reclaim_idle / 3, "reclaim_interval", Span(s.reclaim_interval), "must be at most a third of reclaim_idle", "a third of reclaim_idle", Span(s.reclaim_idle / 3), "lower reclaim_interval or raise reclaim_idle"),
-            ((1..=10_000).contains(&s.reclaim_count), "reclaim_count", Count(s.reclaim_count), "must be between 1 and the most messages of one call", "the most", Count(10_000), "set it to 1000"),
+            ((1..=1_000).contains(&s.reclaim_count), "reclaim_count", Count(s.reclaim_count), "must be between 1 and the most messages of one call", "the most", Count(1_000), "set it to 1000"),
             (s.due_interval >= 10 * ms, "due_interval", Span(s.due_interval), "must not be shorter than the shortest interval", "the shortest interval", Span(10 * ms), "raise due_interval"),
             (s.ack_delay <= s.reclaim_idle / 8, "ack_delay", Span(s.ack_delay), "must not exceed an eighth of reclaim_idle", "that eighth", Span(s.reclaim_idle / 8), "lower ack_delay"),
             (s.call_timeout >= 10 * ms, "call_timeout", Span(s.call_timeout), "must not be shorter than the shortest timeout", "the shortest timeout", Span(10 * ms), "raise call_timeout"),
@@ -232,7 +232,25 @@ impl Config {
                 return Err(ConfigError { field, value, rule, other: "the least", limit, advice });
             }
         }
-        Ok(Config(s))
+        let config = Config(s);
+        config.check();
+        Ok(config)
+    }
+
+    /// What follows from the relations, and what the promises rest on.
+    fn check(&self) {
+        let idle = self.reclaim_idle;
+        let between = idle / 2 + self.call_timeout;
+        assert!(self.trust() > between, "what is refreshed in time is trusted all the while");
+        assert!(self.trust() < idle, "nothing starts that others may have taken");
+        assert!(self.unstarted() < self.trust(), "what was not started is given back while it is ours");
+        assert!(self.refresh_interval() * 2 <= idle, "a refresh may fail once, and nobody takes the message");
+        assert!(self.ack_delay < self.refresh_interval(), "an acknowledgement waits for less than a refresh");
+        assert!(self.reclaim_hold() > self.refresh_interval(), "the living can refresh before anything is reclaimed");
+        assert!(self.reclaim_interval <= self.trust() / 2, "a reclaimer is in touch often enough to be trusted");
+        assert!(self.hangs_after() > idle, "a run that is refreshed does not hang yet");
+        assert!(!self.block.is_zero(), "a read ends, whether anything comes or not");
+        assert!(self.batch >= 1 && self.concurrency >= 1, "there is always room for one message at least");
     }
 
     /// How often held messages are looked through for those that need a refresh: a quarter of `reclaim_idle`.
@@ -290,6 +308,7 @@ mod tests {
             ("reclaim_interval", |s| s.reclaim_interval = Duration::ZERO),
             ("reclaim_interval", |s| s.reclaim_interval = Duration::from_millis(10_001)),
             ("reclaim_count", |s| s.reclaim_count = 0),
+            ("reclaim_count", |s| s.reclaim_count = 1_001),
             ("due_interval", |s| s.due_interval = Duration::ZERO),
             ("ack_delay", |s| s.ack_delay = Duration::from_secs(4)),
             ("call_timeout", |s| s.call_timeout = Duration::ZERO),

@@ -20,6 +20,8 @@ pub(super) struct Held {
     /// When the call was issued that last showed it to be ours.
     pub(super) confirmed: Time,
     pub(super) refreshing: bool,
+    /// The present server has said whose it is; or it was handed out by this one.
+    pub(super) sifted: bool,
     /// The ordering key that it occupies.
     pub(super) key: Option<Box<[u8]>>,
     /// Under which it is remembered as processed.
@@ -116,7 +118,7 @@ pub(super) struct Burying {
 
 /// What a state takes up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Place {
+pub(super) enum Place {
     Waits,
     Behind,
     Slot,
@@ -124,7 +126,7 @@ enum Place {
 }
 
 impl State {
-    fn place(&self) -> Place {
+    pub(super) fn place(&self) -> Place {
         match self {
             State::Waiting | State::Doubted => Place::Waits,
             State::Behind => Place::Behind,
@@ -132,13 +134,30 @@ impl State {
             State::Dying(_) | State::Acking(_) | State::Parking(_) | State::Burying(_) => Place::Settles,
         }
     }
+
+    /// Whether a message may go on from here to there, as drawn above.
+    fn leads_to(&self, next: &State) -> bool {
+        use State::{Acking, Behind, Burying, Checking, Doubted, Dying, Marking, Parking, Running, Waiting};
+        match self {
+            Waiting => !matches!(next, Waiting),
+            Doubted => matches!(next, Waiting | Doubted | Parking(_)),
+            Behind => matches!(next, Waiting | Parking(_)),
+            Checking => matches!(next, Waiting | Marking | Running(_) | Acking(_) | Parking(_)),
+            Marking => matches!(next, Waiting | Running(_) | Parking(_)),
+            Running(_) => matches!(next, Acking(_) | Parking(_) | Burying(_) | Dying(_)),
+            Dying(_) => matches!(next, Waiting | Burying(_)),
+            Acking(_) => false,
+            Parking(_) | Burying(_) => matches!(next, Burying(_)),
+        }
+    }
 }
 
 impl Held {
     pub(super) fn new(hold: Hold, fields: Fields, history: Option<History>, came: Time, confirmed: Time) -> Held {
+        assert!(confirmed <= came, "{hold:?} came before anybody asked for it");
         let history = history.map(Box::new);
-        let (key, processed, refreshing) = (None, None, false);
-        Held { hold, fields, history, came, confirmed, refreshing, key, processed, state: State::Waiting }
+        let (key, processed, refreshing, sifted) = (None, None, false, true);
+        Held { hold, fields, history, came, confirmed, refreshing, sifted, key, processed, state: State::Waiting }
     }
 
     pub(super) fn state(&self) -> &State {
@@ -166,6 +185,15 @@ impl Held {
         match &mut self.state {
             State::Running(running) => Some(running),
             _ => None,
+        }
+    }
+
+    /// A run's message that was gone is ours again.
+    pub(super) fn tie_again(&mut self) {
+        let running = self.running_mut().filter(|running| running.tie == Tie::Gone);
+        assert!(running.is_some(), "what was not gone is back");
+        if let Some(running) = running {
+            running.tie = Tie::Ours;
         }
     }
 
@@ -208,15 +236,15 @@ impl Held {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Holds {
     map: BTreeMap<EntryId, Held>,
-    counts: Counts,
+    pub(super) counts: Counts,
 }
 
 /// How many are in which place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-struct Counts {
-    waiting: usize,
-    behind: usize,
-    slots: usize,
+pub(super) struct Counts {
+    pub(super) waiting: usize,
+    pub(super) behind: usize,
+    pub(super) slots: usize,
 }
 
 impl Counts {
@@ -227,6 +255,7 @@ impl Counts {
             Place::Slot => &mut self.slots,
             Place::Settles => return,
         };
+        assert!(more || *counter >= 1, "what leaves {place:?} was counted there");
         *counter = if more { *counter + 1 } else { *counter - 1 };
     }
 }
@@ -268,20 +297,29 @@ impl Holds {
         self.map.get_mut(&hold.entry).filter(|held| held.hold == hold)
     }
 
+    /// Another server is asked about each of them.
+    pub(super) fn doubt_all(&mut self) {
+        for held in self.map.values_mut() {
+            held.sifted = false;
+        }
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (EntryId, &Held)> {
         self.map.iter().map(|(entry, held)| (*entry, held))
     }
 
     /// Takes one in that is not held.
     pub(super) fn insert(&mut self, held: Held) {
+        assert!(held.is_waiting(), "what comes in waits first: {:?}", held.state);
         self.counts.count(held.state.place(), true);
         let before = self.map.insert(held.hold.entry, held);
-        debug_assert!(before.is_none(), "held twice");
+        assert!(before.is_none(), "a message is held twice");
     }
 
     pub(super) fn remove(&mut self, entry: EntryId) -> Option<Held> {
         let held = self.map.remove(&entry)?;
         self.counts.count(held.state.place(), false);
+        assert!(held.key.is_none(), "{entry} is held no more, and occupies its ordering key");
         Some(held)
     }
 
@@ -294,17 +332,10 @@ impl Holds {
     pub(super) fn change_to(&mut self, entry: EntryId, state: impl FnOnce(&Held) -> State) -> Option<&mut Held> {
         let held = self.map.get_mut(&entry)?;
         let state = state(held);
+        assert!(held.state.leads_to(&state), "{entry} goes from {:?} to {state:?}", held.state);
         self.counts.count(held.state.place(), false);
         self.counts.count(state.place(), true);
         held.state = state;
         Some(held)
-    }
-
-    #[cfg(debug_assertions)]
-    pub(super) fn assert_counts(&self) {
-        let count = |place| self.map.values().filter(|held| held.state.place() == place).count();
-        assert_eq!((self.counts.waiting, self.counts.slots), (count(Place::Waits), count(Place::Slot)));
-        assert_eq!(self.counts.behind, count(Place::Behind));
-        assert!(self.map.iter().all(|(entry, held)| held.hold.entry == *entry));
     }
 }

@@ -36,7 +36,9 @@ impl Keys {
         if stream.contains(['{', '}']) {
             return Err(NameError::Tag(stream.into()));
         }
-        Keys::new(stream, group, &format!("{{{stream}}}"))
+        let base = format!("{{{stream}}}");
+        assert!(stream.is_empty() || hash_tag(&base) == Some(&*base), "all keys share the slot of {stream}");
+        Keys::new(stream, group, &base)
     }
 
     fn new(stream: &str, group: &str, base: &str) -> Result<Keys, NameError> {
@@ -46,6 +48,7 @@ impl Keys {
         if group.is_empty() {
             return Err(NameError::EmptyGroup(stream.into()));
         }
+        assert!(base.contains(stream), "the keys of `{base}` are not those of `{stream}`");
         Ok(Keys { stream: stream.into(), group: group.into(), base: base.into() })
     }
 
@@ -104,8 +107,13 @@ impl Keys {
         format!("{}:once:{key}", self.base)
     }
 
+    /// A colon of the group's name is written in another way: group `eu:billing` of stream `orders` is not group `billing`
+    /// of stream `orders:eu`.
     fn of_group(&self, what: &str) -> String {
-        format!("{}:{}:{what}", self.base, self.group)
+        let group = self.group.replace('%', "%25").replace(':', "%3A");
+        assert!(!group.contains(':'), "the group's name {group} ends where the next part begins");
+        assert!(group.len() >= self.group.len(), "nothing of the group's name is lost in {group}");
+        format!("{}:{group}:{what}", self.base)
     }
 }
 
@@ -132,7 +140,10 @@ impl Consumer {
         if name.contains(char::is_control) {
             return Err(NameError::ControlInConsumer(name.into()));
         }
-        Ok(Consumer(format!("{name}-{incarnation:016x}").into()))
+        let full = format!("{name}-{incarnation:016x}");
+        assert!(full != DELAYED, "parked messages are nobody's of the name {name}");
+        assert!(full.len() == name.len() + 17, "namesakes differ in the last sixteen digits: {full}");
+        Ok(Consumer(full.into()))
     }
 
     /// The name as it stands in Redis.
@@ -188,6 +199,10 @@ mod tests {
         assert_eq!(keys.attempts(), "orders:billing:attempts");
         assert_eq!(keys.done(b"\xff"), b"orders:billing:done:\xff");
         assert_eq!(keys.scheduled_body(), "orders:scheduled:body");
+        // Nor do two groups share one.
+        let [one, other] = [Keys::plain("orders", "eu:billing").unwrap(), Keys::plain("orders:eu", "billing").unwrap()];
+        assert_eq!((&*one.dead(), &*other.dead()), ("orders:eu%3Abilling:dead", "orders:eu:billing:dead"));
+        assert_ne!(Keys::plain("s", "a%3Ab").unwrap().dead(), Keys::plain("s", "a:b").unwrap().dead());
     }
 
     #[test]

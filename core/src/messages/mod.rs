@@ -20,6 +20,8 @@ pub mod keys;
 mod admit;
 mod answers;
 mod asked;
+#[cfg(debug_assertions)]
+mod checks;
 mod held;
 mod outcome;
 mod own;
@@ -138,7 +140,7 @@ impl Machine {
         }
         self.wake = self.next_wake();
         #[cfg(debug_assertions)]
-        self.assert_invariants();
+        self.check();
     }
 
     /// The next thing to do. Call it until it answers [`Output::Wait`], then call [`Machine::handle`] with whatever
@@ -179,6 +181,12 @@ impl Machine {
         capacity + capacity.max(2 * self.config.batch)
     }
 
+    /// There is room for what is on its way, so many more among it.
+    fn assert_room(&self, count: usize) {
+        let all = self.holds.len() + self.reading.reserved() + self.own.reserved();
+        assert!(count == 0 || all <= self.most_held(), "{all} may be held, {} are too many", self.most_held() + 1);
+    }
+
     fn advance_clock(&mut self, now: Time) {
         if now > self.now {
             let late = self.wake.map_or(Duration::ZERO, |wake| now.since(wake.max(self.now)));
@@ -200,6 +208,7 @@ impl Machine {
         self.cut_off_late_runs();
         self.stop_at_the_deadline();
         self.refresh();
+        self.go_on_sifting();
         self.list_own();
         self.ask_for_due();
         self.start_runs();
@@ -255,10 +264,16 @@ impl Machine {
     }
 
     fn command(&mut self, command: Command) {
+        let (stopped, hangs_up) = (self.stopped(), matches!(command, Command::Disconnect(_)));
+        assert!(stopped == hangs_up, "connections are dropped at the end, and nothing else is: {command:?}");
+        if let Command::Lost(run) | Command::Cancel(run) = &command {
+            assert!(self.runs.is_live(*run), "{run:?} is told something, and has ended");
+        }
         self.outputs.push_back(Output::Command(command));
     }
 
     fn notify(&mut self, notification: Notification) {
+        assert!(!self.stopped(), "after the end it says {notification:?}");
         self.outputs.push_back(Output::Notification(notification));
     }
 
@@ -274,24 +289,13 @@ impl Machine {
     }
 
     fn end(&mut self) {
+        assert!(!self.stopped(), "it ends once");
+        debug_assert!(self.all_are_told_to_stop(), "it ends, and a run knows nothing of it");
         self.phase = Phase::Stopped;
         self.calls.clear();
         for link in [Link::Commands, Link::Reader] {
             self.command(Command::Disconnect(link));
         }
-    }
-
-    /// What must always hold, whatever was told in whatever order.
-    #[cfg(debug_assertions)]
-    fn assert_invariants(&self) {
-        if self.stopped() || self.holds.len() > 2_000 {
-            return;
-        }
-        self.holds.assert_counts();
-        self.assert_runs();
-        self.assert_settling();
-        assert!(self.holds.slots() <= self.config.concurrency, "more slots than there are");
-        assert!(self.holds.len() <= self.most_held() + self.config.batch, "{} are held", self.holds.len());
     }
 }
 

@@ -6,18 +6,20 @@ use super::{
     Fate, Machine, Outcome, RunId, Stage,
     call::Reason,
     config::{Backoff, DeadFailure},
-    held::{Burying, Cut, Dying, Parking, Running, State, Tie},
+    held::{Burying, Cut, Dying, Held, Parking, Running, State, Tie},
 };
 use crate::{backoff::Dice, id::EntryId};
 
 /// A worker may want no longer pause than this: a year.
-const LONGEST_PAUSE: Duration = Duration::from_secs(366 * 86_400);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(366 * 86_400);
 
 impl Machine {
     /// Runs have ended.
     pub(super) fn ran(&mut self, ends: Vec<(RunId, Outcome)>) {
         for (run, outcome) in ends {
             let Some(live) = self.runs.ended(run) else { continue };
+            let running = self.holds.get_mut(live.entry).and_then(Held::running_mut).map(|running| running.run);
+            assert!(running == Some(run), "{run:?} has ended, and was not that of {}: {running:?}", live.entry);
             let Some(State::Running(running)) = self.holds.get(live.entry).map(|held| held.state().clone()) else {
                 continue;
             };
@@ -25,10 +27,13 @@ impl Machine {
                 self.count_finished();
             }
             self.follow(live.entry, running, outcome);
+            let is_over = self.holds.get(live.entry).is_none_or(Held::settles);
+            assert!(is_over, "{} has ended, and nobody is told", live.entry);
         }
     }
 
     fn follow(&mut self, entry: EntryId, running: Running, outcome: Outcome) {
+        assert!(!self.runs.is_live(running.run), "{:?} has ended, and is under way", running.run);
         let fate = match &outcome {
             Outcome::Ack => Fate::Acked,
             Outcome::Drop => Fate::Dropped,
@@ -37,8 +42,12 @@ impl Machine {
         if outcome == Outcome::Ack {
             self.runs.succeed();
         }
-        if self.config.no_ack || (running.tie == Tie::Lost && outcome != Outcome::Ack) {
-            let fate = if running.tie == Tie::Lost { Fate::Lost } else { fate };
+        // A success is one for whoever has the message now, unless another may have its id.
+        let others = running.tie == Tie::Lost && outcome != Outcome::Ack;
+        let ended = matches!(outcome, Outcome::Ack | Outcome::Drop);
+        let id_is_doubtful = running.tie != Tie::Ours && ended && !self.came_from_this_server(entry);
+        if self.config.no_ack || others || id_is_doubtful {
+            let fate = if running.tie == Tie::Lost || id_is_doubtful { Fate::Lost } else { fate };
             return self.forget(entry, fate);
         }
         match outcome {
@@ -60,11 +69,13 @@ impl Machine {
             Stage::Dead(decided) if error.is_empty() => (decided, self.last_error(entry)),
             Stage::Dead(decided) => (decided, error),
         };
+        assert!(running.tie != Tie::Lost, "{entry} is another's, and not ours to bury");
         let gone = running.tie == Tie::Gone;
         self.bury(entry, Burying { reason, error, gone, repeated: false });
     }
 
     fn fail_run(&mut self, entry: EntryId, running: Running, error: Box<str>, pause: Option<Duration>) {
+        assert!(running.tie != Tie::Lost, "{entry} is another's, and its failure not ours to count");
         let failures = self.failures(entry).saturating_add(1);
         let most = self.config.max_attempts;
         match running.stage {
@@ -82,6 +93,7 @@ impl Machine {
             Stage::Process | Stage::Dead(_) => {
                 let delay = pause.unwrap_or_else(|| backoff(self.config.backoff, failures, &mut self.dice));
                 let (delay, failure) = (delay.min(LONGEST_PAUSE), Some(error));
+                assert!(running.tie == Tie::Ours, "{entry} is gone, and cannot be put aside");
                 self.park(entry, Parking { delay, failure, repeated: false });
             }
         }
@@ -108,7 +120,10 @@ fn backoff(backoff: Backoff, failures: u32, dice: &mut Dice) -> Duration {
     }
     let full = full.min(backoff.limit);
     let spread = full / 100 * backoff.jitter_percent;
-    full - spread + dice.below(spread * 2)
+    assert!(spread <= full, "a pause of {full:?} is spread by {spread:?}");
+    let pause = (full - spread).saturating_add(dice.below(spread.saturating_mul(2)));
+    assert!(pause <= full.saturating_mul(2), "a pause of {full:?} became {pause:?}");
+    pause
 }
 
 #[cfg(test)]
@@ -125,6 +140,10 @@ mod tests {
                 let got = backoff(s, failures, &mut dice);
                 assert!(got >= ms(full) * 4 / 5 && got <= ms(full) * 6 / 5, "{failures}: {got:?}");
             }
+        }
+        let longest = Backoff { base: Duration::MAX, factor: 9, limit: Duration::MAX, jitter_percent: 100 };
+        for failures in [1, 2, u32::MAX] {
+            let _ = backoff(longest, failures, &mut dice);
         }
         let steady = Backoff { factor: 1, jitter_percent: 0, ..s };
         assert_eq!(backoff(steady, u32::MAX, &mut dice), ms(100));

@@ -13,10 +13,10 @@ use crate::time::Time;
 /// What may start.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct State {
-    bucket: Option<Bucket>,
+    pub(super) bucket: Option<Bucket>,
     /// Permits of the group that are not used yet; `None`: none are needed.
-    permits: Option<u32>,
-    asking: bool,
+    pub(super) permits: Option<u32>,
+    pub(super) asking: bool,
     ask_at: Time,
 }
 
@@ -30,7 +30,7 @@ impl State {
 /// So many in a span of time: full at first, refilled steadily. A run costs `per` microseconds times one, and every
 /// microsecond brings `count` of these.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Bucket {
+pub(super) struct Bucket {
     rate: Rate,
     level: u128,
     at: Time,
@@ -40,6 +40,7 @@ impl Bucket {
     fn new(rate: Rate) -> Bucket {
         let mut bucket = Bucket { rate, level: 0, at: Time::ZERO };
         bucket.level = bucket.full();
+        assert!(bucket.level >= bucket.price(), "a rate allows one run at least: {rate:?}");
         bucket
     }
 
@@ -58,6 +59,7 @@ impl Bucket {
     /// When there is enough for one.
     fn next_at(&self) -> Time {
         let missing = self.price().saturating_sub(self.level);
+        assert!(missing <= self.price(), "more is missing than one run costs: {self:?}");
         let micros = missing.div_ceil(u128::from(self.rate.count));
         self.at + Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
     }
@@ -65,6 +67,15 @@ impl Bucket {
     fn take(&mut self, now: Time) {
         self.level = self.level(now).saturating_sub(self.price());
         self.at = self.at.max(now);
+        assert!(self.level <= self.full(), "a quiet time brings no more than a full bucket: {self:?}");
+    }
+}
+
+#[cfg(debug_assertions)]
+impl Bucket {
+    /// Whether no more runs are saved up than the rate allows at once.
+    pub(super) fn is_sound(&self) -> bool {
+        self.level <= self.full()
     }
 }
 
@@ -83,6 +94,7 @@ impl Machine {
             bucket.take(self.now);
         }
         if let Some(permits) = &mut self.rates.permits {
+            assert!(*permits >= 1, "a run starts without the group's permit");
             *permits = permits.saturating_sub(1);
         }
     }
@@ -95,12 +107,15 @@ impl Machine {
     pub(super) fn ask_for_permits(&mut self) {
         if self.permits_due().is_some_and(|at| at <= self.now) {
             let count = u32::try_from(self.startable()).unwrap_or(u32::MAX);
+            assert!(count >= 1 && !self.rates.asking, "permits are asked for once, and for runs: {count}");
             self.rates.asking = true;
             self.ask(Question::Permits(count), Call::Permits { count });
         }
     }
 
     pub(super) fn permitted(&mut self, granted: u32, wait: Duration) {
+        assert!(self.rates.asking, "{granted} permits come that nobody asked for");
+        assert!(self.rates.permits.is_some(), "{granted} permits come, and none are needed");
         self.rates.asking = false;
         if let Some(permits) = &mut self.rates.permits {
             *permits = permits.saturating_add(granted);

@@ -19,11 +19,11 @@ const SHORTEST_BLOCK: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct State {
     /// How many a read that is under way may bring.
-    read: Option<usize>,
+    pub(super) read: Option<usize>,
     /// How many the question after what is due may bring.
-    due: Option<usize>,
+    pub(super) due: Option<usize>,
     /// When to ask for what is due.
-    due_at: Time,
+    pub(super) due_at: Time,
 }
 
 impl State {
@@ -46,11 +46,15 @@ impl State {
 impl Machine {
     /// When what is due is to be asked for.
     pub(super) fn ask_due(&self) -> Option<Time> {
-        let wanted = self.is_open() && self.reading.due.is_none() && !self.own.comes_first();
+        let wanted = self.may_ask_for_more() && self.reading.due.is_none();
         if !wanted || (self.due_room() == 0 && !self.config.no_ack) {
             return None;
         }
         Some(self.open_from(Kind::Due)?.max(self.reading.due_at))
+    }
+
+    fn may_ask_for_more(&self) -> bool {
+        self.is_open() && !self.own.comes_first() && !self.server.is_sifting()
     }
 
     /// For how many of what is due there is a slot.
@@ -58,14 +62,21 @@ impl Machine {
         if self.config.no_ack {
             return 0; // only messages that were sent with a delay are moved into the stream
         }
+        self.wanted_due().min(self.room())
+    }
+
+    /// How much of what is due would be asked for at once, were all room free that reads keep.
+    fn wanted_due(&self) -> usize {
         let free = self.config.concurrency.saturating_sub(self.holds.slots() + self.runs.due_waiting());
-        free.min(self.room()).min(self.config.batch).min(MOST_DUE)
+        free.min(self.config.batch).min(MOST_DUE)
     }
 
     pub(super) fn ask_for_due(&mut self) {
         if self.ask_due().is_some_and(|at| at <= self.now) {
             let count = self.due_room();
+            assert!(count >= 1 || self.config.no_ack, "nothing is asked for");
             self.reading.due = Some(count);
+            self.assert_room(count);
             self.ask(Question::Due(count), Call::Due { count });
         }
     }
@@ -76,6 +87,7 @@ impl Machine {
     }
 
     pub(super) fn due_answered(&mut self, deliveries: Vec<Delivery>, next: Option<Duration>, issued: Time) {
+        assert!(self.reading.due >= Some(deliveries.len()), "more is due than was asked for");
         self.reading.due = None;
         let interval = self.config.due_interval;
         let longest = interval - interval / 4 + self.dice.below(interval / 4);
@@ -85,6 +97,7 @@ impl Machine {
     }
 
     pub(super) fn due_failed(&mut self) {
+        assert!(self.reading.due.is_some(), "what failed was asked for");
         self.reading.due = None;
         self.reading.due_at = self.now;
         self.look_at_own_list();
@@ -92,7 +105,7 @@ impl Machine {
 
     /// When to read.
     pub(super) fn read_due(&self) -> Option<Time> {
-        let wanted = self.is_open() && self.reading.read.is_none() && !self.own.comes_first();
+        let wanted = self.may_ask_for_more() && self.reading.read.is_none();
         // What is due goes first, if it can be asked for.
         let waits = self.ask_due().is_some_and(|at| at <= self.now);
         if !wanted || waits || self.room() == 0 || self.has_enough() {
@@ -113,14 +126,19 @@ impl Machine {
         }
         let count = self.room().min(self.config.batch);
         let block = self.config.block.min(self.until_due().max(SHORTEST_BLOCK));
+        assert!(!block.is_zero() && block <= self.config.reclaim_idle, "a read ends in time: {block:?}");
+        assert!(count >= 1, "nothing is read");
         self.reading.read = Some(count);
+        self.assert_room(count);
         self.ask(Question::Read(count), Call::Read { count, block });
     }
 
     /// For how long a read may keep the room that what is due would need.
     fn until_due(&self) -> Duration {
-        if self.reading.due.is_some() {
-            return self.config.due_interval;
+        if let Some(asked) = self.reading.due {
+            // One that had to do with what an earlier read had left is followed by another at once: if each of them fell
+            // in with a new read, what is due would be starved.
+            return if asked >= self.wanted_due() { self.config.due_interval } else { Duration::ZERO };
         }
         if self.due_room() == 0 {
             return Duration::MAX; // every slot that is free later is room that no read keeps
@@ -130,12 +148,14 @@ impl Machine {
     }
 
     pub(super) fn read_answered(&mut self, messages: Vec<(EntryId, Option<Fields>)>, issued: Time) {
+        assert!(self.reading.read >= Some(messages.len()), "more is read than was asked for");
         self.reading.read = None;
         self.prove();
         self.admit_new(messages, issued);
     }
 
     pub(super) fn read_failed(&mut self) {
+        assert!(self.reading.read.is_some(), "what failed was asked for");
         self.reading.read = None;
         self.look_at_own_list();
     }

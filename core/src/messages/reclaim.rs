@@ -10,24 +10,24 @@ use super::{
 use crate::time::Time;
 
 /// For how long a reclaimer is one after each of its calls: its key's ttl.
-const ROLE: Duration = Duration::from_secs(2);
+pub(super) const ROLE: Duration = Duration::from_secs(2);
 /// How far the server's clock may seem to step against ours.
 const STEP_MS: i128 = 1_000;
 
 /// What this consumer does for the whole group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct State {
-    at: Time,
-    asked: bool,
+    pub(super) at: Time,
+    pub(super) asked: bool,
     /// Nothing is reclaimed before this: after an outage everything looks idle.
-    trusted_from: Time,
+    pub(super) trusted_from: Time,
     /// It is the reclaimer until then.
-    reclaimer_until: Option<Time>,
-    sweep_at: Time,
+    pub(super) reclaimer_until: Option<Time>,
+    pub(super) sweep_at: Time,
     cursor: u64,
-    sweeping: bool,
+    pub(super) sweeping: bool,
     /// The server's clock minus ours, in milliseconds: the bounds that the last look at it gave.
-    clock: Option<(i128, i128)>,
+    pub(super) clock: Option<(i128, i128)>,
 }
 
 impl Machine {
@@ -41,6 +41,8 @@ impl Machine {
     pub(super) fn compare_clocks(&mut self, now_ms: u64, issued: Time) {
         let ms = |time: Time| i128::from(time.as_micros() / 1_000);
         let seen = (i128::from(now_ms) - ms(self.now) - 1, i128::from(now_ms) - ms(issued) + 1);
+        assert!(issued <= self.now, "an answer to a question that is to come");
+        assert!(seen.0 < seen.1, "a clock is seen within bounds: {seen:?}");
         if let Some(before) = self.reclaiming.clock.replace(seen)
             && (seen.0 > before.1 + STEP_MS || seen.1 < before.0 - STEP_MS)
         {
@@ -59,12 +61,16 @@ impl Machine {
 
     pub(super) fn reclaim(&mut self) {
         if self.reclaim_due().is_some_and(|at| at <= self.now) {
+            assert!(self.now >= self.reclaiming.trusted_from, "after an outage everything looks idle");
+            assert!(!self.config.no_ack, "nobody holds anything that could be reclaimed");
+            assert!(!self.reclaiming.asked, "one call reclaims at a time");
             self.reclaiming.asked = true;
             self.ask(Question::Reclaim, Call::Reclaim);
         }
     }
 
     pub(super) fn reclaimed(&mut self, reclaimed: Reclaimed, issued: Time) {
+        assert!(self.reclaiming.asked, "what is answered was asked");
         self.reclaiming.asked = false;
         self.reclaiming.reclaimer_until = Some(issued + ROLE);
         let pause = if reclaimed.more { Duration::ZERO } else { self.config.reclaim_interval };
@@ -79,6 +85,7 @@ impl Machine {
     }
 
     pub(super) fn reclaimer_is(&mut self, span: Duration) {
+        assert!(self.reclaiming.asked, "what is answered was asked");
         self.reclaiming.asked = false;
         self.reclaiming.reclaimer_until = None;
         let jitter = self.dice.below(self.config.reclaim_interval / 4);
@@ -86,6 +93,7 @@ impl Machine {
     }
 
     pub(super) fn reclaim_failed(&mut self) {
+        assert!(self.reclaiming.asked, "what failed was asked");
         self.reclaiming.asked = false;
         self.reclaiming.at = self.now + self.config.reclaim_interval;
     }
@@ -101,6 +109,7 @@ impl Machine {
 
     pub(super) fn sweep(&mut self) {
         if self.sweep_due().is_some_and(|at| at <= self.now) {
+            assert!(!self.reclaiming.sweeping, "one page is cleared away at a time");
             self.reclaiming.sweeping = true;
             let cursor = self.reclaiming.cursor;
             self.ask(Question::Sweep, Call::Sweep { cursor });
@@ -108,6 +117,7 @@ impl Machine {
     }
 
     pub(super) fn swept(&mut self, swept: Swept) {
+        assert!(self.reclaiming.sweeping, "what is answered was asked");
         self.reclaiming.sweeping = false;
         self.reclaiming.cursor = swept.cursor;
         if swept.cursor == 0 {
@@ -122,6 +132,7 @@ impl Machine {
     }
 
     pub(super) fn sweep_failed(&mut self) {
+        assert!(self.reclaiming.sweeping, "what failed was asked");
         self.reclaiming.sweeping = false;
         self.reclaiming.cursor = 0;
         self.reclaiming.sweep_at = self.now + self.config.sweep_interval;

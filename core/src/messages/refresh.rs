@@ -13,16 +13,16 @@ use crate::{id::EntryId, time::Time};
 /// How many messages one call is about.
 const BATCH: usize = 500;
 /// How many calls are under way at once: enough to hide the round trip, few enough that others get a turn.
-const AT_ONCE: usize = 4;
+pub(super) const AT_ONCE: usize = 4;
 
 /// Where the refreshes stand.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct State {
     /// When everything is looked through again.
-    next_at: Time,
+    pub(super) next_at: Time,
     /// What needs one.
-    queue: VecDeque<EntryId>,
-    under_way: usize,
+    pub(super) queue: VecDeque<EntryId>,
+    pub(super) under_way: usize,
 }
 
 impl Machine {
@@ -53,6 +53,7 @@ impl Machine {
 
     /// Finds what would be idle for too long before it is looked at again, and what has waited here for too long.
     fn look_through(&mut self) {
+        assert!(!self.config.no_ack, "nothing is kept where nothing is pending");
         let (now, unstarted) = (self.now, self.config.unstarted());
         let old = self.config.reclaim_idle / 2 - self.config.refresh_interval();
         let mut returned = Vec::new();
@@ -76,10 +77,11 @@ impl Machine {
         }
     }
 
-    fn want_refresh(&mut self, entry: EntryId) {
+    pub(super) fn want_refresh(&mut self, entry: EntryId) {
         if let Some(held) = self.holds.get_mut(entry)
             && !held.refreshing
         {
+            assert!(!self.config.no_ack, "{entry} is nobody's already, and is to be refreshed");
             held.refreshing = true;
             self.refreshes.queue.push_back(entry);
         }
@@ -87,7 +89,8 @@ impl Machine {
 
     /// It may be another's: before it runs, it is confirmed.
     pub(super) fn doubt(&mut self, entry: EntryId) {
-        self.holds.change(entry, HeldState::Doubted);
+        let doubted = self.holds.change(entry, HeldState::Doubted);
+        assert!(doubted.is_some(), "{entry} is doubted, and not held");
         self.want_refresh(entry);
     }
 
@@ -95,41 +98,78 @@ impl Machine {
         let count = self.refreshes.queue.len().min(BATCH);
         let entries: Vec<EntryId> = self.refreshes.queue.drain(..count).collect();
         let holds: Vec<Hold> = entries.iter().filter_map(|e| self.holds.get(*e)).map(|held| held.hold).collect();
+        assert!(holds.len() <= BATCH, "{} messages are refreshed in one call", holds.len());
         if !holds.is_empty() {
             self.refreshes.under_way += 1;
             self.ask(Question::Refresh(holds.clone()), Call::Refresh(holds));
+            assert!(self.refreshes.under_way <= AT_ONCE, "others get a turn between refreshes");
         }
     }
 
     pub(super) fn refreshed(&mut self, holds: Vec<Hold>, answers: Vec<Fenced>, issued: Time) {
+        assert!(self.refreshes.under_way >= 1, "what is answered was under way");
+        assert_eq!(holds.len(), answers.len(), "each message has its answer");
+        assert!(issued <= self.now, "an answer to a question that is to come");
         self.refreshes.under_way -= 1;
         for (hold, answer) in holds.into_iter().zip(answers) {
+            let withheld = self.is_withheld(hold.entry);
             let Some(held) = self.holds.of(hold) else { continue };
             held.refreshing = false;
             match answer {
-                Fenced::Done => {
-                    held.confirmed = held.confirmed.max(issued);
-                    self.believe(hold.entry);
-                }
-                Fenced::Broken(error) => {
-                    if *held.state() == HeldState::Doubted {
-                        self.set_aside(hold.entry, error);
-                    } else {
-                        self.remark(Remark::Broken(hold.entry, error));
-                    }
-                }
+                Fenced::Done => self.confirm(hold, issued, withheld),
+                _ if withheld => self.withhold_for_good(hold.entry),
                 // What is being settled hears from its own call.
-                _ if held.settles() => {}
-                // It was trimmed or deleted, and what is here of it is all there is; or another has ended it.
-                Fenced::Gone if held.running_mut().is_some() => {
-                    if let Some(running) = held.running_mut()
-                        && running.tie == Tie::Ours
-                    {
-                        running.tie = Tie::Gone;
-                    }
-                }
-                Fenced::Lost | Fenced::Gone => self.lose(hold.entry),
+                Fenced::Lost | Fenced::Gone if held.settles() => self.cannot_be_settled(hold.entry),
+                Fenced::Broken(error) => self.cannot_be_confirmed(hold.entry, error),
+                Fenced::Gone => self.is_gone(hold.entry),
+                Fenced::Lost => self.lose(hold.entry),
             }
+        }
+    }
+
+    /// It is pending under our name.
+    fn confirm(&mut self, hold: Hold, issued: Time, withheld: bool) {
+        assert!(self.server.spans(issued), "{hold:?} was confirmed by an earlier server");
+        let Some(held) = self.holds.of(hold) else { return };
+        held.confirmed = held.confirmed.max(issued);
+        let first = !std::mem::replace(&mut held.sifted, true);
+        if held.running_mut().is_some_and(|running| running.tie == Tie::Gone) {
+            // The server has forgotten that it was gone. If it has handed it out again meanwhile, or another message with
+            // its id, the answer to the read tells (`Machine::comes_again`).
+            if first || self.server.spans(held.came) {
+                held.tie_again();
+            }
+        }
+        if withheld {
+            self.owe_ack(hold.entry);
+        }
+        self.believe(hold.entry);
+    }
+
+    /// It was trimmed or deleted, and what is here of it is all there is; or another has ended it.
+    fn is_gone(&mut self, entry: EntryId) {
+        let Some(held) = self.holds.get_mut(entry) else { return };
+        match held.running_mut() {
+            Some(running) => {
+                if running.tie == Tie::Ours {
+                    running.tie = Tie::Gone;
+                }
+                held.sifted = true;
+            }
+            None => self.lose(entry),
+        }
+    }
+
+    /// Nobody can tell whose it is. What is known here to be ours is kept.
+    fn cannot_be_confirmed(&mut self, entry: EntryId, error: Box<str>) {
+        let Some(held) = self.holds.get(entry) else { return };
+        if !held.sifted && !held.settles() {
+            self.remark(Remark::Broken(entry, error));
+            self.lose(entry);
+        } else if *held.state() == HeldState::Doubted {
+            self.set_aside(entry, error);
+        } else {
+            self.remark(Remark::Broken(entry, error));
         }
     }
 
@@ -146,6 +186,7 @@ impl Machine {
 
     /// It was not answered, or refused: at once again.
     pub(super) fn refresh_failed(&mut self, holds: &[Hold]) {
+        assert!(self.refreshes.under_way >= 1, "what failed was under way");
         self.refreshes.under_way -= 1;
         for hold in holds {
             if let Some(held) = self.holds.of(*hold) {
@@ -157,10 +198,10 @@ impl Machine {
 }
 
 /// Whether a message is to be kept: not that of a run that cannot be stopped although it is over its time, nor what is
-/// another's already.
+/// another's already. What is gone is asked for on and on: a server that forgets may have it again.
 fn is_kept(held: &Held) -> bool {
     match held.state() {
-        HeldState::Running(running) => running.tie == Tie::Ours && running.cut != Cut::TimedOut,
+        HeldState::Running(running) => running.tie != Tie::Lost && running.cut != Cut::TimedOut,
         HeldState::Acking(Fate::Lost) => false,
         _ => true,
     }

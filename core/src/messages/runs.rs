@@ -18,25 +18,25 @@ use crate::{id::EntryId, time::Time};
 /// How many messages one question is about that is not one command for all of them.
 const BATCH: usize = 500;
 /// For how long a suspect is put aside while others have their turn.
-const SUSPECT_PAUSE: Duration = Duration::from_secs(1);
+pub(super) const SUSPECT_PAUSE: Duration = Duration::from_secs(1);
 
 /// What waits, and what runs. The queues may name messages that have ended meanwhile: these are passed over.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct State {
-    due: VecDeque<EntryId>,
-    new: VecDeque<EntryId>,
+    pub(super) due: VecDeque<EntryId>,
+    pub(super) new: VecDeque<EntryId>,
     /// Each key that is occupied, and who waits for it.
-    keys: BTreeMap<Box<[u8]>, VecDeque<EntryId>>,
+    pub(super) keys: BTreeMap<Box<[u8]>, VecDeque<EntryId>>,
     /// The suspect whose turn it is, and those who wait.
-    suspect: Option<EntryId>,
-    suspects: VecDeque<EntryId>,
-    checks: VecDeque<EntryId>,
+    pub(super) suspect: Option<EntryId>,
+    pub(super) suspects: VecDeque<EntryId>,
+    pub(super) checks: VecDeque<EntryId>,
     live: BTreeMap<RunId, Live>,
-    last: u64,
+    pub(super) last: u64,
     /// Every run up to this one has been looked at for being over its time.
-    timed_out: RunId,
+    pub(super) timed_out: RunId,
     /// Every run up to this one has been looked at for hanging.
-    hanging: RunId,
+    pub(super) hanging: RunId,
     /// A run has succeeded since this process started: not everything crashes.
     succeeded: bool,
 }
@@ -88,6 +88,10 @@ impl State {
         self.live.iter().map(|(run, live)| (*run, *live))
     }
 
+    pub(super) fn is_live(&self, run: RunId) -> bool {
+        self.live.contains_key(&run)
+    }
+
     pub(super) fn succeed(&mut self) {
         self.succeeded = true;
     }
@@ -130,6 +134,7 @@ impl Machine {
     /// A message has its turn: it is given a slot, or it turns out what else is to be done with it.
     fn begin(&mut self, entry: EntryId) {
         let Some(held) = self.holds.get(entry).filter(|held| held.is_waiting()) else { return };
+        assert!(self.is_open() && self.holds.slots() < self.config.concurrency, "{entry} begins without a slot");
         if !self.is_trusted(held) {
             return self.doubt(entry);
         }
@@ -156,6 +161,7 @@ impl Machine {
         }
         self.spend();
         if is_suspect {
+            assert!(self.runs.suspect.is_none_or(|other| other == entry), "{entry} is one of two suspects");
             self.runs.suspect = Some(entry);
         }
         if let Some(processed) = &self.config.processed
@@ -177,6 +183,8 @@ impl Machine {
     /// One suspect waits here for its turn, in a place of its own. The others are put aside for a while: they would else
     /// fill the room of those that harm nobody.
     fn wait_as_suspect(&mut self, entry: EntryId) {
+        assert!(self.holds.get(entry).is_some_and(Held::is_suspect), "{entry} is no suspect, and waits as one");
+        assert!(self.runs.suspect.is_some(), "{entry} waits for a suspect's end, and there is none");
         let waits = |entry: &EntryId| self.holds.get(*entry).is_some_and(Held::is_waiting);
         if !self.runs.suspects.iter().any(waits) {
             self.runs.suspects.push_back(entry);
@@ -197,6 +205,8 @@ impl Machine {
 
     /// It is written down that it starts: it does, if it still may.
     pub(super) fn go_on(&mut self, entry: EntryId) {
+        let state = self.holds.get(entry).map(Held::state);
+        assert!(state == Some(&HeldState::Marking), "{entry} is written down as started, and is {state:?}");
         if self.may_go_on(entry) {
             self.run(entry);
         }
@@ -205,6 +215,7 @@ impl Machine {
     /// Whether what has a slot may still run. If not, it waits again, or is given back.
     fn may_go_on(&mut self, entry: EntryId) -> bool {
         let Some(held) = self.holds.get(entry) else { return false };
+        assert!(held.has_slot(), "{entry} goes on without a slot: {:?}", held.state());
         if !self.is_running() {
             self.give_back(entry);
             return false;
@@ -223,11 +234,22 @@ impl Machine {
     }
 
     fn run(&mut self, entry: EntryId) {
+        assert!(self.is_open(), "{entry} starts although nothing may");
+        let held = self.holds.get(entry);
+        assert!(held.is_some_and(|held| self.is_trusted(held)), "{entry} starts, and may be another's");
         self.runs.last += 1;
         let run = RunId(self.runs.last);
         let running =
             |held: &Held| HeldState::Running(Running { run, stage: held.stage(), tie: Tie::Ours, cut: Cut::No });
         let Some(held) = self.holds.change_to(entry, running) else { return };
+        let (most, alone) = (self.config.max_attempts, self.runs.suspect == Some(entry));
+        assert!(alone || !held.is_suspect(), "{entry} may crash the process, and runs out of turn");
+        let failed = held.history.as_ref().map_or(0, |history| history.failed);
+        assert!(most == 0 || failed < most || held.dying().is_some(), "{entry} has used up its attempts: {failed}");
+        let is_done_for = held.history.as_ref().is_some_and(|history| history.buried_alive);
+        assert!(!is_done_for, "{entry} has crashed a process as it was buried, and runs once more");
+        assert!(run > self.runs.timed_out, "{run:?} is new, and over its time");
+        assert!(run > self.runs.hanging, "{run:?} is new, and hangs");
         let history = held.history.as_deref().cloned();
         let before = history.as_ref().map_or(0, |history| history.failed.saturating_add(history.crashed));
         let start = Run {
@@ -244,7 +266,10 @@ impl Machine {
                 held.confirmed + self.config.trust()
             },
         };
+        assert!(start.attempt >= 1 && start.begins_before > self.now, "{start:?} comes too late");
         self.runs.live.insert(run, Live { entry, started: self.now });
+        assert!(self.holds.slots() <= self.config.concurrency, "more runs than slots");
+        assert!(self.runs.live.len() <= self.holds.slots(), "each run has a slot");
         self.command(Command::Start(start));
     }
 
@@ -267,7 +292,8 @@ impl Machine {
             return false;
         }
         held.key = Some(key.clone());
-        self.runs.keys.insert(key, VecDeque::new());
+        let before = self.runs.keys.insert(key, VecDeque::new());
+        assert!(before.is_none(), "{entry} takes an ordering key that is occupied");
         true
     }
 
@@ -279,7 +305,10 @@ impl Machine {
         }
         self.runs.suspect = None;
         while let Some(next) = self.runs.suspects.pop_front() {
-            if next != entry && self.holds.get(next).is_some_and(Held::is_waiting) {
+            assert!(self.runs.suspect.is_none(), "{next} would be one of two suspects");
+            // It may have ended, and have come again without what made it one.
+            let is_one = |held: &Held| held.is_waiting() && held.is_suspect();
+            if next != entry && self.holds.get(next).is_some_and(is_one) {
                 self.runs.suspect = Some(next);
                 return self.runs.push_front(next);
             }
@@ -296,12 +325,14 @@ impl Machine {
             if let Some(held) = self.holds.get_mut(next)
                 && held.is_behind()
             {
+                assert!(held.key.is_none(), "{next} waits for its ordering key, and occupies one");
                 held.key = Some(key);
                 self.holds.change(next, HeldState::Waiting);
                 return self.runs.push_front(next);
             }
         }
-        self.runs.keys.remove(&key);
+        let free = self.runs.keys.remove(&key);
+        assert!(free.is_some_and(|waiting| waiting.is_empty()), "{entry} frees a key that others wait for");
     }
 
     /// The queues name nobody any more who has ended.
@@ -325,6 +356,7 @@ impl Machine {
                 Some((held.hold, held.processed.clone()?))
             });
             let (holds, keys): (Vec<Hold>, Vec<Box<[u8]>>) = checking.unzip();
+            assert!(holds.len() <= BATCH, "{} keys are checked in one call", holds.len());
             if !holds.is_empty() {
                 let items = holds.iter().map(|hold| hold.entry).zip(keys).collect();
                 self.ask(Question::Check(holds), Call::Check(items));
@@ -337,6 +369,7 @@ impl Machine {
     }
 
     pub(super) fn checked(&mut self, holds: Vec<Hold>, answers: Vec<bool>) {
+        assert_eq!(holds.len(), answers.len(), "each message has its answer");
         for (hold, processed) in holds.into_iter().zip(answers) {
             let Some(held) = self.holds.of(hold).filter(|held| *held.state() == HeldState::Checking) else { continue };
             if processed {
@@ -366,11 +399,13 @@ impl Machine {
     pub(super) fn cut_off_late_runs(&mut self) {
         while self.timeout_due().is_some_and(|at| at <= self.now) {
             let Some((run, live)) = self.runs.behind(self.runs.timed_out) else { break };
+            assert!(run > self.runs.timed_out, "{run:?} would be over its time for ever");
             self.runs.timed_out = run;
             self.time_out(run, live.entry);
         }
         while self.hang_due().is_some_and(|at| at <= self.now) {
             let Some((run, live)) = self.runs.behind(self.runs.hanging) else { break };
+            assert!(run > self.runs.hanging, "{run:?} would hang for ever");
             self.runs.hanging = run;
             self.remark(Remark::Hangs(live.entry, self.now.since(live.started)));
         }
@@ -378,6 +413,7 @@ impl Machine {
 
     fn time_out(&mut self, run: RunId, entry: EntryId) {
         let Some(running) = self.holds.get_mut(entry).and_then(Held::running_mut) else { return };
+        assert!(running.run == run, "{run:?} is over its time, and another runs: {:?}", running.run);
         if running.cut == Cut::No {
             running.cut = Cut::TimedOut;
             self.command(Command::Cancel(run));
@@ -387,27 +423,8 @@ impl Machine {
 
     /// How long this message's run may take, in words.
     pub(super) fn timeout_text(&self) -> Box<str> {
+        assert!(self.config.timeout.is_some(), "a run is over a time that it does not have");
         let timeout = self.config.timeout.unwrap_or(Duration::ZERO);
         format!("the run was cancelled after its timeout of {timeout:?}").into()
-    }
-
-    #[cfg(debug_assertions)]
-    pub(super) fn assert_runs(&self) {
-        let running = |held: &Held| match held.state() {
-            HeldState::Running(running) => Some(running.run),
-            _ => None,
-        };
-        let count = self.holds.iter().filter(|(_, held)| running(held).is_some()).count();
-        assert_eq!(count, self.runs.live.len(), "runs and running messages");
-        for (run, live) in &self.runs.live {
-            assert_eq!(self.holds.get(live.entry).and_then(running), Some(*run), "a run without its message");
-        }
-        for (_, held) in self.holds.iter() {
-            assert!(!held.settles() || held.key.is_none(), "a key is occupied by what has ended");
-            assert!(held.key.as_ref().is_none_or(|key| self.runs.keys.contains_key(key)));
-        }
-        let owners = self.holds.iter().filter(|(_, held)| held.key.is_some()).count();
-        assert_eq!(owners, self.runs.keys.len(), "each key has one owner");
-        assert!(self.runs.suspect.is_none_or(|entry| self.holds.get(entry).is_some()));
     }
 }

@@ -5,22 +5,31 @@ use super::{
     asked::{Gates, Kind, Question},
     call::{Call, Server},
 };
-use crate::{id::Identity, time::Time, trouble::Trouble};
+use crate::{
+    id::{EntryId, Identity},
+    time::Time,
+    trouble::Trouble,
+};
 
 /// What is known of the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct State {
-    preparation: Preparation,
-    identity: Option<Identity>,
+    pub(super) preparation: Preparation,
+    pub(super) identity: Option<Identity>,
     /// The group is gone, and is being created again.
-    lost: bool,
+    pub(super) lost: bool,
     /// It has been read from: from here on no trouble counts as one of the start.
     proven: bool,
+    /// When it was found to be another one than before. What was held then was handed out by an earlier server.
+    since: Time,
+    /// Not all of that was asked about yet. Until it is, nothing is read: this server may give a new message the id of one
+    /// that it has forgotten, and what is pending under our name must not be both.
+    sifting: bool,
     pub(super) gates: Gates,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-enum Preparation {
+pub(super) enum Preparation {
     #[default]
     Due,
     Asked,
@@ -34,6 +43,21 @@ impl State {
 
     pub(super) fn is_proven(&self) -> bool {
         self.proven
+    }
+
+    /// Which one it is.
+    pub(super) fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+
+    /// Whether what is asked for now may be what an earlier server has handed out.
+    pub(super) fn is_sifting(&self) -> bool {
+        self.sifting
+    }
+
+    /// Whether this instant was in the days of the present server.
+    pub(super) fn spans(&self, instant: Time) -> bool {
+        instant >= self.since
     }
 }
 
@@ -50,7 +74,9 @@ impl Machine {
     }
 
     pub(super) fn connected(&mut self, link: Link) {
-        if self.links.connected(link) && link == Link::Commands {
+        let awaited = self.links.connected(link);
+        assert!(!awaited || link != Link::Subscriber, "who works on messages has no {link:?}");
+        if awaited && link == Link::Commands {
             self.server.preparation = Preparation::Due;
         }
     }
@@ -62,6 +88,12 @@ impl Machine {
         }
         let backoff = (self.config.retry_backoff, self.config.retry_backoff_limit);
         let Some((failures, pause)) = self.links.lost(link, backoff, self.now, &mut self.dice) else { return };
+        assert!(link != Link::Subscriber, "who works on messages has no {link:?}");
+        assert!(failures >= 1, "what is lost has failed");
+        assert!(
+            pause <= backoff.1.saturating_mul(2),
+            "a connection is left alone for {pause:?}: longer than the limit"
+        );
         if link == Link::Commands {
             self.server.preparation = Preparation::Due;
         }
@@ -91,13 +123,20 @@ impl Machine {
     }
 
     pub(super) fn prepared(&mut self, server: Server, issued: Time) {
+        assert!(self.links.is_up(Link::Commands), "a server that cannot be reached is not prepared");
+        assert!(issued <= self.now, "an answer to a question that is to come");
         let first = self.server.identity.is_none();
+        assert!(!first || self.holds.is_empty(), "messages came from a server that was never prepared");
         self.server.preparation = Preparation::Done;
         let known = std::mem::take(&mut self.server.lost);
         if server.created && !first && !known {
             self.lose_everything();
         }
-        self.server.identity = Some(server.identity.clone());
+        let before = self.server.identity.replace(server.identity.clone());
+        let same = !server.identity.as_str().is_empty() && before.as_ref() == Some(&server.identity);
+        if !first && !same && !self.config.no_ack {
+            self.sift_what_is_held();
+        }
         self.compare_clocks(server.now_ms, issued);
         self.distrust_idle_times();
         self.look_at_own_list();
@@ -109,8 +148,34 @@ impl Machine {
         }
     }
 
+    /// This is another server than before: what is held counts for nothing before it was confirmed here.
+    fn sift_what_is_held(&mut self) {
+        assert!(!self.config.no_ack, "nothing is held");
+        assert!(self.server.is_prepared(), "the server does not say yet which one it is");
+        assert!(self.server.since <= self.now, "a server is known since an instant that is to come");
+        self.server.since = self.now;
+        self.server.sifting = true;
+        self.holds.doubt_all();
+        let entries: Vec<EntryId> = self.holds.iter().map(|(entry, _)| entry).collect();
+        for entry in entries {
+            self.want_refresh(entry);
+        }
+        self.withhold_acks();
+    }
+
+    /// Whether it was handed out by the present server.
+    pub(super) fn came_from_this_server(&self, entry: EntryId) -> bool {
+        self.holds.get(entry).is_some_and(|held| self.server.spans(held.came))
+    }
+
+    /// All is known once the server has said of each whose it is, or it has ended.
+    pub(super) fn go_on_sifting(&mut self) {
+        self.server.sifting = self.server.sifting && !self.holds.iter().all(|(_, held)| held.sifted);
+    }
+
     /// It was read from.
     pub(super) fn prove(&mut self) {
+        assert!(self.server.identity.is_some(), "messages were read from a server that was never prepared");
         self.server.proven = true;
     }
 

@@ -18,31 +18,31 @@ use crate::{id::EntryId, time::Time};
 /// How many messages go into one script that does several steps for each.
 const BATCH: usize = 500;
 /// How many burials go into one call: each copies a payload.
-const BURIALS: usize = 100;
+pub(super) const BURIALS: usize = 100;
 /// For how long a message is put aside that came while its earlier run in this process has not ended.
 const STRAY_PAUSE: Duration = Duration::from_secs(1);
 
 /// What Redis is still to be told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct State {
-    acks: VecDeque<EntryId>,
+    pub(super) acks: VecDeque<EntryId>,
     /// Since when the first of them waits.
-    acks_since: Time,
+    pub(super) acks_since: Time,
     /// One of them has crashed a process before: the next crash must not find its success untold.
-    hurry: bool,
-    marks: VecDeque<EntryId>,
-    parks: VecDeque<EntryId>,
-    buries: VecDeque<EntryId>,
+    pub(super) hurry: bool,
+    pub(super) marks: VecDeque<EntryId>,
+    pub(super) parks: VecDeque<EntryId>,
+    pub(super) buries: VecDeque<EntryId>,
     /// Deliveries that are not held, and are to be given back.
-    strays: BTreeMap<EntryId, Stray>,
+    pub(super) strays: BTreeMap<EntryId, Stray>,
     /// What could not be judged, and when it is tried again.
-    later: BTreeSet<(Time, EntryId)>,
+    pub(super) later: BTreeSet<(Time, EntryId)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Stray {
-    hold: Hold,
-    asked: bool,
+pub(super) struct Stray {
+    pub(super) hold: Hold,
+    pub(super) asked: bool,
 }
 
 impl State {
@@ -76,15 +76,55 @@ impl Machine {
         if self.config.no_ack {
             return self.forget(entry, fate);
         }
+        assert!(self.holds.get(entry).is_some(), "{entry} is acknowledged, and not held");
         self.free(entry);
         if let Some(held) = self.holds.change(entry, HeldState::Acking(fate)) {
             held.fields = Default::default();
-            self.settling.hurry |= held.crashed() >= 1;
         }
+        self.owe_ack(entry);
+    }
+
+    /// It is to be acknowledged, as soon as it is known that this server means the same message by its id: XACK asks for
+    /// no holder.
+    pub(super) fn owe_ack(&mut self, entry: EntryId) {
+        let Some(held) = self.holds.get(entry) else { return };
+        assert!(matches!(held.state(), HeldState::Acking(_)), "{entry} is acknowledged as {:?}", held.state());
+        if !held.sifted {
+            return self.want_refresh(entry);
+        }
+        self.settling.hurry |= held.crashed() >= 1;
         if self.settling.acks.is_empty() {
             self.settling.acks_since = self.now;
         }
         self.settling.acks.push_back(entry);
+    }
+
+    /// What another server was to be told.
+    pub(super) fn withhold_acks(&mut self) {
+        self.settling.hurry = false;
+        for entry in std::mem::take(&mut self.settling.acks) {
+            self.owe_ack(entry);
+        }
+        assert!(self.settling.acks.is_empty(), "what an earlier server handed out is acknowledged");
+    }
+
+    /// Whether it is to be acknowledged once this server has confirmed it.
+    pub(super) fn is_withheld(&self, entry: EntryId) -> bool {
+        let acking = |held: &Held| matches!(held.state(), HeldState::Acking(_)) && !held.sifted;
+        self.holds.get(entry).is_some_and(acking) && !self.is_acking(entry)
+    }
+
+    /// This server knows nothing of it, or it is another's here: its success is nobody's.
+    pub(super) fn withhold_for_good(&mut self, entry: EntryId) {
+        assert!(self.is_withheld(entry), "{entry} is known to this server, and is not acknowledged");
+        self.holds.remove(entry);
+        self.settled.push((entry, Fate::Lost));
+        self.next_suspect(entry);
+    }
+
+    /// Whether a call is under way that acknowledges it.
+    pub(super) fn is_acking(&self, entry: EntryId) -> bool {
+        self.calls.values().any(|asked| matches!(&asked.question, Question::Ack(entries) if entries.contains(&entry)))
     }
 
     /// It is put aside, with nothing counted against it, and due at once.
@@ -111,13 +151,17 @@ impl Machine {
         if self.config.no_ack {
             return self.forget(entry, Fate::Lost);
         }
+        assert!(self.holds.get(entry).is_some(), "{entry} is settled, and not held");
         self.free(entry);
         self.holds.change(entry, state);
         self.queue(entry);
+        assert!(self.settling.unsent(), "{entry} is settled, and nobody is told");
     }
 
     /// It is written down that it starts.
     pub(super) fn mark(&mut self, entry: EntryId) {
+        let state = self.holds.get(entry).map(Held::state);
+        assert!(state == Some(&HeldState::Marking), "{entry} is marked as started, and is {state:?}");
         self.settling.marks.push_back(entry);
     }
 
@@ -198,8 +242,10 @@ impl Machine {
         let entries: Vec<EntryId> = self.settling.acks.drain(..count).collect();
         self.settling.acks_since = self.now;
         self.settling.hurry &= !self.settling.acks.is_empty();
+        assert!(count >= 1, "nothing is acknowledged");
         let item = |entry: &EntryId| {
             let held = self.holds.get(*entry);
+            assert!(held.is_some_and(|held| held.key.is_none()), "{entry} is acknowledged, and stands in others' way");
             let recorded = held.is_some_and(|held| held.history.is_some());
             AckItem { entry: *entry, recorded, processed: held.and_then(|held| held.processed.clone()) }
         };
@@ -209,6 +255,8 @@ impl Machine {
 
     pub(super) fn acked(&mut self, entries: Vec<EntryId>) {
         for entry in entries {
+            let state = self.holds.get(entry).map(Held::state);
+            assert!(matches!(state, Some(HeldState::Acking(_))), "{entry} is acknowledged, and is {state:?}");
             if let Some(held) = self.holds.remove(entry)
                 && let HeldState::Acking(fate) = held.state()
             {
@@ -219,7 +267,9 @@ impl Machine {
     }
 
     pub(super) fn ack_failed(&mut self, entries: Vec<EntryId>) {
-        self.settling.acks.extend(entries);
+        for entry in entries {
+            self.owe_ack(entry);
+        }
     }
 
     fn send_marks(&mut self) {
@@ -235,6 +285,7 @@ impl Machine {
             Some(MarkItem { hold: held.hold, mark })
         };
         let items: Vec<MarkItem> = entries.into_iter().filter_map(item).collect();
+        assert!(items.len() <= BATCH, "{} marks go into one call", items.len());
         if !items.is_empty() {
             self.ask(Question::Mark(items.iter().map(|item| item.hold).collect()), Call::Mark(items));
         }
@@ -253,6 +304,7 @@ impl Machine {
             stray.asked = true;
             items.push(ParkItem { hold: stray.hold, delay: STRAY_PAUSE, failure: None });
         }
+        assert!(items.len() <= 2 * BATCH, "{} messages are put aside in one call", items.len());
         if !items.is_empty() {
             self.ask(Question::Park(items.iter().map(|item| item.hold).collect()), Call::Park(items));
         }
@@ -268,12 +320,14 @@ impl Machine {
             Some(BuryItem { hold: held.hold, reason: burying.reason, error: burying.error.clone(), gone })
         };
         let items: Vec<BuryItem> = entries.into_iter().filter_map(item).collect();
+        assert!(items.len() <= BURIALS, "{} payloads go into one call", items.len());
         if !items.is_empty() {
             self.ask(Question::Bury(items.iter().map(|item| item.hold).collect()), Call::Bury(items));
         }
     }
 
     pub(super) fn marked(&mut self, holds: Vec<Hold>, answers: Vec<Fenced>) {
+        assert_eq!(holds.len(), answers.len(), "each message has its answer");
         for (hold, answer) in holds.into_iter().zip(answers) {
             let Some(held) = self.holds.of(hold) else { continue };
             match (held.state().clone(), answer) {
@@ -295,6 +349,11 @@ impl Machine {
     /// Its end is written down: only `process_dead` is called for it from here on.
     fn end_decided(&mut self, entry: EntryId, dying: Dying) {
         let Some(held) = self.holds.get_mut(entry) else { return };
+        assert!(
+            matches!(held.state(), HeldState::Dying(_)),
+            "{entry}: its end is written, and it is {:?}",
+            held.state()
+        );
         let history = held.history.get_or_insert_default();
         history.dying = Some(dying.reason);
         if let Some(error) = dying.error {
@@ -310,6 +369,7 @@ impl Machine {
     }
 
     pub(super) fn parked(&mut self, holds: Vec<Hold>, answers: Vec<Fenced>) {
+        assert_eq!(holds.len(), answers.len(), "each message has its answer");
         for (hold, answer) in holds.into_iter().zip(answers) {
             if self.settling.strays.get(&hold.entry).is_some_and(|stray| stray.hold == hold) {
                 self.settling.strays.remove(&hold.entry);
@@ -333,6 +393,7 @@ impl Machine {
     }
 
     pub(super) fn buried(&mut self, holds: Vec<Hold>, answers: Vec<Fenced>) {
+        assert_eq!(holds.len(), answers.len(), "each message has its answer");
         for (hold, answer) in holds.into_iter().zip(answers) {
             let Some(held) = self.holds.of(hold) else { continue };
             let HeldState::Burying(burying) = held.state().clone() else { continue };
@@ -365,8 +426,23 @@ impl Machine {
             self.free(entry);
             self.step_back(entry);
         }
+        let rests = self.holds.get(entry).is_some_and(|held| !held.has_slot());
+        assert!(rests, "{entry} cannot be judged, and holds others up");
         self.next_suspect(entry);
+        if self.holds.get(entry).is_some_and(|held| !held.sifted) {
+            self.want_refresh(entry);
+        }
         self.settling.later.insert((self.now + self.config.retry_backoff_limit, entry));
+    }
+
+    /// It is not ours on another server, and its own call cannot say so: it is to hold up nobody.
+    pub(super) fn cannot_be_settled(&mut self, entry: EntryId) {
+        let settles = self.holds.get(entry).is_some_and(Held::settles);
+        assert!(settles, "{entry} goes on, and is to be given up");
+        let unknown = self.holds.get(entry).is_some_and(|held| !held.sifted);
+        if unknown && self.settling.later.iter().any(|(_, later)| *later == entry) {
+            self.forget(entry, Fate::Lost);
+        }
     }
 
     /// A call was refused, or its answer was lost: it is asked again.
@@ -381,16 +457,5 @@ impl Machine {
                 self.queue(hold.entry);
             }
         }
-    }
-
-    #[cfg(debug_assertions)]
-    pub(super) fn assert_settling(&self) {
-        let acking = self.holds.iter().filter(|(_, held)| matches!(held.state(), HeldState::Acking(_))).count();
-        let asked = |question: &Question| match question {
-            Question::Ack(entries) => entries.len(),
-            _ => 0,
-        };
-        let owed = self.settling.acks.len() + self.calls.values().map(|call| asked(&call.question)).sum::<usize>();
-        assert_eq!(acking, owed, "acknowledgements that are owed");
     }
 }

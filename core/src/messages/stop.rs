@@ -12,14 +12,14 @@ use crate::{id::EntryId, time::Time};
 /// How far a stop has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Stop {
-    deadline: Time,
+    pub(super) deadline: Time,
     report: Report,
-    cancelled: bool,
-    leaving: Leaving,
+    pub(super) cancelled: bool,
+    pub(super) leaving: Leaving,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Leaving {
+pub(super) enum Leaving {
     Later,
     Asked,
     Over,
@@ -49,6 +49,9 @@ impl Machine {
             self.give_back(entry);
         }
         self.tidy_queues();
+        assert!(self.holds.waiting() == 0 && self.holds.behind() == 0, "who stops lets nothing wait");
+        assert!(self.holds.slots() == self.runs.under_way(), "who stops holds slots for what runs alone");
+        assert!(self.startable() == 0, "who stops starts nothing");
     }
 
     pub(super) fn count_finished(&mut self) {
@@ -93,14 +96,22 @@ impl Machine {
             if let Some(running) = self.holds.get_mut(live.entry).and_then(Held::running_mut)
                 && running.cut == Cut::No
             {
+                assert!(running.run == run, "{run:?} is to be cancelled, and another runs: {:?}", running.run);
                 running.cut = Cut::Cancelled;
                 self.command(Command::Cancel(run));
             }
         }
     }
 
+    /// Whether every run that is under way was told to stop.
+    pub(super) fn all_are_told_to_stop(&self) -> bool {
+        let goes_on = |held: &Held| matches!(held.state(), State::Running(running) if running.cut == Cut::No);
+        !self.holds.iter().any(|(_, held)| goes_on(held))
+    }
+
     pub(super) fn left(&mut self) {
         if let Phase::Stopping(stop) = &mut self.phase {
+            assert!(stop.leaving == Leaving::Asked, "nobody took leave");
             stop.leaving = Leaving::Over;
         }
     }
@@ -115,11 +126,14 @@ impl Machine {
         if !idle || stop.leaving == Leaving::Asked {
             return;
         }
-        let reachable = self.links.is_up(Link::Commands);
+        // On a server that is not prepared (it loads, for one) nobody can take leave: the name goes once it is stale.
+        let reachable = self.links.is_up(Link::Commands) && self.server.is_prepared();
         if stop.leaving == Leaving::Over || !reachable {
             return self.say_stopped(stop);
         }
         if self.may(Kind::Leave) {
+            assert!(stop.leaving == Leaving::Later, "leave is taken once");
+            assert!(self.runs.under_way() == 0, "who takes leave runs nothing any more");
             self.phase = Phase::Stopping(Stop { leaving: Leaving::Asked, ..stop });
             self.ask(Question::Leave, Call::Leave);
         }
@@ -127,6 +141,7 @@ impl Machine {
 
     fn say_stopped(&mut self, stop: Stop) {
         let left = self.holds.len() + self.settling.strays();
+        assert!(left == 0 || self.now >= self.grace_end(stop), "{left} messages are left behind, and there is time");
         self.notify(Notification::Stopped(Report { left, ..stop.report }));
         self.end();
     }

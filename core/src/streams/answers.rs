@@ -1,7 +1,7 @@
 //! Answers to calls: each goes to whoever asked. One that comes late, twice or to no question is dropped and counted.
 
 use super::{
-    Machine, Remark,
+    Link, Machine, Remark,
     call::{Answer, Call},
 };
 use crate::{id::CallId, trouble::Trouble};
@@ -9,9 +9,13 @@ use crate::{id::CallId, trouble::Trouble};
 impl Machine {
     pub(super) fn answered(&mut self, id: CallId, result: Result<Answer, Trouble>) {
         let Some(asked) = self.calls.remove(&id) else { return self.remark(Remark::StrayAnswer) };
+        assert!(asked.issued <= self.now, "{id:?} is answered at {:?}, before it was issued", self.now);
         match result {
             Ok(answer) if fits(&asked.call, &answer) => {
                 let current = self.is_current(&asked);
+                if current && super::link_of(&asked.call) == Link::Commands {
+                    self.taking.trust_commands(asked.issued);
+                }
                 self.thrive(&asked.call);
                 match answer {
                     // What an older connection said of its server says nothing of this one.
@@ -29,6 +33,7 @@ impl Machine {
 
     fn take_in(&mut self, asked: super::Asked, answer: Answer) {
         let issued = asked.issued;
+        assert_eq!(asked.call.name(), answer.name(), "what does not fit is not taken in");
         match (asked.call, answer) {
             (Call::Prepare, Answer::Prepared(server)) => self.prepared(server),
             (Call::Epoch(_), Answer::Epoch(answer)) => self.epoch_learned(&answer),
@@ -49,7 +54,10 @@ impl Machine {
             (Call::Bury { entry, error }, Answer::Buried(was_there)) => self.buried(entry, error, was_there),
             (Call::Forget { .. }, Answer::Forgotten(entries)) => self.forgotten(entries),
             (Call::Clean, Answer::Cleaned(names)) if !names.is_empty() => self.remark(Remark::Cleaned(names)),
-            _ => {}
+            (call, answer) => {
+                let nothing_to_learn = matches!(call, Call::Ping | Call::Hint(_) | Call::Ring { .. } | Call::Clean);
+                assert!(nothing_to_learn, "{} was answered with {answer:?}, which nobody has heard", call.name());
+            }
         }
     }
 
@@ -79,7 +87,7 @@ impl Machine {
             Call::Reap { .. } => self.reap_failed(),
             Call::Forget { .. } => self.forgotten(Vec::new()),
             // Hints may be lost, malformed announcements are set aside again later.
-            Call::Hint(_) | Call::Ring(_) | Call::Bury { .. } | Call::Clean => {}
+            Call::Hint(_) | Call::Ring { .. } | Call::Bury { .. } | Call::Clean => {}
         }
     }
 }

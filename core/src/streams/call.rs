@@ -5,6 +5,12 @@ use std::{sync::Arc, time::Duration};
 
 use crate::id::{Attempt, EntryId, Identity, StreamName, Token};
 
+/// How many ownerships one call ends, at most: what every server takes in one script call.
+pub const MOST_ENDED: usize = 480;
+
+/// How a ring of the doorbell begins that says how many consumers of a crowd are to look: `heirs=32 1700000000000-0`.
+pub const HEIRS: &str = "heirs=";
+
 /// A call to Redis. Each is answered exactly once, by an [`Answer`] of the same name or by a
 /// [`Trouble`](crate::trouble::Trouble).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -26,8 +32,8 @@ pub enum Call {
     Take {
         /// At most that many.
         count: usize,
-        /// No more than this consumer's fair share of all announcements.
-        share: bool,
+        /// No more than this consumer's fair share of all announcements, of which it holds so many already.
+        share: Option<usize>,
     },
     /// Read the announcements behind these ids.
     Look(Vec<EntryId>),
@@ -48,8 +54,13 @@ pub enum Call {
     Release(Vec<ReleaseItem>),
     /// Touch leases that were released, so that Redis announces their expiry, and ring the doorbell for them.
     Hint(Vec<(StreamName, EntryId)>),
-    /// Ring the doorbell: these are orphans.
-    Ring(Vec<EntryId>),
+    /// Ring the doorbell.
+    Ring {
+        /// These are orphans.
+        entries: Vec<EntryId>,
+        /// How many consumers of a crowd are to look at them; `None`: as many as usual.
+        heirs: Option<u32>,
+    },
     /// Be the reaper, and list what has been idle for too long (5.4).
     Reap {
         /// Behind this id.
@@ -104,6 +115,8 @@ pub struct EpochAnswer {
     pub wait: Option<Arc<str>>,
     /// The longest ttl in use.
     pub longest_ttl: Duration,
+    /// How many live consumers there were when they were last counted; 0 if nobody could.
+    pub consumers: u32,
 }
 
 /// Asks for ownership of a batch.
@@ -276,7 +289,8 @@ pub enum Released {
     SetAside,
     /// It was not ours any more: nothing changed.
     Fenced,
-    /// It cannot be judged: a key of a wrong type. Nothing changed.
+    /// It cannot be judged: a key of a wrong type. Nothing changed, unless it was to be set aside and could not be: then it
+    /// was given back.
     Broken(Box<str>),
 }
 
@@ -297,9 +311,9 @@ pub struct Delivery {
 pub struct Fleet {
     /// Announcements that nobody has finished.
     pub announced: u64,
-    /// Live consumers, this one included.
+    /// Live consumers, this one included; in a crowd, as they were last counted.
     pub consumers: u32,
-    /// How many of them have a smaller name than this one.
+    /// How many of them have a smaller name than this one; 0 in a crowd, where nobody goes by it.
     pub rank: u32,
 }
 
@@ -402,7 +416,7 @@ impl Call {
             Call::Done(_) => "done",
             Call::Release(_) => "release",
             Call::Hint(_) => "hint",
-            Call::Ring(_) => "ring",
+            Call::Ring { .. } => "ring",
             Call::Reap { .. } => "reap",
             Call::Bury { .. } => "bury",
             Call::Forget { .. } => "forget",

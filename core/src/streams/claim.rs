@@ -1,12 +1,11 @@
-//! From a hint to an ownership: looking at what a hint names, sharing a crowd of orphans fairly, acquiring in batches
-//! (DESIGN 5.2, 5.4, 5.5).
+//! From a hint to a question: looking at what a hint names, sharing a crowd of orphans fairly (DESIGN 5.4, 5.5).
 
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    Added, ClaimLost, Link, Machine, Notification, Remark, SetAside,
-    call::{AcquireCall, AcquireItem, Acquired, Call, Delivery, Fleet, Grant},
-    lease::{Asking, Lease, Owned, State as LeaseState},
+    ClaimLost, Link, Machine, Notification, Remark,
+    call::{Call, Delivery, Fleet, HEIRS},
+    lease::{Lease, State as LeaseState},
     orphans::{Candidate, Source, Stage, Turn},
 };
 use crate::{
@@ -20,10 +19,6 @@ use crate::{
 const GATHER: Duration = Duration::from_millis(3);
 /// How many payloads are read in one call.
 const LOOK_BATCH: usize = 500;
-/// How many acquisitions are under way at once.
-const CALLS_AT_ONCE: usize = 2;
-/// How long a stream that cannot be judged is left alone.
-const BROKEN_PAUSE: Duration = Duration::from_secs(10);
 /// How many orphans are offered to an application that claims by hand.
 const OFFER_LIMIT: usize = 100_000;
 /// Candidates beyond the capacity: what is more than that will be found again.
@@ -33,17 +28,13 @@ const SPARE_CANDIDATES: usize = 10_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct State {
     looking: bool,
-    acquiring: usize,
     /// Who shared the service's streams when it was last seen, and the fair share of each.
     fleet: Fleet,
-    share: u64,
-    /// Leases that no call asks for at the moment.
-    unasked: std::collections::BTreeSet<EntryId>,
+    pub(super) share: u64,
+    /// How many consumers there were when it was last heard.
+    pub(super) consumers: u32,
     /// Orphans that the application was told of, and may claim by hand.
     offers: BTreeMap<EntryId, Offer>,
-    /// Malformed announcements, and what is wrong with them, until they are set aside.
-    malformed: BTreeMap<EntryId, Box<str>>,
-    bury_at: Option<Time>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -53,30 +44,44 @@ struct Offer {
     until: Time,
 }
 
+impl State {
+    /// What is true between two events, with so many calls under way and so many candidates whose payload is awaited.
+    pub(super) fn check(&self, calls: usize, looking: usize) {
+        assert_eq!(usize::from(self.looking), calls, "payloads are read by one call at a time, or by none");
+        assert!(self.looking || looking == 0, "{looking} candidates wait for a payload that no call reads");
+        assert!(self.offers.len() <= OFFER_LIMIT, "{} orphans are offered", self.offers.len());
+    }
+}
+
 impl Machine {
     /// A notification says that a key has expired.
     pub(super) fn key_expired(&mut self, key: &str) {
         let Ok((stream, entry)) = self.keys.parse_lease(key) else { return self.remark(Remark::HintDropped) };
         self.remark(Remark::HintSeen);
-        self.hint(entry, Some(stream), Source::Rumour);
+        self.hint(entry, Some(stream), Source::Rumour, self.config.heirs);
     }
 
-    /// Somebody rang: a list of ids, separated by spaces.
+    /// Somebody rang: a list of ids, separated by spaces, behind how many heirs are to look at them, where that is said.
     pub(super) fn doorbell(&mut self, text: &str) {
+        let mut heirs = self.config.heirs;
         for word in text.split(' ').take(LOOK_BATCH * 2) {
+            if let Some(count) = word.strip_prefix(HEIRS).and_then(|count| count.parse().ok()) {
+                heirs = heirs.max(count);
+                continue;
+            }
             match word.parse() {
-                Ok(entry) => self.hint(entry, None, Source::Rumour),
+                Ok(entry) => self.hint(entry, None, Source::Rumour, heirs),
                 Err(_) => self.remark(Remark::HintDropped),
             }
         }
     }
 
-    /// This announcement may be without an owner.
-    pub(super) fn hint(&mut self, entry: EntryId, stream: Option<StreamName>, source: Source) {
+    /// This announcement may be without an owner; in a crowd, so many are to look at it.
+    pub(super) fn hint(&mut self, entry: EntryId, stream: Option<StreamName>, source: Source, heirs: u32) {
         let known = self.leases.contains(entry) || self.orphans.contains(entry);
         let offered = self.is_offered(entry);
         let room = self.orphans.len() < self.config.capacity + SPARE_CANDIDATES;
-        if known || offered || !room || !self.is_running() || self.claims.malformed.contains_key(&entry) {
+        if known || offered || !room || !self.is_running() || self.malformed.contains(entry) {
             return;
         }
         if self.taking.backlogged {
@@ -90,11 +95,22 @@ impl Machine {
             return;
         }
         let automatic = self.config.claim == ClaimMode::Auto || source == Source::Mine;
-        // Of a crowd, what is likely to be others' to take is looked at when they have had the time to: then it is mostly
-        // gone.
-        let crowd = self.orphans.len() >= LOOK_BATCH;
-        let theirs = crowd && source != Source::Mine && !is_turn_of(self.claims.fleet, entry);
-        let patience = if theirs { self.config.claim_delay * 2 / 5 } else { Duration::ZERO };
+        let patience = match self.place_in_line(entry) {
+            // Its own application decides, or nobody else knows of it yet.
+            Some(_) if !automatic || source == Source::Mine => Duration::ZERO,
+            Some(place) if place < heirs || source == Source::Reaped || self.is_reaper() => {
+                self.leave_to_those_in_front(place, heirs)
+            }
+            Some(_) => return self.remark(Remark::HintLeft),
+            // Of very many, what is likely to be others' to take is looked at when they have had the time to: then it is
+            // mostly gone.
+            None => {
+                let many = self.orphans.len() >= LOOK_BATCH;
+                let theirs = many && source != Source::Mine && !is_turn_of(self.claims.fleet, entry);
+                if theirs { self.config.claim_delay * 2 / 5 } else { Duration::ZERO }
+            }
+        };
+        assert!(patience <= self.config.claim_delay, "{entry} is left to others for {patience:?}");
         let (since, stage) = (Some(self.now), Stage::Hinted(self.now + GATHER + patience, stream));
         let turn = Turn::Anybodys;
         let candidate = Candidate { orphan_since: since, claimed: false, automatic, source, turn, stage };
@@ -124,9 +140,10 @@ impl Machine {
         if !self.is_running() {
             return self.notify(Notification::ClaimLost { entry, stream, why: ClaimLost::Unavailable });
         }
-        if self.leases.len() >= self.config.capacity {
+        if self.leases.len() >= self.capacity() {
             return self.notify(Notification::ClaimLost { entry, stream, why: ClaimLost::Full });
         }
+        assert!(self.is_running(), "{entry} is claimed for a consumer that stops");
         let before = self.orphans.take(entry);
         let orphan_since = Some(before.as_ref().and_then(|c| c.orphan_since).unwrap_or(self.now));
         let stage = match (before.map(|c| c.stage), offer) {
@@ -148,6 +165,7 @@ impl Machine {
             return;
         }
         // Without room there is nothing to win; whoever waits for an answer gets one.
+        assert_eq!(self.orphans.looking(), 0, "payloads are waited for, and no call reads any");
         let entries = self.orphans.start_looking(LOOK_BATCH, self.now);
         if !entries.is_empty() {
             self.claims.looking = true;
@@ -157,6 +175,7 @@ impl Machine {
 
     /// The payloads: each orphan gets its time.
     pub(super) fn looked(&mut self, asked: &[EntryId], fleet: Fleet, deliveries: Vec<(Delivery, Duration)>) {
+        assert!(self.claims.looking, "payloads come, and no call was under way");
         self.claims.looking = false;
         let mut quota = self.quota(fleet);
         for (Delivery { entry, fields }, idle) in deliveries {
@@ -165,6 +184,7 @@ impl Machine {
                 continue;
             };
             let Stage::Looking(hinted) = candidate.stage else { continue };
+            assert!(candidate.orphan_since.is_some(), "{entry} is looked at since somebody called it an orphan");
             // A heartbeat was heard since: somebody has got it already, whose takeover may be what we heard of.
             if candidate.source != Source::Mine && !candidate.claimed && idle < self.config.lease_ttl / 3 {
                 self.remark(Remark::HintDropped);
@@ -196,8 +216,12 @@ impl Machine {
                 self.offer(entry, announcement);
                 continue;
             }
-            let (turn, delay) =
-                if candidate.claimed { (Turn::Ours, Duration::ZERO) } else { self.turn(fleet, entry, &mut quota) };
+            let since = candidate.orphan_since.unwrap_or(self.now);
+            let (turn, delay) = if candidate.claimed {
+                (Turn::Ours, Duration::ZERO)
+            } else {
+                self.turn(fleet, entry, since, &mut quota)
+            };
             let at = self.now + delay;
             let stage = Stage::Ready(at, announcement.stream, announcement.info);
             self.orphans.put(entry, Candidate { turn, stage, ..candidate });
@@ -213,10 +237,12 @@ impl Machine {
                 }
             }
         }
+        assert_eq!(self.orphans.looking(), 0, "everything that was looked at has been judged");
     }
 
     /// The payloads could not be read. Who waits is told; everything else will be found again.
     pub(super) fn look_failed(&mut self, asked: &[EntryId]) {
+        assert!(self.claims.looking, "payloads cannot be read, and no call was under way");
         self.claims.looking = false;
         for &entry in asked {
             if self.is_looking_at(entry) {
@@ -224,6 +250,7 @@ impl Machine {
                 self.refuse(entry, claimed, None);
             }
         }
+        assert_eq!(self.orphans.looking(), 0, "whoever was looked at is not waited for any more");
     }
 
     fn is_looking_at(&self, entry: EntryId) -> bool {
@@ -233,20 +260,27 @@ impl Machine {
     /// How many more streams make up this consumer's fair share.
     fn quota(&mut self, fleet: Fleet) -> u64 {
         self.claims.fleet = fleet;
+        self.claims.consumers = fleet.consumers;
         self.claims.share = fleet.announced.div_ceil(u64::from(fleet.consumers.max(1)));
         let ours = self.leases.len() + self.orphans.ours();
+        assert!(self.claims.share <= fleet.announced, "a share of {} of {}", self.claims.share, fleet.announced);
         self.claims.share.saturating_sub(ours as u64)
     }
 
     /// Whose turn an orphan is, and how long it is left to others. Everybody goes by its id, however it was heard of, so
     /// everybody's turn is different: first those whose turn it is, then whoever has less than the fair share, then
     /// anybody.
-    fn turn(&mut self, fleet: Fleet, entry: EntryId, quota: &mut u64) -> (Turn, Duration) {
+    fn turn(&mut self, fleet: Fleet, entry: EntryId, since: Time, quota: &mut u64) -> (Turn, Duration) {
         let longest = self.config.claim_delay;
+        assert!(since <= self.now, "{entry} is to be an orphan since {since:?}, which is still to come");
+        if self.config.is_crowd(fleet.consumers) {
+            return self.turn_in_line(entry, self.now.since(since), quota);
+        }
         if fleet.consumers <= 1 {
             return (Turn::Ours, Duration::ZERO);
         }
         let jitter = self.dice.below(longest / 15);
+        assert!(longest * 4 / 5 + jitter <= longest, "an orphan is left to others for {longest:?} at most");
         if *quota == 0 {
             return (Turn::Anybodys, longest * 4 / 5 + jitter);
         }
@@ -263,6 +297,7 @@ impl Machine {
         if self.claims.offers.len() >= OFFER_LIMIT || self.taking.backlogged {
             return; // it is found again by the reaper
         }
+        assert!(!self.orphans.contains(entry), "{entry} is offered to the application, and taken without it");
         let stream = announcement.stream;
         let until = now + self.config.lease_ttl;
         self.claims.offers.insert(entry, Offer { stream: stream.clone(), info: announcement.info, until });
@@ -278,6 +313,7 @@ impl Machine {
         // A hint of it may be known already, after a group has started anew: what is handed to us is ours to own now, and
         // it looks as fresh as if somebody else had got it.
         let claimed = self.orphans.take(entry).is_some_and(|hinted| hinted.claimed);
+        assert!(!claimed || self.is_running(), "{entry} is waited for by an application whose claims were refused");
         let Some(fields) = fields else {
             self.refuse(entry, claimed, None);
             return self.trimmed(entry);
@@ -297,267 +333,36 @@ impl Machine {
         }
     }
 
-    /// Asks for what is ready, batch by batch.
-    pub(super) fn acquire_candidates(&mut self) {
-        if !self.may_acquire() {
-            return;
-        }
-        while self.claims.acquiring < CALLS_AT_ONCE {
-            self.choose_candidates();
-            let chosen: Vec<EntryId> = self.claims.unasked.iter().take(self.config.acquire_batch).copied().collect();
-            let Some(identity) = self.server.epoch.settled().cloned() else { return };
-            let mut items = Vec::with_capacity(chosen.len());
-            for entry in chosen {
-                self.claims.unasked.remove(&entry);
-                let Some(asking) = self.leases.asking_mut(entry) else { continue };
-                asking.asked = asking.asked.saturating_add(1);
-                let (other, fresh) = (asking.other, asking.orphan_since.is_none() && asking.asked == 1);
-                let lease = self.leases.lease(entry).expect("it is asked for");
-                let (stream, attempt) = (lease.stream.clone(), lease.attempt);
-                items.push(AcquireItem { entry, stream, attempt, other, fresh });
-            }
-            if items.is_empty() {
-                return;
-            }
-            self.claims.acquiring += 1;
-            self.ask(Call::Acquire(AcquireCall { items, identity, floor: self.floor }));
-        }
-    }
-
-    /// Turns candidates whose time has come into questions.
-    fn choose_candidates(&mut self) {
-        while self.claims.unasked.len() < self.config.acquire_batch {
-            let Some((entry, candidate)) = self.orphans.take_ready(self.now) else { return };
-            // Left to others, unless it was handed to us or asked for by hand.
-            if self.taking.backlogged && candidate.orphan_since.is_some() && !candidate.claimed {
-                continue;
-            }
-            if candidate.turn == Turn::Theirs && self.leases.len() as u64 >= self.claims.share {
-                self.leave_to_others(entry, candidate);
-                continue;
-            }
-            let Candidate { claimed, orphan_since, stage: Stage::Ready(_, stream, info), .. } = candidate else {
-                continue;
-            };
-            // What was handed to us stands under our name: others see it only if we give it back.
-            let handed = orphan_since.is_none();
-            if self.leases.len() >= self.config.capacity && !handed {
-                if claimed {
-                    self.notify(Notification::ClaimLost { entry, stream: Some(stream), why: ClaimLost::Full });
-                }
-                continue; // it is found again once there is room
-            }
-            if self.leases.of_stream(&stream).is_some() {
-                // The stream is ours under another announcement: one owner, one announcement at a time.
-                self.hold_candidate(entry, claimed, Some(stream), self.config.lease_ttl);
-                continue;
-            }
-            let attempt = self.next_attempt();
-            let asking = Asking { info, other: None, claimed, orphan_since, asked: 0 };
-            self.leases.put(entry, Lease { stream, attempt, state: LeaseState::Asking(asking) });
-            self.claims.unasked.insert(entry);
-        }
-    }
-
-    /// This consumer has got its share by now: those who have not go first.
-    fn leave_to_others(&mut self, entry: EntryId, candidate: Candidate) {
-        let Stage::Ready(at, stream, info) = candidate.stage else { return };
-        let stage = Stage::Ready(at + self.config.claim_delay / 5, stream, info);
-        self.orphans.put(entry, Candidate { turn: Turn::Anybodys, stage, ..candidate });
-    }
-
-    fn hold_candidate(&mut self, entry: EntryId, claimed: bool, stream: Option<StreamName>, span: Duration) {
-        // Longer than a ttl would be longer than an ownership that we do not hear of.
-        let hold = span.clamp(Duration::from_millis(1), self.config.lease_ttl);
-        self.orphans.hold(entry, self.now + hold);
-        if claimed {
-            self.notify(Notification::ClaimLost { entry, stream, why: ClaimLost::Held(span) });
-        }
-    }
-
-    /// Whether something is being asked for, or will be.
-    pub(super) fn is_acquiring(&self) -> bool {
-        self.claims.acquiring > 0 || !self.claims.unasked.is_empty()
-    }
-
     pub(super) fn claims_wake(&self) -> Option<Time> {
         if !self.links.is_up(Link::Commands) || !self.server.is_prepared() {
             return None;
         }
-        let bury = self.claims.bury_at.filter(|_| !self.claims.malformed.is_empty());
+        let bury = self.malformed.wake();
         if self.server.epoch.settled().is_none() || !self.is_running() {
             return bury;
         }
         let look = self.orphans.next_look().filter(|_| !self.claims.looking);
-        let ready = self.orphans.next_ready().filter(|_| self.claims.acquiring < CALLS_AT_ONCE);
-        let unasked = (!self.claims.unasked.is_empty() && self.claims.acquiring < CALLS_AT_ONCE)
-            .then_some(self.server.hold_until);
+        let ready = self.orphans.next_ready().filter(|_| self.acquiring.has_a_call_left());
+        let unasked = self.acquiring.is_due().then_some(self.server.hold_until);
+        assert!(look.is_none() || self.orphans.looking() == 0, "a payload is waited for that no call reads");
         let first = [look, ready, unasked].into_iter().flatten().min();
         first.map(|at| at.max(self.server.hold_until)).into_iter().chain(bury).min()
-    }
-
-    /// A batch was judged, item by item. What was granted counts from the instant at which the call was issued.
-    pub(super) fn acquired(&mut self, call: AcquireCall, issued: Time, answers: Vec<Acquired>) {
-        self.claims.acquiring -= 1;
-        let deadline = issued + self.config.trust();
-        for (item, answer) in call.items.into_iter().zip(answers) {
-            let ours = self.leases.lease(item.entry).is_some_and(|lease| lease.attempt == item.attempt);
-            let Some(asking) = self.leases.asking_mut(item.entry).filter(|_| ours) else {
-                // Wanted no more. A grant must not stand.
-                if let Acquired::Granted(grant) = answer {
-                    self.floor = self.floor.max(grant.token);
-                    if !ours {
-                        self.give_back_attempt(item.entry, item.stream, item.attempt);
-                    }
-                }
-                continue;
-            };
-            let asking = asking.clone();
-            match answer {
-                Acquired::Granted(grant) => self.granted(item, asking, grant, call.identity.clone(), deadline),
-                Acquired::Other(other) if asking.asked < 8 => {
-                    if let Some(asking) = self.leases.asking_mut(item.entry) {
-                        asking.other = Some(other);
-                        self.claims.unasked.insert(item.entry);
-                    }
-                }
-                answer => {
-                    self.leases.take(item.entry);
-                    self.not_granted(item, &asking, answer);
-                }
-            }
-        }
-    }
-
-    fn granted(
-        &mut self,
-        item: AcquireItem,
-        asking: Asking,
-        grant: Grant,
-        identity: crate::id::Identity,
-        deadline: Time,
-    ) {
-        let AcquireItem { entry, stream, attempt, .. } = item;
-        self.floor = self.floor.max(grant.token);
-        self.leases.take(entry);
-        let held_here = self.leases.of_stream(&stream).is_some();
-        let full = self.leases.told() >= self.config.capacity;
-        if self.now >= deadline || held_here || full || !self.is_running() {
-            self.remark(Remark::LateGrant(entry));
-            self.refuse(entry, asking.claimed, Some(stream.clone()));
-            return self.give_back_attempt(entry, stream, attempt);
-        }
-        if let Some(since) = asking.orphan_since {
-            self.remark(Remark::TakenOver(self.now.since(since)));
-        }
-        let owned = Owned {
-            token: grant.token,
-            failures: grant.failures,
-            gained: self.now,
-            identity,
-            deadline,
-            renewing: false,
-        };
-        self.leases.put(entry, Lease { stream: stream.clone(), attempt, state: LeaseState::Owned(owned) });
-        self.notify(Notification::Added(Added {
-            entry,
-            stream,
-            token: grant.token,
-            info: asking.info,
-            takeover: grant.takeover,
-            takeovers: grant.takeovers,
-            failures: grant.failures,
-            deliveries: grant.deliveries,
-            valid_until: deadline,
-        }));
-    }
-
-    fn not_granted(&mut self, item: AcquireItem, asking: &Asking, answer: Acquired) {
-        let (entry, stream) = (item.entry, Some(item.stream));
-        let why = match answer {
-            Acquired::Held(span) | Acquired::Busy(span) => {
-                return self.hold_candidate(entry, asking.claimed, stream, span);
-            }
-            Acquired::Granted(_) | Acquired::Other(_) => {
-                // The record changes faster than we ask.
-                return self.hold_candidate(entry, asking.claimed, stream, self.config.heartbeat);
-            }
-            Acquired::Gone => ClaimLost::Gone,
-            Acquired::Trimmed => {
-                self.trimmed(entry);
-                ClaimLost::Gone
-            }
-            Acquired::SetAside(takeovers) => {
-                let error = format!("its last {takeovers} owners ended without releasing it").into();
-                let (stream, reason) = (stream.clone(), SetAside::CrashLoop);
-                self.notify(Notification::Rejected { entry, stream, reason, error });
-                ClaimLost::SetAside
-            }
-            Acquired::Broken(error) => {
-                self.orphans.hold_firmly(entry, self.now + BROKEN_PAUSE);
-                self.remark(Remark::Broken { entry, error: error.clone() });
-                ClaimLost::Broken(error)
-            }
-        };
-        if asking.claimed {
-            self.notify(Notification::ClaimLost { entry, stream, why });
-        }
-    }
-
-    /// A batch was not answered, or nothing was judged: it is asked for again, as the same attempts.
-    pub(super) fn acquire_failed(&mut self, call: &AcquireCall) {
-        self.claims.acquiring -= 1;
-        for item in &call.items {
-            if self.leases.lease(item.entry).is_some_and(|lease| lease.attempt == item.attempt)
-                && self.leases.asking_mut(item.entry).is_some()
-            {
-                self.claims.unasked.insert(item.entry);
-            }
-        }
     }
 
     /// Whoever waits for a claim is told that there is none.
     pub(super) fn refuse(&mut self, entry: EntryId, claimed: bool, stream: Option<StreamName>) {
         if claimed {
+            assert!(!self.orphans.contains(entry), "{entry} is refused to who claimed it, and is still a candidate");
             self.notify(Notification::ClaimLost { entry, stream, why: ClaimLost::Unavailable });
         }
     }
 
-    fn malformed(&mut self, entry: EntryId, error: Box<str>) {
-        if self.claims.malformed.len() < SPARE_CANDIDATES {
-            self.claims.malformed.insert(entry, error);
-            self.claims.bury_at.get_or_insert(self.now);
-        }
-    }
-
-    fn set_malformed_aside(&mut self) {
-        let ready = self.links.is_up(Link::Commands) && self.server.is_prepared();
-        if !ready || self.claims.bury_at.is_none_or(|at| at > self.now) || self.claims.malformed.is_empty() {
-            return;
-        }
-        self.claims.bury_at = Some(self.now + self.config.lease_ttl);
-        let all: Vec<(EntryId, Box<str>)> =
-            self.claims.malformed.iter().take(LOOK_BATCH).map(|(entry, error)| (*entry, error.clone())).collect();
-        for (entry, error) in all {
-            self.ask(Call::Bury { entry, error });
-        }
-    }
-
-    pub(super) fn buried(&mut self, entry: EntryId, error: Box<str>, was_there: bool) {
-        self.claims.malformed.remove(&entry);
-        if self.claims.malformed.is_empty() {
-            self.claims.bury_at = None;
-        }
-        if was_there {
-            self.notify(Notification::Rejected { entry, stream: None, reason: SetAside::Malformed, error });
-        }
-    }
-
     /// An announcement without payload: nobody can own it. It is acknowledged once nobody can be its owner any more.
-    fn trimmed(&mut self, entry: EntryId) {
+    pub(super) fn trimmed(&mut self, entry: EntryId) {
         if self.reaping.trimmed.len() < SPARE_CANDIDATES {
             self.reaping.trimmed.insert(entry);
         }
+        assert!(self.reaping.trimmed.len() <= SPARE_CANDIDATES, "{} without payload", self.reaping.trimmed.len());
         self.orphans.hold_firmly(entry, self.now + self.config.lease_ttl);
     }
 }
@@ -566,4 +371,24 @@ impl Machine {
 fn is_turn_of(fleet: Fleet, entry: EntryId) -> bool {
     let place = entry.ms.wrapping_add(entry.seq);
     fleet.consumers <= 1 || place % u64::from(fleet.consumers) == u64::from(fleet.rank)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_orphan_is_the_turn_of_one_consumer_of_a_small_fleet() {
+        for consumers in 1..=5 {
+            let mut turns = vec![0; consumers as usize];
+            for (ms, seq) in (0..30).map(|number| (1_700_000_000_000 + number / 3, number % 3)) {
+                let is_turn =
+                    |rank: &u32| is_turn_of(Fleet { announced: 30, rank: *rank, consumers }, EntryId { ms, seq });
+                let whose: Vec<u32> = (0..consumers).filter(is_turn).collect();
+                assert_eq!(whose.len(), 1, "{ms}-{seq} of {consumers}: {whose:?}");
+                turns[whose[0] as usize] += 1;
+            }
+            assert!(turns.iter().all(|count| *count > 0), "nobody is left out: {turns:?}");
+        }
+    }
 }

@@ -20,6 +20,18 @@ pub(super) enum Epoch {
 impl Epoch {
     /// Takes in what the server says at `now`. An observed wait is sat out from the answer on, never from the question.
     pub(super) fn learn(&mut self, answer: &EpochAnswer, now: Time) {
+        let goes_on = self.wait() == answer.wait.as_ref() && self.identity() == Some(&answer.identity);
+        let before = self.over_at().filter(|_| goes_on);
+        self.take_in(answer, now);
+        let after = self.over_at();
+        assert!(before.is_none() || after >= before, "a wait that goes on was to end at {before:?}, not at {after:?}");
+        assert!(goes_on || after.is_none_or(|after| after >= now), "a wait that begins is not over before: {after:?}");
+        assert_eq!(self.identity(), Some(&answer.identity), "the server that answered is the one that is known");
+        assert_eq!(self.wait(), answer.wait.as_ref(), "who is told to wait waits, who is not has settled");
+        assert!(self.settled().is_none() || after.is_none(), "who has settled waits for nothing");
+    }
+
+    fn take_in(&mut self, answer: &EpochAnswer, now: Time) {
         let Some(wait) = &answer.wait else {
             *self = Epoch::Settled { identity: answer.identity.clone() };
             return;
@@ -83,6 +95,7 @@ mod tests {
             identity: Identity::new(identity),
             wait: wait.map(Into::into),
             longest_ttl: Duration::from_millis(ttl_ms),
+            consumers: 1,
         }
     }
 

@@ -10,6 +10,15 @@ use crate::{
     trouble::Trouble,
 };
 
+/// How much of a capacity is taken up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Load {
+    /// Streams that are owned, asked for or handed over, and as many as may come of what is being asked for.
+    pub held: usize,
+    /// Those among them that the application has.
+    pub owned: usize,
+}
+
 /// A fact for the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
@@ -32,8 +41,15 @@ pub enum Event {
     Done(EntryId),
     /// The application gives a stream back; with the error if its handler failed.
     Release(EntryId, Option<Box<str>>),
+    /// The application gives a stream back, and nobody is to be handed it for so long.
+    Rest(EntryId, Duration),
     /// The application is behind with reading its notifications (`true`), or has caught up.
     Backlogged(bool),
+    /// So much of this consumer's capacity is taken up elsewhere: in the other partitions of its service.
+    Elsewhere(Load),
+    /// Take nothing more, and keep what is owned: the application is about to end it by itself, before a
+    /// [`Shutdown`](Event::Shutdown).
+    Drain,
     /// Stop: take nothing more, end every ownership this way, and report at this instant at the latest.
     Shutdown(End, Time),
 }
@@ -119,6 +135,8 @@ pub enum Remark {
     HintDropped,
     /// A notification of an expiry arrived.
     HintSeen,
+    /// In a crowd: a hint was left to the heirs of what it named.
+    HintLeft,
     /// An orphan was found by looking, not by a notification.
     NotificationMissed(EntryId),
     /// An answer came too late, twice, or to no question.

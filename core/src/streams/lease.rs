@@ -39,6 +39,8 @@ pub(super) struct Asking {
     pub(super) orphan_since: Option<Time>,
     /// Calls so far.
     pub(super) asked: u32,
+    /// When the call that is under way was issued, if one is.
+    pub(super) asked_at: Option<Time>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,8 +52,8 @@ pub(super) struct Owned {
     /// The server that granted it, or that it was created on again.
     pub(super) identity: Identity,
     pub(super) deadline: Time,
-    /// A renewal is under way.
-    pub(super) renewing: bool,
+    /// A renewal is under way, and was issued at this instant.
+    pub(super) renewing: Option<Time>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -153,20 +155,26 @@ impl Leases {
         if let Some(at) = deadline {
             let before = self.by_stream.insert(lease.stream.clone(), entry);
             assert!(before.is_none(), "stream {} is held under {before:?} and {entry} at once", lease.stream);
-            self.queue.insert((at, entry));
+            let new = self.queue.insert((at, entry));
+            assert!(new, "{entry} is queued for {at:?} before it stands in the table");
         }
         self.owned += usize::from(matches!(lease.state, State::Owned(_)));
-        self.by_entry.insert(entry, (lease, deadline.unwrap_or_default()));
+        let before = self.by_entry.insert(entry, (lease, deadline.unwrap_or_default()));
+        assert!(before.is_none(), "{entry} was taken out, and stands in the table");
+        self.check_counts();
     }
 
     /// Takes a lease out.
     pub(super) fn take(&mut self, entry: EntryId) -> Option<Lease> {
         let (lease, queued) = self.by_entry.remove(&entry)?;
         if lease.deadline().is_some() {
-            self.by_stream.remove(&lease.stream);
-            self.queue.remove(&(queued, entry));
+            let under = self.by_stream.remove(&lease.stream);
+            assert_eq!(under, Some(entry), "stream {} was held under this announcement", lease.stream);
+            let was_queued = self.queue.remove(&(queued, entry));
+            assert!(was_queued, "{entry} has a deadline, and is not queued for {queued:?}");
         }
         self.owned -= usize::from(matches!(lease.state, State::Owned(_)));
+        self.check_counts();
         Some(lease)
     }
 
@@ -179,12 +187,15 @@ impl Leases {
             }
             let (lease, queued) = self.by_entry.get_mut(&entry).expect("whoever is queued is in the table");
             let deadline = lease.deadline().expect("whoever is queued has a deadline");
+            assert_eq!(*queued, at, "{entry} stands in the queue once");
+            assert!(at <= deadline, "{entry} is queued for {at:?}, behind its deadline {deadline:?}");
             if deadline <= now {
                 return self.take(entry).map(|lease| (entry, lease));
             }
             self.queue.remove(&(at, entry));
             *queued = deadline;
-            self.queue.insert((deadline, entry));
+            let new = self.queue.insert((deadline, entry));
+            assert!(new, "{entry} stood in the queue twice");
         }
     }
 
@@ -205,17 +216,30 @@ impl Leases {
         self.by_entry.keys().copied().collect()
     }
 
-    /// Whether the three tables agree.
-    pub(super) fn agree(&self) -> bool {
-        let with_deadline = self.by_entry.values().filter(|(lease, _)| lease.deadline().is_some()).count();
-        let owned = self.by_entry.values().filter(|(lease, _)| matches!(lease.state, State::Owned(_))).count();
-        with_deadline == self.by_stream.len()
-            && with_deadline == self.queue.len()
-            && owned == self.owned
-            && self.queue.iter().all(|(at, entry)| {
-                self.by_entry.get(entry).is_some_and(|(l, queued)| queued == at && l.deadline() >= Some(*at))
-            })
-            && self.by_stream.iter().all(|(stream, entry)| self.lease(*entry).is_some_and(|l| l.stream == *stream))
+    /// What the sizes of the three tables say: after each change of them.
+    fn check_counts(&self) {
+        let (all, told, queued) = (self.by_entry.len(), self.by_stream.len(), self.queue.len());
+        assert!(self.owned <= told, "of {told} held streams {} are owned", self.owned);
+        assert!(told <= all, "{told} streams are held under {all} announcements");
+        assert!(queued == told, "{told} streams are held, and {queued} deadlines are queued");
+    }
+
+    /// Whether the three tables agree: goes through all of them.
+    pub(super) fn check(&self) {
+        let mut owned = 0;
+        for (entry, (lease, queued)) in &self.by_entry {
+            let under = self.by_stream.get(&lease.stream);
+            owned += usize::from(matches!(lease.state, State::Owned(_)));
+            let Some(deadline) = lease.deadline() else {
+                assert_ne!(under, Some(entry), "who only asks for stream {} does not hold it", lease.stream);
+                continue;
+            };
+            assert_eq!(under, Some(entry), "stream {} is owned or being ended under this one", lease.stream);
+            assert!(self.queue.contains(&(*queued, *entry)), "{entry} has a deadline, and no place in the queue");
+            assert!(*queued <= deadline, "{entry} is queued for {queued:?}, behind its deadline {deadline:?}");
+        }
+        assert_eq!(owned, self.owned, "those that are owned have been counted");
+        self.check_counts();
     }
 }
 
@@ -236,7 +260,7 @@ mod tests {
     }
 
     fn asking() -> State {
-        State::Asking(Asking { info: None, other: None, claimed: false, orphan_since: None, asked: 0 })
+        State::Asking(Asking { info: None, other: None, claimed: false, orphan_since: None, asked: 0, asked_at: None })
     }
 
     fn owned(deadline: u64) -> State {
@@ -246,7 +270,7 @@ mod tests {
             gained: Time::ZERO,
             identity: Identity::new("a"),
             deadline: Time::from_millis(deadline),
-            renewing: false,
+            renewing: None,
         })
     }
 
@@ -268,7 +292,8 @@ mod tests {
         {
             let mut leases = Leases::default();
             leases.put(entry(1), lease("s", 1, state.clone()));
-            assert!(leases.agree() && leases.contains(entry(1)) && leases.len() == 1);
+            leases.check();
+            assert!(leases.contains(entry(1)) && leases.len() == 1);
             assert_eq!(leases.owned(), usize::from(is_owned), "{state:?}");
             let held = leases.of_stream(&StreamName::new("s").unwrap());
             assert_eq!(held, holds_its_stream.then_some(entry(1)), "{state:?}");
@@ -276,7 +301,8 @@ mod tests {
             assert_eq!(leases.owned_mut(entry(1), attempt(1)).is_some(), is_owned);
             assert!(leases.owned_mut(entry(1), attempt(2)).is_none(), "another attempt's ownership");
             assert!(leases.finishing_mut(entry(1), attempt(2)).is_none());
-            assert!(leases.take(entry(1)).is_some() && leases.is_empty() && leases.agree());
+            assert!(leases.take(entry(1)).is_some() && leases.is_empty());
+            leases.check();
         }
     }
 
@@ -285,7 +311,7 @@ mod tests {
         let mut leases = Leases::default();
         for state in [asking(), owned(10), finishing(20), asking()] {
             leases.put(entry(1), lease("s", 1, state));
-            assert!(leases.agree());
+            leases.check();
         }
         assert_eq!((leases.len(), leases.owned(), leases.next_deadline()), (1, 0, None));
     }
@@ -307,10 +333,11 @@ mod tests {
         assert_eq!(leases.take_expired(Time::from_millis(9)), None);
         assert_eq!(leases.take_expired(Time::from_millis(10)).map(|(entry, _)| entry), Some(entry(2)));
         assert_eq!(leases.take_expired(Time::from_millis(10)), None);
-        assert!(leases.agree());
+        leases.check();
         assert_eq!(leases.next_deadline(), Some(Time::from_millis(30)));
         assert_eq!(leases.take_expired(Time::from_millis(30)).map(|(entry, _)| entry), Some(entry(1)));
-        assert!(leases.is_empty() && leases.agree());
+        assert!(leases.is_empty());
+        leases.check();
     }
 
     #[test]

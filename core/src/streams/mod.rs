@@ -15,11 +15,15 @@ pub mod call;
 pub mod event;
 pub mod notification;
 
+mod acquire;
 mod answers;
+mod checks;
 mod claim;
 mod epoch;
 mod finish;
+mod heirs;
 mod lease;
+mod malformed;
 mod orphans;
 mod reap;
 mod renew;
@@ -43,7 +47,7 @@ use crate::{
 
 pub use crate::link::Link;
 pub use call::{Answer, Call};
-pub use event::{Command, End, Event, Output, Remark, Wake};
+pub use event::{Command, End, Event, Load, Output, Remark, Wake};
 pub use notification::{Added, ClaimLost, LostReason, Notification, Report, SetAside};
 
 /// One consumer of one service.
@@ -68,14 +72,20 @@ pub struct Machine {
     /// The highest token it has seen: no token that it gets may be smaller.
     floor: Token,
     leases: lease::Leases,
+    /// Streams that the application was told of as its own, and not yet of their end.
+    told: usize,
     orphans: orphans::Orphans,
     links: Links,
     server: server::State,
     renewals: renew::State,
     taking: take::State,
     claims: claim::State,
+    acquiring: acquire::State,
+    malformed: malformed::State,
     reaping: reap::State,
     ends: finish::State,
+    /// What the other partitions of the service take up of the same capacity.
+    elsewhere: Load,
 }
 
 /// A call that is under way.
@@ -91,7 +101,12 @@ struct Asked {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Phase {
     Running,
-    Stopping { deadline: Time, report: Report },
+    /// Takes nothing more, and keeps what it owns.
+    Draining(Report),
+    Stopping {
+        deadline: Time,
+        report: Report,
+    },
     Stopped,
 }
 
@@ -115,14 +130,18 @@ impl Machine {
             last_call: 0,
             floor: Token(0),
             leases: lease::Leases::default(),
+            told: 0,
             orphans: orphans::Orphans::default(),
             links: Links::new(),
             server: server::State::default(),
             renewals: renew::State::default(),
             taking: take::State::default(),
             claims: claim::State::default(),
+            acquiring: acquire::State::default(),
+            malformed: malformed::State::default(),
             reaping: reap::State::default(),
             ends: finish::State::default(),
+            elsewhere: Load::default(),
         }
     }
 
@@ -132,8 +151,10 @@ impl Machine {
         if self.phase == Phase::Stopped {
             return;
         }
+        let answered_for = self.answered_for();
         self.advance_clock(now);
         self.expire_leases();
+        assert!(self.leases.next_deadline().is_none_or(|at| at > self.now), "what time has ended ends before all else");
         match event {
             Event::Timeout => {}
             Event::Connected(link) => self.connected(link),
@@ -143,8 +164,11 @@ impl Machine {
             Event::Doorbell(text) => self.doorbell(&text),
             Event::Claim(entry) => self.claim(entry),
             Event::Done(entry) => self.end(entry, End::Done, None),
+            Event::Rest(entry, pause) => self.rest(entry, pause),
             Event::Release(entry, error) => self.end(entry, End::Release, error),
             Event::Backlogged(backlogged) => self.backlogged(backlogged),
+            Event::Elsewhere(load) => self.elsewhere = load,
+            Event::Drain => self.drain(),
             Event::Shutdown(end, deadline) => self.shut_down(end, deadline),
         }
         if self.phase != Phase::Stopped {
@@ -152,7 +176,8 @@ impl Machine {
         }
         self.paused = None;
         self.wake = self.next_wake().map(|wake| wake.at);
-        debug_assert!(self.leases.len() > 2_000 || (self.leases.agree() && self.orphans.agree()));
+        self.check();
+        self.check_report(answered_for);
     }
 
     /// The next thing to do. Call it until it answers [`Output::Wait`], then call [`Machine::handle`] with whatever
@@ -179,6 +204,12 @@ impl Machine {
         self.leases.owned()
     }
 
+    /// How much of the capacity is taken up.
+    pub fn load(&self) -> Load {
+        let held = self.leases.len() + self.orphans.fresh() + self.taking.asked_for();
+        Load { held, owned: self.leases.told() }
+    }
+
     /// Whether the machine has stopped for good.
     pub fn stopped(&self) -> bool {
         self.phase == Phase::Stopped
@@ -193,6 +224,7 @@ impl Machine {
             }
             self.now = now;
         }
+        assert!(self.now >= now, "time goes on to {now:?}, and it is {:?} here", self.now);
     }
 
     /// Everything that time or the event has made due, in the order in which it matters.
@@ -233,6 +265,7 @@ impl Machine {
         if let Phase::Stopping { deadline, .. } = self.phase {
             offer(Some(deadline), "the time to stop is up");
         }
+        assert!(first.is_some(), "whoever has not stopped wants to be woken");
         first
     }
 
@@ -260,7 +293,17 @@ impl Machine {
 
     /// How many more streams may be owned.
     fn room(&self) -> usize {
-        self.config.capacity.saturating_sub(self.leases.len() + self.orphans.fresh())
+        self.capacity().saturating_sub(self.leases.len() + self.orphans.fresh())
+    }
+
+    /// Whether nothing more may be owned. What others have only asked for is not theirs yet, and may never be.
+    fn is_full(&self) -> bool {
+        self.leases.told() + self.elsewhere.owned >= self.config.capacity
+    }
+
+    /// How many streams may be held here.
+    fn capacity(&self) -> usize {
+        self.config.capacity.saturating_sub(self.elsewhere.held)
     }
 
     /// How many more announcements may be taken: the reader may come back with one at any time.
@@ -269,15 +312,18 @@ impl Machine {
     }
 
     fn next_attempt(&mut self) -> Attempt {
+        assert!(self.attempts < u64::MAX, "attempts are counted, and none is used twice");
         self.attempts += 1;
         Attempt { incarnation: self.incarnation, number: self.attempts }
     }
 
     fn ask(&mut self, call: Call) {
+        self.check_call(&call);
         self.last_call += 1;
         let id = CallId(self.last_call);
         let generation = self.links.generation(link_of(&call));
-        self.calls.insert(id, Asked { call: call.clone(), issued: self.now, generation });
+        let before = self.calls.insert(id, Asked { call: call.clone(), issued: self.now, generation });
+        assert!(before.is_none(), "{id:?} is used twice");
         self.outputs.push_back(Output::Command(Command::Call(id, call)));
     }
 
@@ -286,6 +332,7 @@ impl Machine {
     }
 
     fn notify(&mut self, notification: Notification) {
+        self.keep_account(&notification);
         self.outputs.push_back(Output::Notification(notification));
     }
 
@@ -301,6 +348,8 @@ impl Machine {
     }
 
     fn stop(&mut self) {
+        assert!(self.phase != Phase::Stopped, "it stops once");
+        assert!(self.leases.is_empty(), "it stops, and {} streams have not ended", self.leases.len());
         self.phase = Phase::Stopped;
         self.calls.clear();
         for link in [Link::Commands, Link::Reader, Link::Subscriber] {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    id::{EntryId, StreamName, Token},
+    id::{Attempt, EntryId, StreamName, Token},
     time::Time,
     trouble::Trouble,
 };
@@ -87,6 +87,8 @@ pub struct Added {
     pub stream: StreamName,
     /// The fencing token.
     pub token: Token,
+    /// The ownership as it stands in the lease.
+    pub attempt: Attempt,
     /// What the announcer added: JSON text.
     pub info: Option<Box<str>>,
     /// Somebody has owned this announcement before, or taken it and died.

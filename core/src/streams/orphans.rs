@@ -100,31 +100,47 @@ impl Orphans {
         self.candidates.get(&entry).map(|candidate| &candidate.stage)
     }
 
+    /// How many have their payload read at the moment.
+    pub(super) fn looking(&self) -> usize {
+        self.candidates.len() - self.hinted.len() - self.ready.len()
+    }
+
     pub(super) fn put(&mut self, entry: EntryId, candidate: Candidate) {
         self.take(entry);
+        let ready = matches!(candidate.stage, Stage::Ready(..));
+        assert!(
+            candidate.orphan_since.is_some() || ready,
+            "{entry} was handed over with its payload: no look is needed"
+        );
+        assert!(candidate.automatic || !candidate.claimed, "{entry} was claimed by hand: nobody is to be asked again");
+        assert!(candidate.automatic || !ready, "{entry} is not acquired without asking, and is not to be offered");
         self.fresh += usize::from(candidate.orphan_since.is_none());
-        match &candidate.stage {
-            Stage::Hinted(at, _) => drop(self.hinted.insert((*at, entry))),
-            Stage::Looking(_) => {}
+        let new = match &candidate.stage {
+            Stage::Hinted(at, _) => self.hinted.insert((*at, entry)),
+            Stage::Looking(_) => true,
             Stage::Ready(at, ..) => {
-                self.ready.insert((*at, entry));
                 self.ours += usize::from(candidate.turn == Turn::Ours);
+                self.ready.insert((*at, entry))
             }
-        }
+        };
+        assert!(new, "{entry} has a time, and was no candidate");
         self.candidates.insert(entry, candidate);
+        self.check_counts();
     }
 
     pub(super) fn take(&mut self, entry: EntryId) -> Option<Candidate> {
         let candidate = self.candidates.remove(&entry)?;
         self.fresh -= usize::from(candidate.orphan_since.is_none());
-        match &candidate.stage {
-            Stage::Hinted(at, _) => drop(self.hinted.remove(&(*at, entry))),
-            Stage::Looking(_) => {}
+        let had_its_time = match &candidate.stage {
+            Stage::Hinted(at, _) => self.hinted.remove(&(*at, entry)),
+            Stage::Looking(_) => true,
             Stage::Ready(at, ..) => {
-                self.ready.remove(&(*at, entry));
                 self.ours -= usize::from(candidate.turn == Turn::Ours);
+                self.ready.remove(&(*at, entry))
             }
-        }
+        };
+        assert!(had_its_time, "{entry} was a candidate without a time: {:?}", candidate.stage);
+        self.check_counts();
         Some(candidate)
     }
 
@@ -133,13 +149,14 @@ impl Orphans {
         let due = self.hinted.iter().take_while(|(at, _)| *at <= now);
         let entries: Vec<EntryId> = due.take(limit).map(|(_, entry)| *entry).collect();
         for &entry in &entries {
-            if let Some(mut candidate) = self.take(entry) {
-                if let Stage::Hinted(_, stream) = candidate.stage {
-                    candidate.stage = Stage::Looking(stream);
-                }
-                self.put(entry, candidate);
+            let mut candidate = self.take(entry).expect("whoever has a time to be looked at is a candidate");
+            assert!(matches!(candidate.stage, Stage::Hinted(at, _) if at <= now), "{entry} is not due to be looked at");
+            if let Stage::Hinted(_, stream) = candidate.stage {
+                candidate.stage = Stage::Looking(stream);
             }
+            self.put(entry, candidate);
         }
+        assert!(self.looking() >= entries.len(), "{} are being looked at", self.looking());
         entries
     }
 
@@ -154,7 +171,9 @@ impl Orphans {
         if at > now {
             return None;
         }
-        self.take(entry).map(|candidate| (entry, candidate))
+        let candidate = self.take(entry).expect("whoever has a time to be asked for is a candidate");
+        assert!(matches!(candidate.stage, Stage::Ready(due, ..) if due == at), "{entry} is ready, but not for {at:?}");
+        Some((entry, candidate))
     }
 
     pub(super) fn next_ready(&self) -> Option<Time> {
@@ -180,6 +199,7 @@ impl Orphans {
         if self.held.len() < HELD_LIMIT {
             self.held.insert(entry, hold);
         }
+        assert!(self.held.len() <= HELD_LIMIT, "{} held entries are remembered", self.held.len());
     }
 
     /// Whether it is known to have an owner still.
@@ -197,13 +217,36 @@ impl Orphans {
         self.held.retain(|_, hold| hold.until > now);
     }
 
-    /// Whether the tables agree.
-    pub(super) fn agree(&self) -> bool {
+    /// What the sizes of the tables say: after each change of them.
+    fn check_counts(&self) {
+        let (all, hinted, ready) = (self.candidates.len(), self.hinted.len(), self.ready.len());
+        assert!(hinted + ready <= all, "{hinted} hinted at and {ready} ready make more than {all} candidates");
+        assert!(self.ours <= ready, "it is our turn to ask for {} of {ready}", self.ours);
+        assert!(self.fresh <= self.ours, "{} were handed to us, but it is our turn for {}", self.fresh, self.ours);
+    }
+
+    /// Whether the tables agree: goes through all of them.
+    pub(super) fn check(&self) {
         let of = |f: fn(&Candidate) -> bool| self.candidates.values().filter(|c| f(c)).count();
-        of(|c| c.orphan_since.is_none()) == self.fresh
-            && of(|c| matches!(c.stage, Stage::Hinted(..))) == self.hinted.len()
-            && of(|c| matches!(c.stage, Stage::Ready(..))) == self.ready.len()
-            && of(|c| matches!(c.stage, Stage::Ready(..)) && c.turn == Turn::Ours) == self.ours
+        assert_eq!(of(|c| c.orphan_since.is_none()), self.fresh, "what was handed to us has been counted");
+        assert_eq!(of(|c| matches!(c.stage, Stage::Looking(_))), self.looking(), "who has no time is being looked at");
+        let ours = of(|c| matches!(c.stage, Stage::Ready(..)) && c.turn == Turn::Ours);
+        assert_eq!(ours, self.ours, "those whose turn is ours have been counted");
+        for (entry, candidate) in &self.candidates {
+            let (hinted, ready) = match candidate.stage {
+                Stage::Hinted(at, _) => (self.hinted.contains(&(at, *entry)), false),
+                Stage::Looking(_) => (false, false),
+                Stage::Ready(at, ..) => (false, self.ready.contains(&(at, *entry))),
+            };
+            let waits = !matches!(candidate.stage, Stage::Looking(_));
+            assert!(hinted || ready || !waits, "{entry} waits for a time that is in no queue: {:?}", candidate.stage);
+        }
+        self.check_counts();
+    }
+
+    /// Whether the application waits for one of these.
+    pub(super) fn is_any_claimed(&self) -> bool {
+        self.candidates.values().any(|candidate| candidate.claimed)
     }
 }
 
@@ -237,14 +280,16 @@ mod tests {
         assert_eq!(orphans.start_looking(2, Time::ZERO), [entry(1), entry(2)]);
         assert_eq!(orphans.stage(entry(1)), Some(&Stage::Looking(None)));
         assert_eq!(orphans.stage(entry(3)), Some(&Stage::Hinted(Time::ZERO, None)));
-        assert!(orphans.next_look() == Some(Time::ZERO) && orphans.agree());
+        assert_eq!((orphans.next_look(), orphans.looking()), (Some(Time::ZERO), 2));
+        orphans.check();
         orphans.put(entry(1), candidate(ready(20), false));
         orphans.put(entry(2), candidate(ready(10), false));
         assert_eq!((orphans.next_ready(), orphans.ours(), orphans.len()), (Some(ms(10)), 2, 3));
         assert_eq!(orphans.take_ready(ms(9)), None);
         assert_eq!(orphans.take_ready(ms(20)).map(|(entry, _)| entry), Some(entry(2)), "the first to be due");
         assert_eq!(orphans.take_ready(ms(20)).map(|(entry, _)| entry), Some(entry(1)));
-        assert_eq!((orphans.take_ready(ms(99)), orphans.agree()), (None, true));
+        assert_eq!(orphans.take_ready(ms(99)), None);
+        orphans.check();
     }
 
     #[test]
@@ -254,7 +299,8 @@ mod tests {
         orphans.put(entry(2), candidate(ready(1), false));
         assert_eq!(orphans.fresh(), 1);
         orphans.put(entry(1), candidate(ready(2), false));
-        assert_eq!((orphans.fresh(), orphans.len(), orphans.agree()), (0, 2, true));
+        assert_eq!((orphans.fresh(), orphans.len()), (0, 2));
+        orphans.check();
         assert!(orphans.take(entry(2)).is_some() && orphans.take(entry(2)).is_none());
         assert_eq!(orphans.entries(), [entry(1)]);
     }

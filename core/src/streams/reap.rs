@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{
     Machine, Remark,
     call::{Call, Idle},
+    heirs::Rung,
     orphans::Source,
 };
 use crate::{config::ClaimMode, id::EntryId, time::Time};
@@ -27,6 +28,10 @@ pub(super) struct State {
     /// The next page begins behind this.
     after: Option<EntryId>,
     reaping: bool,
+    /// This consumer is the reaper, as far as it knows.
+    is_reaper: bool,
+    /// What it rang for.
+    pub(super) rung: Rung,
     found: usize,
     clean_at: Option<Time>,
     /// The next page of what is pending under our name.
@@ -46,10 +51,28 @@ enum Mine {
     },
 }
 
+impl State {
+    /// What is true between two events, with so many questions of each kind under way.
+    pub(super) fn check(&self, reaps: usize, mines: usize, forgets: usize) {
+        assert_eq!(usize::from(self.reaping), reaps, "orphans are looked for by one call at a time, or by none");
+        let asked = matches!(self.mine, Mine::Asked { .. });
+        assert_eq!(usize::from(asked), mines, "what is pending under our name is listed by one call, or by none");
+        assert_eq!(
+            usize::from(self.forgetting),
+            forgets,
+            "what has no payload is acknowledged by one call, or by none"
+        );
+        assert!(self.after.is_some() || self.found == 0, "{} were found in no look that is under way", self.found);
+        assert!(self.is_reaper || self.after.is_none(), "who does not look for orphans has no next page of them");
+        self.rung.check();
+    }
+}
+
 impl Machine {
     /// Something may have been missed: look at everything.
     pub(super) fn look_around(&mut self) {
         self.reaping.reap_at = self.reaping.reap_at.min(self.now);
+        assert!(self.reaping.reap_at <= self.now, "whoever looks around looks for orphans, too, and now");
         self.reaping.mine = match self.reaping.mine {
             Mine::Asked { .. } => Mine::Asked { again: true },
             Mine::Seen | Mine::Due(_) => Mine::Due(None),
@@ -72,8 +95,15 @@ impl Machine {
         if !self.reaping.trimmed.is_empty() && !self.reaping.forgetting {
             self.reaping.forgetting = true;
             let entries = std::mem::take(&mut self.reaping.trimmed).into_iter().collect();
-            self.ask(Call::Forget { entries, idle: self.server.longest_ttl(&self.config) });
+            let idle = self.server.longest_ttl(&self.config);
+            assert!(idle >= self.config.lease_ttl, "what may have an owner for another {idle:?} is not acknowledged");
+            self.ask(Call::Forget { entries, idle });
         }
+    }
+
+    /// Whether this consumer is the one that looks for orphans, as far as it knows.
+    pub(super) fn is_reaper(&self) -> bool {
+        self.reaping.is_reaper && self.room() > 0
     }
 
     pub(super) fn reaping_wake(&self) -> Option<Time> {
@@ -90,22 +120,31 @@ impl Machine {
 
     /// This consumer is the reaper, and this is what has been idle for too long.
     pub(super) fn reaped(&mut self, asked: usize, idle: Vec<Idle>, announced: u64) {
+        assert!(self.reaping.reaping, "idle entries come, and nobody has looked for any");
         self.reaping.reaping = false;
+        self.reaping.is_reaper = true;
         let mut orphans = Vec::new();
         for &Idle { entry, .. } in &idle {
             // What is offered to our application may be taken by others, who do not know of it: the bell rings for it.
             let known = self.leases.contains(entry) || self.orphans.contains(entry);
-            if !known && !self.orphans.is_held(entry, self.now) {
+            if known {
+                self.reaping.rung.keep(entry);
+            } else if !self.orphans.is_held(entry, self.now)
+                || (self.is_in_a_crowd() && self.orphans.is_held_firmly(entry, self.now))
+            {
+                // In a crowd nobody stands in its line for certain while we do not.
                 orphans.push(entry);
             }
         }
         self.reaping.found += orphans.len();
-        for chunk in orphans.chunks(RING) {
-            self.ask(Call::Ring(chunk.to_vec()));
-            for &entry in chunk {
-                if !self.is_offered(entry) {
-                    self.remark(Remark::NotificationMissed(entry));
-                    self.hint(entry, None, Source::Reaped);
+        for (heirs, orphans) in self.rings(&orphans) {
+            for chunk in orphans.chunks(RING) {
+                self.ask(Call::Ring { entries: chunk.to_vec(), heirs });
+                for &entry in chunk {
+                    if !self.is_offered(entry) && !self.orphans.is_held(entry, self.now) {
+                        self.remark(Remark::NotificationMissed(entry));
+                        self.hint(entry, None, Source::Reaped, self.config.heirs);
+                    }
                 }
             }
         }
@@ -114,8 +153,11 @@ impl Machine {
             return; // the next page at once
         }
         self.reaping.after = None;
+        self.reaping.rung.turn_over();
+        assert!(self.reaping.is_reaper, "a whole look is the reaper's");
         let cost = SCAN_COST.saturating_mul(u32::try_from(announced).unwrap_or(u32::MAX));
         self.reaping.reap_at = self.now + self.config.reap_interval.max(cost);
+        assert!(self.reaping.reap_at >= self.now + self.config.reap_interval, "looks keep their distance");
         let found = std::mem::take(&mut self.reaping.found);
         self.remark(Remark::Orphans(found));
         self.clean();
@@ -125,6 +167,7 @@ impl Machine {
         match self.reaping.clean_at {
             Some(at) if at > self.now => {}
             Some(_) => {
+                assert!(self.reaping.is_reaper, "one consumer of the fleet cleans");
                 self.reaping.clean_at = Some(self.now + CLEAN_INTERVAL);
                 self.ask(Call::Clean);
             }
@@ -134,7 +177,11 @@ impl Machine {
 
     /// Somebody else is the reaper, for so long at least.
     pub(super) fn reaper_is(&mut self, span: Duration) {
+        assert!(self.reaping.reaping, "somebody else is the reaper, and nobody has asked");
         self.reaping.reaping = false;
+        self.reaping.is_reaper = false;
+        self.reaping.rung = Rung::default();
+        self.reaping.found = 0;
         self.remark(Remark::Orphans(0)); // somebody else counts them
         self.reaping.after = None;
         let jitter = self.dice.below(self.config.reap_interval / 10);
@@ -142,13 +189,17 @@ impl Machine {
     }
 
     pub(super) fn reap_failed(&mut self) {
+        assert!(self.reaping.reaping, "a look for orphans fails, and there was none");
         self.reaping.reaping = false;
+        self.reaping.rung.break_off();
+        self.reaping.found = 0;
         self.reaping.after = None;
         self.reaping.reap_at = self.now + self.config.reap_interval;
     }
 
     /// A page of what is pending under our name: what is not ours is looked at.
     pub(super) fn mine(&mut self, asked: usize, entries: Vec<EntryId>) {
+        assert!(matches!(self.reaping.mine, Mine::Asked { .. }), "what is pending here is listed to who has not asked");
         let again = matches!(self.reaping.mine, Mine::Asked { again: true });
         self.reaping.mine = match entries.last() {
             _ if again => Mine::Due(None),
@@ -156,18 +207,47 @@ impl Machine {
             _ => Mine::Seen,
         };
         for entry in entries {
-            self.hint(entry, None, Source::Mine);
+            self.hint(entry, None, Source::Mine, self.config.heirs);
         }
     }
 
     pub(super) fn mine_failed(&mut self) {
+        assert!(matches!(self.reaping.mine, Mine::Asked { .. }), "a list fails that nobody has asked for");
         self.reaping.mine = Mine::Due(None);
     }
 
     pub(super) fn forgotten(&mut self, entries: Vec<EntryId>) {
+        assert!(self.reaping.forgetting, "what has no payload was acknowledged, and nobody has asked for that");
         self.reaping.forgetting = false;
         if !entries.is_empty() {
             self.remark(Remark::Forgotten(entries));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::{Config, Settings},
+        id::ConsumerId,
+        keys::Keys,
+    };
+
+    #[test]
+    fn what_a_look_has_found_that_was_cut_off_is_not_counted_twice() {
+        let ends: [fn(&mut Machine); 2] =
+            [Machine::reap_failed, |machine| machine.reaper_is(Duration::from_millis(300))];
+        for end in ends {
+            let (keys, consumer) = (Keys::plain("svc").unwrap(), ConsumerId::named("pod-1").unwrap());
+            let mut machine = Machine::new(keys, consumer, Config::new(Settings::default()).unwrap(), 1);
+            machine.reaping.reaping = true;
+            let idle = Idle { entry: EntryId { ms: 1, seq: 0 }, idle: Duration::from_secs(4) };
+            machine.reaped(1, vec![idle], 2);
+            assert_eq!((machine.reaping.found, machine.reaping.after), (1, Some(idle.entry)), "there is a next page");
+            machine.reaping.reaping = true;
+            end(&mut machine);
+            assert_eq!((machine.reaping.found, machine.reaping.after), (0, None), "the next look begins anew");
         }
     }
 }

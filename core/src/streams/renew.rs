@@ -44,6 +44,21 @@ impl State {
     pub(super) fn lived(&self, now: Time, config: &Config) -> bool {
         self.oldest.is_some_and(|gained| now.since(gained) >= config.settled_life())
     }
+
+    /// There is something left to renew in this round.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.round != Round::Over
+    }
+
+    /// What is true between two events, with so many batches under way.
+    pub(super) fn check(&self, now: Time, batches: usize) {
+        assert!(self.under_way <= BATCHES_AT_ONCE, "{} batches are under way at once", self.under_way);
+        assert_eq!(self.under_way, batches, "each batch that is counted is under way");
+        assert!(!self.again || self.is_under_way(), "another round follows one that is over");
+        assert!(self.oldest.is_none_or(|gained| gained <= now), "gained at {:?}, which is still to come", self.oldest);
+        assert!(self.oldest_so_far.is_none() || self.is_under_way(), "the ages of a round that is over are known");
+        assert!(self.retry_at.is_none_or(|at| at > now), "renewed again at {:?}, which is over", self.retry_at);
+    }
 }
 
 impl Machine {
@@ -54,6 +69,7 @@ impl Machine {
             Round::Over => self.renewals.round = Round::Behind(None),
             Round::Behind(_) => self.renewals.again = true,
         }
+        assert!(self.renewals.is_under_way(), "a round that was started is under way");
     }
 
     /// Issues the batches that the round has left, a few at a time.
@@ -73,6 +89,8 @@ impl Machine {
                 self.end_round();
                 continue;
             };
+            assert!(after.is_none_or(|after| last.entry > after), "a round goes on behind {after:?}");
+            assert!(items.len() <= self.config.renew_batch, "{} leases are renewed in one call", items.len());
             self.renewals.round = Round::Behind(Some(last.entry));
             self.renewals.under_way += 1;
             let recreate = self.server.epoch.wait().cloned();
@@ -86,7 +104,7 @@ impl Machine {
         for (entry, lease) in self.leases.iter_after(after) {
             if let LeaseState::Owned(owned) = &lease.state {
                 oldest = Some(oldest.map_or(owned.gained, |at| at.min(owned.gained)));
-                if !owned.renewing {
+                if owned.renewing.is_none() {
                     let (stream, attempt, token) = (lease.stream.clone(), lease.attempt, owned.token);
                     items.push(RenewItem { entry, stream, attempt, token });
                     if items.len() == self.config.renew_batch {
@@ -97,14 +115,15 @@ impl Machine {
         }
         self.renewals.oldest_so_far = oldest;
         for item in &items {
-            if let Some(owned) = self.leases.owned_mut(item.entry, item.attempt) {
-                owned.renewing = true;
-            }
+            let owned = self.leases.owned_mut(item.entry, item.attempt).expect("what is owned is renewed");
+            assert!(owned.deadline > self.now, "{} has ended by its deadline, and is renewed", item.entry);
+            owned.renewing = Some(self.now);
         }
         items
     }
 
     fn end_round(&mut self) {
+        assert!(self.renewals.is_under_way(), "a round ends that did not begin");
         self.renewals.oldest = self.renewals.oldest_so_far.take();
         self.renewals.round = if self.renewals.again { Round::Behind(None) } else { Round::Over };
         self.renewals.again = false;
@@ -116,6 +135,7 @@ impl Machine {
 
     /// A batch was answered: what it says counts from the instant at which it was issued.
     pub(super) fn renewed(&mut self, call: RenewCall, issued: Time, answer: Renewed) {
+        assert!(self.renewals.under_way > 0, "a batch is answered, and none is under way");
         self.renewals.under_way -= 1;
         let until = issued + self.config.trust();
         let mut exceptions = answer.exceptions.into_iter().peekable();
@@ -123,19 +143,26 @@ impl Machine {
         for (index, item) in call.items.iter().enumerate() {
             let exception = exceptions.next_if(|(at, _)| *at == index).map(|(_, exception)| exception);
             let Some(owned) = self.leases.owned_mut(item.entry, item.attempt) else { continue };
-            owned.renewing = false;
+            let since = owned.renewing.take();
+            assert_eq!(since, Some(issued), "{} is renewed by one batch at a time", item.entry);
+            let longest = since.map(|since| since + self.config.trust());
+            assert!(Some(until) <= longest, "a renewal is trusted from when it was asked for, not from its answer");
+            assert_eq!(owned.token, item.token, "an ownership of {} has one token", item.entry);
             if let Some(exception) = exception
                 && !self.keeps(item, exception)
             {
                 continue;
             }
             let Some(owned) = self.leases.owned_mut(item.entry, item.attempt) else { continue };
+            assert!(owned.deadline > self.now, "a late answer for {} is heard before its lease has ended", item.entry);
             if until > owned.deadline {
                 owned.deadline = until;
                 extended.push(item.entry);
             }
         }
+        assert!(exceptions.next().is_none(), "each exception is one of the batch");
         if !extended.is_empty() {
+            assert!(until > self.now, "leases are extended until {until:?}, which is over");
             self.outputs.push_back(Output::Extended { until, entries: extended });
         }
         if answer.group_lost.is_some() {
@@ -147,6 +174,7 @@ impl Machine {
     /// What an exception means for an ownership; whether it goes on for another ttl.
     fn keeps(&mut self, item: &RenewItem, exception: RenewException) -> bool {
         let entry = item.entry;
+        assert!(self.owns(entry, self.now), "{entry} was renewed, and is not owned");
         match exception {
             RenewException::TakenBack => self.remark(Remark::TakenBack(entry)),
             RenewException::Recreated => {
@@ -175,10 +203,12 @@ impl Machine {
 
     /// A batch was not answered, or with a trouble: nothing is extended, and it is tried again soon.
     pub(super) fn renewal_failed(&mut self, call: &RenewCall, kind: TroubleKind) {
+        assert!(self.renewals.under_way > 0, "a batch fails, and none is under way");
         self.renewals.under_way -= 1;
         for item in call.items.iter() {
             if let Some(owned) = self.leases.owned_mut(item.entry, item.attempt) {
-                owned.renewing = false;
+                assert!(owned.renewing.is_some(), "a renewal of {} fails that is not under way", item.entry);
+                owned.renewing = None;
             }
         }
         if !kind.needs_new_connection() {
@@ -198,6 +228,7 @@ impl Machine {
                 }
                 LeaseState::Finishing(finishing) => {
                     let (token, end) = (finishing.token, finishing.end);
+                    self.forget_unsent(entry);
                     self.count_end(|report| &mut report.unanswered);
                     self.disowned(entry, lease.stream, token, LostReason::Unknown(end));
                 }
@@ -207,6 +238,7 @@ impl Machine {
     }
 
     fn why_expired(&self, owned: &Owned) -> LostReason {
+        assert!(owned.deadline <= self.now, "what is trusted until {:?} has not expired", owned.deadline);
         let silent = self.now.since(self.server.heard);
         match self.paused {
             Some(paused) => LostReason::Paused(paused),
@@ -220,6 +252,7 @@ impl Machine {
     /// An ownership ends for this reason, now.
     pub(super) fn disown(&mut self, entry: EntryId, reason: LostReason) {
         let Some(lease) = self.leases.take(entry) else { return };
+        assert!(matches!(lease.state, LeaseState::Owned(_)), "{entry} is disowned, and was not owned");
         if let LeaseState::Owned(owned) = &lease.state {
             let token = owned.token;
             // The record still says that we own it, which would keep others waiting, or stand there for ever.
@@ -256,5 +289,7 @@ impl Machine {
             let claimed = self.orphans.take(entry).is_some_and(|candidate| candidate.claimed);
             self.refuse(entry, claimed, None);
         }
+        assert!(self.leases.is_empty() && self.told == 0, "{} streams end without a word", self.told);
+        assert_eq!(self.orphans.len(), 0, "claims are left without an answer");
     }
 }

@@ -80,11 +80,34 @@ impl State {
     pub(super) fn longest_ttl(&self, config: &Config) -> Duration {
         self.longest_ttl.max(config.lease_ttl)
     }
+
+    /// What is true between two events.
+    pub(super) fn check(&self, now: Time, config: &Config, connected: bool) {
+        assert!(connected || self.epoch == Epoch::Unknown, "without a connection nobody knows where the fleet stands");
+        assert!(self.heard <= now, "Redis was heard at {:?}, which is still to come", self.heard);
+        let (beat, epoch) = (self.beat_at, self.ask_epoch_at);
+        assert!(beat <= now + config.heartbeat, "the next heartbeat is at {beat:?}, more than one away");
+        assert!(epoch <= now + config.heartbeat, "the epoch is asked for at {epoch:?}, more than a heartbeat away");
+        let pause = config.retry_backoff_limit.saturating_add(config.retry_backoff_limit / 4);
+        assert!(self.hold_until <= now + pause, "the server is left alone until {:?}", self.hold_until);
+        assert!(self.started || self.preparation != Preparation::Done, "what was prepared was prepared once");
+        assert!(self.started || !self.announced_ready, "who is ready has prepared the server");
+        assert!(self.seen || self.epoch == Epoch::Unknown, "who knows where the fleet stands was told");
+    }
+
+    /// What is true between two events of the questions that are under way.
+    pub(super) fn check_calls(&self, epochs: usize, pings: usize, preparations: usize) {
+        assert_eq!(usize::from(self.asking_epoch), epochs, "one question after the epoch is under way, or none");
+        assert_eq!(usize::from(self.pinging), pings, "one ping is under way, or none");
+        let asked = self.preparation == Preparation::Asked;
+        assert!(!asked || preparations > 0, "the server is being prepared, and no call does it");
+    }
 }
 
 impl Machine {
     pub(super) fn connect_what_is_down(&mut self) {
         for link in self.links.due(self.now, self.wanted_links()) {
+            assert!(link != Link::Reader || self.is_running(), "who stops reads no more");
             self.command(Command::Connect(link));
         }
     }
@@ -95,13 +118,17 @@ impl Machine {
         }
         match link {
             Link::Commands => {
+                assert_eq!(self.server.epoch, Epoch::Unknown, "of the server behind a new connection nothing is known");
                 self.server.preparation = Preparation::Due(self.now);
                 self.server.epoch = Epoch::Unknown;
                 self.server.epoch_failed = false;
                 self.server.ask_epoch_at = self.now;
                 self.renew_idle_reader();
             }
-            Link::Reader => self.look_around(),
+            Link::Reader => {
+                self.taking.doubt_commands(self.now);
+                self.look_around();
+            }
             Link::Subscriber => {
                 self.links.works(link);
                 self.look_around();
@@ -115,6 +142,7 @@ impl Machine {
         if self.server.started && self.links.is_up(Link::Reader) && !self.taking.is_reading() {
             self.links.close(Link::Reader, self.now);
             self.command(Command::Disconnect(Link::Reader));
+            assert!(self.is_running(), "a reader's connection was kept by who stops");
         }
     }
 
@@ -123,8 +151,13 @@ impl Machine {
         if !self.server.started && trouble.kind.is_fatal_at_start() {
             return self.terminate(trouble);
         }
+        if link == Link::Reader && self.links.is_up(link) && !self.taking.is_reading() {
+            // Nobody had asked anything on it: it was closed for being idle, or with the others. No try has failed.
+            self.links.works(link);
+        }
         let backoff = (self.config.retry_backoff, self.config.retry_backoff_limit);
         let Some((failures, pause)) = self.links.lost(link, backoff, self.now, &mut self.dice) else { return };
+        assert!(!self.links.is_up(link), "{link:?} was lost, and is up");
         if link == Link::Commands {
             self.server.preparation = Preparation::Due(self.now);
             self.server.epoch = Epoch::Unknown;
@@ -146,6 +179,7 @@ impl Machine {
         self.server.ask_epoch_at = self.server.ask_epoch_at.min(self.now);
         self.start_renewing();
         self.orphans.tidy(self.now);
+        assert!(self.renewals.is_under_way(), "each heartbeat renews what is owned");
         if self.links.is_up(Link::Subscriber) && !self.server.pinging {
             self.server.pinging = true;
             self.ask(Call::Ping);
@@ -174,6 +208,8 @@ impl Machine {
                 }
                 _ => (None, Duration::ZERO),
             };
+            assert_eq!(settle.is_some(), over, "whoever has sat out a wait settles, and nobody else");
+            assert!(settle.is_none() || self.server.epoch.settled().is_none(), "who has settled does not settle again");
             let call = EpochCall {
                 settle,
                 waited,
@@ -202,6 +238,7 @@ impl Machine {
     }
 
     pub(super) fn prepared(&mut self, server: Server) {
+        assert!(self.server.started || !self.server.announced_ready, "who was ready has started");
         self.server.preparation = Preparation::Done;
         self.server.started = true;
         self.remark(Remark::Server(server));
@@ -211,6 +248,7 @@ impl Machine {
 
     fn announce_ready(&mut self) {
         if self.server.is_prepared() && self.server.epoch.settled().is_some() && !self.server.announced_ready {
+            assert!(self.server.started && self.server.seen, "who is ready knows the server and the fleet");
             self.server.announced_ready = true;
             self.notify(Notification::Ready);
         }
@@ -226,9 +264,15 @@ impl Machine {
     }
 
     pub(super) fn epoch_learned(&mut self, answer: &EpochAnswer) {
+        assert!(self.server.asking_epoch, "the epoch is told to who has not asked");
+        assert!(self.links.is_up(Link::Commands), "what a lost connection says of its server is not to be heard");
         self.server.asking_epoch = false;
         self.server.epoch_failed = false;
         self.server.longest_ttl = self.server.longest_ttl.max(answer.longest_ttl);
+        if answer.consumers > 0 {
+            self.claims.consumers = answer.consumers;
+        }
+        assert!(self.server.longest_ttl >= answer.longest_ttl, "the longest ttl is never forgotten");
         let before = self.server.epoch.clone();
         self.server.epoch.learn(answer, self.now);
         if self.server.epoch.settled().is_some() {
@@ -256,6 +300,7 @@ impl Machine {
 
     /// The question was not answered; `current`, if on the connection that is in use.
     pub(super) fn epoch_unanswered(&mut self, current: bool) {
+        assert!(self.server.asking_epoch, "a question after the epoch fails, and none was asked");
         self.server.asking_epoch = false;
         if !current {
             self.server.ask_epoch_at = self.now;
@@ -293,6 +338,7 @@ impl Machine {
     /// The group or the LBS is gone: it is created again, and everything is looked at again.
     pub(super) fn group_lost(&mut self) {
         if self.server.preparation == Preparation::Done {
+            assert!(self.server.started, "the group of a server is lost that was never prepared");
             self.server.preparation = Preparation::Due(self.now);
             self.remark(Remark::GroupRecreated);
         }
@@ -306,6 +352,7 @@ impl Machine {
         self.server.troubles = self.server.troubles.saturating_add(1);
         let s = &self.config;
         let span = pause(self.server.troubles, s.retry_backoff, s.retry_backoff_limit, &mut self.dice);
+        assert!(!span.is_zero(), "a server in trouble is left alone for a while");
         self.server.hold_until = self.now + span;
         if let Preparation::Due(at) = &mut self.server.preparation
             && self.server.troubles > 1
@@ -316,10 +363,14 @@ impl Machine {
 
     /// A call went well.
     pub(super) fn thrive(&mut self, call: &Call) {
+        assert!(self.server.heard <= self.now, "Redis was heard at {:?}, after now", self.server.heard);
         self.server.heard = self.now;
         self.links.works(super::link_of(call));
         match call {
-            Call::Ping => self.server.pinging = false,
+            Call::Ping => {
+                assert!(self.server.pinging, "a ping is answered, and none was sent");
+                self.server.pinging = false;
+            }
             Call::Epoch(_) => self.server.seen = true,
             Call::Acquire(_) => {
                 self.server.full = false;
@@ -331,6 +382,7 @@ impl Machine {
     }
 
     pub(super) fn pong_missed(&mut self) {
+        assert!(self.server.pinging, "a ping fails, and none was sent");
         self.server.pinging = false;
     }
 }

@@ -21,6 +21,9 @@ pub(super) struct State {
     stage: Stage,
     /// The application is behind with its notifications.
     pub(super) backlogged: bool,
+    /// The reader was made anew at this time, and nothing that was asked since on the connection for commands has been
+    /// answered yet: what broke the one may have broken the other unnoticed, and what is read could not be acquired.
+    unproven_since: Option<Time>,
     /// Questions in a row that were answered with: your share is taken, others' is not.
     withheld: u32,
 }
@@ -34,13 +37,38 @@ enum Stage {
     Reading,
     /// There may be more: ask for them at this time.
     More(Time),
-    /// Asking for more.
-    Taking,
+    /// Asking for so many more.
+    Taking(usize),
 }
 
 impl State {
     pub(super) fn is_reading(&self) -> bool {
         self.stage == Stage::Reading
+    }
+
+    /// How many announcements the answer to a question may bring.
+    pub(super) fn asked_for(&self) -> usize {
+        if let Stage::Taking(count) = self.stage { count } else { 0 }
+    }
+
+    /// What is true between two events while announcements are taken, with so many questions under way.
+    pub(super) fn check(&self, reads: usize, takes: usize) {
+        assert_eq!(usize::from(self.is_reading()), reads, "whoever waits for an announcement has asked for one, once");
+        let taking = matches!(self.stage, Stage::Taking(_));
+        assert_eq!(usize::from(taking), takes, "whoever takes more has asked for more, once");
+    }
+
+    /// The reader was made anew.
+    pub(super) fn doubt_commands(&mut self, now: Time) {
+        self.unproven_since = Some(now);
+    }
+
+    /// Something that was asked at `issued` was answered on the connection for commands that is in use.
+    pub(super) fn trust_commands(&mut self, issued: Time) {
+        if self.unproven_since.is_some_and(|since| since <= issued) {
+            self.unproven_since = None;
+        }
+        assert!(self.unproven_since.is_none_or(|since| since > issued), "what was asked since is proof enough");
     }
 }
 
@@ -50,16 +78,20 @@ impl Machine {
             return;
         }
         match self.taking.stage {
-            Stage::Idle if self.links.is_up(Link::Reader) => {
+            Stage::Idle if self.may_read() => {
+                assert!(self.room() > 0, "who waits for an announcement has room for it");
                 self.taking.stage = Stage::Reading;
                 self.ask(Call::Read { count: 1, block: self.config.block() });
             }
             Stage::More(at) if at <= self.now => {
-                self.taking.stage = Stage::Taking;
                 let share = self.taking.withheld < PATIENCE;
                 let doublings = self.taking.withheld.saturating_sub(PATIENCE).min(10);
                 let most = if share { self.config.acquire_batch } else { LEFT_OVER << doublings };
                 let count = self.free().min(most).min(self.config.acquire_batch);
+                let share = share.then(|| self.leases.len() + self.orphans.fresh());
+                assert!(count > 0, "nobody asks for nothing");
+                assert!(count <= self.room(), "{count} are asked for, and there is room for {}", self.room());
+                self.taking.stage = Stage::Taking(count);
                 self.ask(Call::Take { count, share });
             }
             _ => {}
@@ -72,7 +104,7 @@ impl Machine {
         }
         match self.taking.stage {
             Stage::More(at) => Some(at.max(self.server.hold_until)),
-            Stage::Idle if self.links.is_up(Link::Reader) => Some(self.server.hold_until),
+            Stage::Idle if self.may_read() => Some(self.server.hold_until),
             _ => None,
         }
     }
@@ -80,6 +112,10 @@ impl Machine {
     /// Whether there is room for more, here and on the server.
     fn may_take(&self) -> bool {
         !self.taking.backlogged && self.free() > 0 && !(self.server.full && self.is_acquiring())
+    }
+
+    fn may_read(&self) -> bool {
+        self.links.is_up(Link::Reader) && self.taking.unproven_since.is_none()
     }
 
     /// Whether announcements may be acquired as soon as the server is not left alone any more.
@@ -100,6 +136,7 @@ impl Machine {
 
     /// The wait is over.
     pub(super) fn read(&mut self, deliveries: Vec<Delivery>) {
+        assert_eq!(self.taking.stage, Stage::Reading, "a wait is over, and nobody was waiting");
         self.taking.stage = if deliveries.is_empty() { Stage::Idle } else { Stage::More(self.now) };
         self.taking.withheld = 0;
         for delivery in deliveries {
@@ -109,6 +146,7 @@ impl Machine {
 
     /// More came, or others are to have theirs.
     pub(super) fn taken(&mut self, deliveries: Vec<Delivery>, more: bool) {
+        assert!(matches!(self.taking.stage, Stage::Taking(_)), "more comes, and nobody has asked for more");
         self.taking.stage = match (deliveries.is_empty(), more) {
             (true, false) => Stage::Idle,
             (true, true) => self.withheld(),
@@ -126,12 +164,15 @@ impl Machine {
 
     /// Others first: the next question comes a little later, and in the end asks for more than the share.
     fn withheld(&mut self) -> Stage {
+        assert!(matches!(self.taking.stage, Stage::Taking(_)), "others' share is known from an answer only");
         self.taking.withheld = self.taking.withheld.saturating_add(1);
         Stage::More(self.now + SHARE_PAUSE)
     }
 
     /// The question failed. What its answer would have held is pending under our name: it is looked for.
     pub(super) fn take_failed(&mut self) {
+        let asked = matches!(self.taking.stage, Stage::Reading | Stage::Taking(_));
+        assert!(asked, "a question for announcements fails, and none was asked: {:?}", self.taking.stage);
         self.taking.stage = Stage::Idle;
         self.look_around();
     }

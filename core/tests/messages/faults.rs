@@ -39,6 +39,7 @@ impl World {
             }
             Fault::Outage(ms) => {
                 self.outage_until = self.now + Duration::from_millis(ms);
+                self.group.fail_over();
                 for node in 0..self.nodes.len() {
                     self.nodes[node].disturbed = self.outage_until;
                     for link in [Link::Commands, Link::Reader] {

@@ -79,6 +79,8 @@ pub(crate) enum Deed {
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
     pub(crate) there: bool,
+    /// Which server it is on.
+    server: u32,
     pub(crate) stream: BTreeMap<EntryId, Fields>,
     /// The last id that was handed out.
     cursor: EntryId,
@@ -96,6 +98,7 @@ impl Group {
     pub(crate) fn new(reclaim_idle: Duration) -> Group {
         Group {
             there: true,
+            server: 1,
             stream: BTreeMap::new(),
             cursor: EntryId::default(),
             pending: BTreeMap::new(),
@@ -117,6 +120,19 @@ impl Group {
     pub(crate) fn forget_delivery(&mut self, entry: EntryId) {
         self.pending.remove(&entry);
         self.cursor = self.cursor.min(EntryId { ms: entry.ms - 1, seq: u64::MAX });
+    }
+
+    /// Another server takes over.
+    pub(crate) fn fail_over(&mut self) {
+        self.server += 1;
+    }
+
+    /// Another server takes over that has never heard of it: its id may be given again.
+    pub(crate) fn fail_over_without(&mut self, entry: EntryId) {
+        self.fail_over();
+        self.forget_delivery(entry);
+        self.stream.remove(&entry);
+        self.records.remove(&entry);
     }
 
     /// The group is deleted, as an operator or a lost server would.
@@ -175,7 +191,7 @@ impl Group {
             self.there = true;
             self.cursor = EntryId::default();
         }
-        let (identity, version) = (Identity::new("run-1:repl-1"), "7.0.15".into());
+        let (identity, version) = (Identity::new(&format!("run-{0}:repl-{0}", self.server)), "7.0.15".into());
         Answer::Prepared(Server { identity, version, now_ms: ms(now), created, warnings: Vec::new() })
     }
 

@@ -2,7 +2,7 @@
 
 use streamkeeper_core::{
     id::CallId,
-    messages::{Answer, Event, Link},
+    messages::{Answer, Event, Link, call::Fenced},
     trouble::Trouble,
 };
 
@@ -49,6 +49,24 @@ fn lost_and_taken_again() {
     s.ends("taken_again", "Never two runs of it in one process: it is given back for a second, then comes again.");
 }
 
+/// A server that forgets may hand out the very same delivery once more.
+#[test]
+fn given_back_and_handed_out_again() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("park").sends(&[1]).at(110).another_takes(1).at(15_200);
+    for (fails, at) in [(true, 15_600), (false, 16_000)] {
+        let (owner, touched) = (super::group::DELAYED, streamkeeper_core::time::Time::from_millis(at - 400));
+        s.group.pending.insert(entry(1), super::group::Pending { owner, deliveries: 2, touched });
+        s.group.delayed.insert(entry(1), touched);
+        s.at(at);
+        if fails {
+            s.fails(1, "late");
+        }
+    }
+    s.goes("park").at(18_000);
+    s.ends("given_back_twice", "It is being given back already: it is not run beside that, but when it comes next.");
+}
+
 #[test]
 fn trimmed_while_it_runs() {
     let mut s = Story::started(|_| {});
@@ -57,6 +75,17 @@ fn trimmed_while_it_runs() {
     s.ends(
         "trimmed",
         "A failure of what is not in the stream any more is buried from memory: nothing else is left of it.",
+    );
+}
+
+#[test]
+fn trimmed_and_back() {
+    let mut s = Story::started(|_| {});
+    s.sends(&[1, 2]).at(8_000).trimmed(1).trimmed(2).at(20_000).stands_again(1).at(40_000).fails(1, "no").at(40_010);
+    s.ends(
+        "trimmed_and_back",
+        "What is gone while it runs is asked for all the same: a server that forgets may have it again, and then it is \
+         kept, and its failure counted.",
     );
 }
 
@@ -102,6 +131,18 @@ fn an_answer_too_large_for_its_time() {
     }
     s.goes("fetch").at(2_900).goes("fetch").at(2_910);
     s.ends("too_large", "It would not come in time the next time either: fewer are asked for, until they come.");
+}
+
+#[test]
+fn a_message_too_large_even_alone() {
+    let mut s = Story::started(|s| s.concurrency = 4);
+    s.by_hand("read").at(2_200).sends(&[1]).by_hand("fetch").unanswered("read").told("read");
+    s.at(2_250).event(Event::Connected(Link::Reader)).at(2_300);
+    for again in 1..=3 {
+        s.unanswered("fetch").at(2_300 + again * 200).event(Event::Connected(Link::Commands)).at(2_400 + again * 200);
+    }
+    s.sends(&[2]).goes("read").at(3_110).succeeds(2).at(3_200);
+    s.ends("too_large_alone", "It keeps nobody waiting, and is left alone for so long that others can reclaim it.");
 }
 
 #[test]
@@ -165,4 +206,70 @@ fn out_of_memory() {
     s.refused("park", Trouble::from_reply("OOM", "command not allowed when used memory > 'maxmemory'."));
     s.at(120).succeeds(2).at(124).sends(&[3]).at(130).succeeds(3).told("park").at(200);
     s.ends("out_of_memory", "Reading and acknowledging go on: they are the way out. The rest is tried again.");
+}
+
+#[test]
+fn the_id_of_a_done_one_is_given_again() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("ack").sends(&[1]).at(110).succeeds(1).fails_over_without(1).told("ack").told("read").told("due").at(200);
+    s.sends(&[1]).connects().at(300).succeeds(1).at(310);
+    s.ends(
+        "id_again_acking",
+        "A server whose clock is behind gives a new message the id of one that it has forgotten. Nothing is read before \
+         all that is held was asked about: the old one's success acknowledges nothing, and the new one runs.",
+    );
+}
+
+#[test]
+fn the_id_of_a_done_one_is_given_to_another() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("ack").sends(&[1]).at(110).succeeds(1).fails_over_without(1).told("ack").at(200);
+    s.sends(&[1]).another_takes(1).connects().at(300);
+    s.ends("id_again_another", "Another consumer works on the new one: the old one's success does not end it.");
+}
+
+#[test]
+fn the_id_of_a_running_one_is_given_again() {
+    let mut s = Story::started(|_| {});
+    s.sends(&[1]).at(110).fails_over_without(1).told("read").at(200).sends_keyed(1, "b").connects().at(300).succeeds(1);
+    s.at(310).at(1_600).succeeds(1).at(1_700);
+    s.ends(
+        "id_again_running",
+        "The old one's run is told, its success acknowledges nothing, and the new one runs after it.",
+    );
+}
+
+#[test]
+fn what_another_server_hands_out_again() {
+    let mut s = Story::started(|_| {});
+    s.sends(&[1]).at(110).fails_over_without(1).told("read").at(200).sends(&[1]).connects().at(300).succeeds(1).at(310);
+    s.ends("handed_out_again", "It says the same, so that it is the same: its run is good for it.");
+}
+
+#[test]
+fn what_another_server_cannot_judge() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("park")
+        .sends(&[1])
+        .at(110)
+        .fails(1, "no")
+        .fails_over_without(1)
+        .told("read")
+        .at(200)
+        .sends(&[2])
+        .connects();
+    s.at(205).answer("park", Answer::Parked(vec![Fenced::Broken("WRONGTYPE".into())])).at(250);
+    s.ends("id_again_broken", "It holds up nobody: the refresh says that it is not ours, and that is enough.");
+}
+
+#[test]
+fn an_answer_of_a_server_that_is_none_any_more() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("read").at(260).sends(&[1]);
+    s.event(Event::Disconnected(Link::Commands, Trouble::connection("closed"))).at(280);
+    s.group.fail_over_without(entry(1));
+    s.told("mine").at(300).event(Event::Connected(Link::Commands)).at(310);
+    let fields = vec![(b"body".to_vec(), b"1".to_vec())].into();
+    s.answer("read", Answer::Read(vec![(entry(1), Some(fields))])).told("read").at(320);
+    s.ends("answer_of_earlier_server", "What it handed out is nothing here: the own list knows better.");
 }

@@ -12,6 +12,16 @@ use streamkeeper_core::{
 use super::story::{Story, ms};
 
 #[test]
+fn a_start_beside_a_key_of_a_wrong_type() {
+    let mut s = Story::unborn(|_| {});
+    s.by_hand("due").event(Event::Timeout).event(Event::Connected(Link::Reader));
+    s.event(Event::Connected(Link::Commands)).at(10);
+    let wrong = || Trouble::from_reply("WRONGTYPE", "the key `s:g:delayed` holds something else than it should");
+    s.refused("due", wrong()).at(20).sends(&[1]).at(40).succeeds(1).at(100);
+    s.ends("start_wrong_type", "What can do without it goes on: new messages.");
+}
+
+#[test]
 fn a_start() {
     let mut s = Story::unborn(|_| {});
     for call in ["prepare", "mine", "due", "read", "reclaim"] {
@@ -167,5 +177,25 @@ fn a_timeout_that_cannot_be_enforced() {
     s.ends(
         "timeout_ignored",
         "What cannot be stopped is not refreshed any more, keeps its slot, and can fail nobody's run.",
+    );
+}
+
+#[test]
+fn a_small_question_after_what_is_due() {
+    let mut s = Story::started(|s| (s.concurrency, s.prefetch, s.backoff.base) = (4, 1, ms(10)));
+    s.told("read")
+        .by_hand("due")
+        .sends(&[1])
+        .at(105)
+        .fails(1, "no")
+        .at(120)
+        .sends(&[2])
+        .at(125)
+        .goes("due")
+        .told("due");
+    s.at(400);
+    s.ends(
+        "due_not_starved",
+        "It had to do with what a read had left: the next read keeps the room for a moment only, and more is asked for.",
     );
 }

@@ -55,6 +55,16 @@ fn while_redis_is_away() {
 }
 
 #[test]
+fn while_redis_loads() {
+    let mut s = Story::started(|_| {});
+    s.event(Event::Disconnected(Link::Commands, Trouble::connection("gone"))).by_hand("prepare").at(150);
+    s.event(Event::Connected(Link::Commands)).at(160);
+    s.refused("prepare", Trouble::from_reply("LOADING", "Redis is loading the dataset in memory"));
+    s.stop(600_000).at(10_000);
+    s.ends("stop_loading", "Nothing is held, and nobody can take leave of it: the name goes once it is stale.");
+}
+
+#[test]
 fn at_once() {
     let mut s = Story::unborn(|_| {});
     s.event(Event::Timeout).stop(0).at(100);

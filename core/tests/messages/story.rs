@@ -263,7 +263,13 @@ impl Story {
 
     /// It is pending under another's name.
     pub(crate) fn another_takes(&mut self, number: u64) -> &mut Story {
-        let deliveries = self.group.pending.get(&entry(number)).map_or(1, |pending| pending.deliveries + 1);
+        let deliveries = match self.group.pending.get(&entry(number)) {
+            Some(pending) => pending.deliveries + 1,
+            None => {
+                self.group.read(OTHER, usize::MAX, self.now);
+                1
+            }
+        };
         self.group.pending.insert(entry(number), Pending { owner: OTHER, deliveries, touched: self.now });
         let line = self.head(&format!("another consumer takes {}", entry(number)));
         self.lines.push(line);
@@ -282,6 +288,34 @@ impl Story {
     pub(crate) fn forgotten(&mut self, number: u64) -> &mut Story {
         self.group.forget_delivery(entry(number));
         let line = self.head(&format!("the server forgets that {} was delivered", entry(number)));
+        self.lines.push(line);
+        self
+    }
+
+    /// Another server takes over that has never heard of this message: the connections break.
+    pub(crate) fn fails_over_without(&mut self, number: u64) -> &mut Story {
+        self.group.fail_over_without(entry(number));
+        self.lines.push(self.head(&format!("another server takes over, and has never heard of {}", entry(number))));
+        for link in [Link::Commands, Link::Reader] {
+            self.event(Event::Disconnected(link, Trouble::connection("closed")));
+        }
+        for call in self.asked.values().map(Call::name).collect::<Vec<_>>() {
+            self.refused(call, Trouble::connection("closed"));
+        }
+        self
+    }
+
+    /// Both connections are made.
+    pub(crate) fn connects(&mut self) -> &mut Story {
+        self.event(Event::Connected(Link::Commands)).event(Event::Connected(Link::Reader))
+    }
+
+    /// The server forgets that it was deleted: it stands again where it stood, delivered once.
+    pub(crate) fn stands_again(&mut self, number: u64) -> &mut Story {
+        self.put(number, b"a");
+        self.group.pending.insert(entry(number), Pending { owner: ME, deliveries: 1, touched: self.now });
+        self.group.records.remove(&entry(number));
+        let line = self.head(&format!("the server forgets that {} was deleted", entry(number)));
         self.lines.push(line);
         self
     }

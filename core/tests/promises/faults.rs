@@ -1,5 +1,7 @@
 //! What each action does to the world.
 
+use std::time::Duration;
+
 use streamkeeper_core::{
     announcement::{Announcement, FIELD},
     id::{CallId, EntryId, Identity, StreamName},
@@ -92,6 +94,7 @@ impl World {
             | Action::Crash(node)
             | Action::Boot(node)
             | Action::App(node, ..)
+            | Action::Drain(node)
             | Action::Shutdown(node, ..)
             | Action::Backlogged(node, _)
             | Action::Stray(node, ..)
@@ -131,6 +134,10 @@ impl World {
             }
             Action::Boot(_) => self.boot(node),
             Action::App(_, number, wish) => self.wish(node, *number, *wish),
+            Action::Drain(_) => {
+                self.nodes[node].draining = true;
+                self.deliver(node, Event::Drain)
+            }
             Action::Shutdown(_, end, ms) => {
                 let deadline = self.nodes[node].clock(now + ms * 1_000);
                 self.nodes[node].stopping = true;
@@ -180,6 +187,7 @@ impl World {
         match wish {
             Wish::Done => self.deliver(node, Event::Done(entry)),
             Wish::Release => self.deliver(node, Event::Release(entry, None)),
+            Wish::Rest(ms) => self.deliver(node, Event::Rest(entry, Duration::from_millis(ms))),
             Wish::Fail | Wish::Claim => self.deliver(node, Event::Release(entry, Some("it failed".into()))),
         }
     }
@@ -205,11 +213,8 @@ impl World {
         group.pending.insert(entry, pending);
     }
 
-    /// Without a second announcement of its stream, a lease key may vanish: the idle time is the second witness.
+    /// A lease key may vanish: the idle time is the second witness.
     fn pick_lease(&self, number: u8) -> Option<(String, EntryId)> {
-        if self.setup.duplicates {
-            return None;
-        }
         pick(self.redis.data.leases.keys().cloned().collect(), number)
     }
 
@@ -292,7 +297,8 @@ fn stray(what: u8) -> Result<Answer, Trouble> {
         _ => Ok(Answer::Epoch(EpochAnswer {
             identity: Identity::new("nobody"),
             wait: None,
-            longest_ttl: std::time::Duration::from_secs(3),
+            longest_ttl: Duration::from_secs(3),
+            consumers: 40,
         })),
     }
 }

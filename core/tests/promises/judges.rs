@@ -10,7 +10,7 @@ use streamkeeper_core::{
     streams::Notification,
 };
 
-use super::redis::Redis;
+use super::redis::{GivenBack, Redis};
 
 /// A promise that was broken, and how.
 #[derive(Clone, Debug)]
@@ -74,6 +74,8 @@ pub(crate) struct Truth {
     released_seen: usize,
     highest: BTreeMap<String, u64>,
     finished: BTreeSet<EntryId>,
+    /// Until when nobody is to be granted what was given back.
+    resting: BTreeMap<EntryId, u64>,
     rolled_back: bool,
 }
 
@@ -81,6 +83,7 @@ impl Truth {
     /// The server lost data: what was finished may come back. Tokens must not.
     pub(crate) fn data_lost(&mut self) {
         self.finished.clear();
+        self.resting.clear();
         self.rolled_back = true;
     }
 
@@ -93,13 +96,19 @@ impl Truth {
         // After a rollback a lapsed ownership may be marked as released on a server that has forgotten the later one:
         // nobody can own the stream there before the wait is over, and the later owner's lease is gone anyway.
         let forgotten = if self.rolled_back { redis.released.len() } else { self.released_seen };
-        for (entry, value) in &redis.released[forgotten..] {
+        for GivenBack { entry, value, .. } in &redis.released[forgotten..] {
             self.may_write(redis, "release", *entry, value)?;
+        }
+        for given_back in &redis.released[self.released_seen..] {
+            self.resting.insert(given_back.entry, given_back.not_before);
         }
         for grant in &redis.granted[self.grants_seen..] {
             let before = self.highest.insert(grant.stream.clone(), grant.token);
             if before.is_some_and(|before| before >= grant.token) {
                 return broken("fenced", format!("token {} of {} after {before:?}", grant.token, grant.stream));
+            }
+            if self.resting.get(&grant.entry).is_some_and(|until| *until > grant.at) {
+                return broken("kept", format!("{} is still to rest: {grant:?}", grant.entry));
             }
             if self.finished.contains(&grant.entry) {
                 return broken("finished", format!("{} was granted again: {grant:?}", grant.entry));

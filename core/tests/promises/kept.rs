@@ -39,7 +39,9 @@ impl World {
                 self.nodes[node].paused_until = self.now;
                 self.resume(node)?;
             }
-            if self.nodes[node].stopping {
+            // Who drains stays so, and keeps what it has; but somebody has to take the rest.
+            let alone = node == 0 || survivor.is_some();
+            if self.nodes[node].stopping || self.nodes[node].draining && alone {
                 self.nodes[node].crash();
             }
             self.boot(node)?;

@@ -4,6 +4,7 @@
 //! `PROPTEST_CASES=20000 cargo test -p streamkeeper-core --test promises --release` looks longer. A case that fails is
 //! shrunk, told step by step, and kept in `proptest-regressions/`.
 
+mod asked;
 mod faults;
 mod judges;
 mod kept;

@@ -11,6 +11,7 @@ use streamkeeper_core::{
 };
 
 use super::{
+    asked::Asked,
     judges::Told,
     plan::{Fate, Kind, Setup},
     redis::Caller,
@@ -30,6 +31,8 @@ pub(crate) struct Node {
     pub(crate) links: [Wire; 3],
     /// Calls that the shell waits for, and the connection that each went over.
     pub(crate) waiting: BTreeMap<CallId, (Link, u32)>,
+    /// Its application has told it to take nothing more.
+    pub(crate) draining: bool,
     /// Its application has told it to stop.
     pub(crate) stopping: bool,
     pub(crate) paused_until: u64,
@@ -41,6 +44,7 @@ pub(crate) struct Node {
     pub(crate) spins: (u64, u32),
     pub(crate) fates: VecDeque<(Kind, Fate)>,
     pub(crate) told: Told,
+    pub(crate) asked: Asked,
     /// Orphans that the application was told of (manual mode).
     pub(crate) offered: Vec<streamkeeper_core::id::EntryId>,
 }
@@ -60,6 +64,8 @@ impl Node {
         let settings = Settings {
             capacity: if setup.small && index == 1 { 2 } else { 100 },
             claim: if setup.manual && index == 1 { ClaimMode::Manual } else { ClaimMode::Auto },
+            // With one heir, three consumers are a crowd already.
+            heirs: if setup.seed.is_multiple_of(2) { 1 } else { 8 },
             max_takeovers: if setup.in_time.is_some() { 0 } else { 4 },
             max_failures: 4,
             failure_backoff: std::time::Duration::from_millis(300),
@@ -77,6 +83,7 @@ impl Node {
             incarnation: 0,
             links: [Wire::default(); 3],
             waiting: BTreeMap::new(),
+            draining: false,
             stopping: false,
             paused_until: 0,
             inbox: VecDeque::new(),
@@ -85,6 +92,7 @@ impl Node {
             spins: (0, 0),
             fates: VecDeque::new(),
             told: Told::default(),
+            asked: Asked::default(),
             offered: Vec::new(),
         }
     }
@@ -95,6 +103,7 @@ impl Node {
         self.who.process = format!("{}-{}", self.who.consumer, seed);
         self.clear();
         self.told = Told::default();
+        self.asked = Asked::default();
     }
 
     /// The process is gone, with everything that it knew.
@@ -109,6 +118,7 @@ impl Node {
         self.waiting.clear();
         self.inbox.clear();
         self.paused_until = 0;
+        self.draining = false;
         self.stopping = false;
         self.offered.clear();
     }

@@ -63,6 +63,8 @@ pub(crate) enum Action {
     Server(ServerFault),
     /// The application does this with one of its streams.
     App(usize, u8, Wish),
+    /// The application is about to stop, and is to end by itself what it owns.
+    Drain(usize),
     Shutdown(usize, End, u64),
     Backlogged(usize, bool),
     /// A Go peer takes an orphan and holds it for so long.
@@ -104,6 +106,8 @@ pub(crate) enum ServerFault {
 pub(crate) enum Wish {
     Done,
     Release,
+    /// Given back, and nobody is to have it for so many milliseconds.
+    Rest(u64),
     Fail,
     Claim,
 }
@@ -206,7 +210,13 @@ fn server_fault() -> impl Strategy<Value = ServerFault> {
 }
 
 fn wish() -> impl Strategy<Value = Wish> {
-    prop_oneof![3 => Just(Wish::Done), 2 => Just(Wish::Release), 2 => Just(Wish::Fail), 1 => Just(Wish::Claim)]
+    prop_oneof![
+        3 => Just(Wish::Done),
+        2 => Just(Wish::Release),
+        2 => (0..9_000_u64).prop_map(Wish::Rest),
+        2 => Just(Wish::Fail),
+        1 => Just(Wish::Claim)
+    ]
 }
 
 fn told() -> impl Strategy<Value = Told> {
@@ -233,6 +243,7 @@ pub(crate) fn action() -> impl Strategy<Value = Action> {
         3 => node().prop_map(Action::Boot),
         2 => server_fault().prop_map(Action::Server),
         6 => (node(), any::<u8>(), wish()).prop_map(|(n, p, w)| Action::App(n, p, w)),
+        1 => node().prop_map(Action::Drain),
         1 => (node(), end(), 0..4_000_u64).prop_map(|(n, e, ms)| Action::Shutdown(n, e, ms)),
         1 => (node(), any::<bool>()).prop_map(|(n, b)| Action::Backlogged(n, b)),
         2 => (any::<u8>(), 500..6_000_u64).prop_map(|(p, ms)| Action::GoTakes(p, ms)),
@@ -281,6 +292,7 @@ pub(crate) fn crashes(others: std::ops::Range<usize>, again: bool, in_time: u64)
         6 => (0..6_u8).prop_map(Action::Announce),
         3 => others().prop_map(Action::Crash),
         3 * again => others().prop_map(Action::Boot),
+        again => others().prop_map(Action::Drain),
         again => (others(), 1..9_000_u64).prop_map(|(n, ms)| Action::Pause(n, ms)),
         1 => told().prop_map(Action::Notifications),
         1 => (0..NODES, any::<u8>(), wish()).prop_map(|(n, p, w)| Action::App(n, p, w)),

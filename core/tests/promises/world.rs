@@ -243,6 +243,7 @@ impl World {
         let timer = event == Event::Timeout;
         let size = size_of(&event);
         self.note(|| format!("node {node} ← {event:?}"));
+        self.nodes[node].asked.hear(&event);
         machine.handle(event, now);
         let mut outputs = Vec::new();
         let wake = loop {
@@ -306,6 +307,7 @@ impl World {
             }
             Output::Command(Command::Call(id, call)) => {
                 self.note(|| format!("node {node} → {id:?} {call:?}"));
+                self.nodes[node].asked.judge_call(&call)?;
                 self.send(node, id, call);
                 Ok(())
             }
@@ -321,6 +323,7 @@ impl World {
     fn notify(&mut self, node: usize, notification: &Notification) -> Verdict {
         self.note(|| format!("node {node} ⇒ {notification:?}"));
         self.nodes[node].told.hear(notification)?;
+        self.nodes[node].asked.judge(notification, &self.redis)?;
         match notification {
             Notification::Added(added) => {
                 self.stats.added += 1;

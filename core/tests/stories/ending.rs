@@ -2,7 +2,7 @@
 
 use streamkeeper_core::{
     streams::{
-        Answer, End, Link,
+        Answer, End, Event, Link,
         call::{Finished, Released},
     },
     trouble::Trouble,
@@ -10,7 +10,7 @@ use streamkeeper_core::{
 
 use crate::{
     answers::{all_done, all_released, granted},
-    story::Story,
+    story::{Story, entry, ms},
 };
 
 /// One stream is owned.
@@ -68,6 +68,13 @@ fn release() {
 }
 
 #[test]
+fn a_rest() {
+    let mut s = owner();
+    s.event(Event::Rest(entry(1), ms(30_000))).valid(1).answer("release", all_released(1)).at(900);
+    s.ends("rest", "A stream that rests is given back with a pause that is no failure.");
+}
+
+#[test]
 fn release_fenced() {
     let mut s = owner();
     s.release(1, None).answer("release", Answer::Released(vec![Released::Fenced])).at(600);
@@ -82,11 +89,34 @@ fn an_end_that_comes_twice() {
 }
 
 #[test]
+fn an_end_that_nobody_waits_for_any_more() {
+    let mut s = owner();
+    s.done(1).at(3_250).owns(1, "orders", 71).fails("done", Trouble::from_reply("LOADING", "LOADING")).done(1);
+    s.at(3_500).answer("done", Answer::Done(vec![Finished::Gone])).at(3_600);
+    s.ends(
+        "done_of_a_former_ownership",
+        "The first done is given up and fails late; the announcement is owned anew and finished: one done is told, once.",
+    );
+}
+
+#[test]
 fn shutdown_with_everything() {
     let mut s = owner();
     s.owns(2, "invoices", 71).at(1_200).pending(3, "returns").reads(&[3]).shutdown(End::Release, 4_000);
     s.at(1_203).answer("acquire", granted(72)).answer("release", all_released(3)).by_itself("release").at(1_300);
     s.ends("shutdown", "Everything is released; what was asked for and is not answered yet is given back blindly.");
+}
+
+#[test]
+fn draining() {
+    let mut s = owner();
+    s.owns(2, "invoices", 71).at(1_200).pending(3, "returns").reads(&[3]).drain();
+    s.at(1_203).answer("acquire", granted(72)).by_itself("release").event(Event::Claim(entry(4))).at(2_300);
+    s.release(1, None).at(2_900).shutdown(End::Release, 4_000).at(3_000);
+    s.ends(
+        "draining",
+        "Nothing more is taken, and what is owned is kept until the application or the shutdown ends it.",
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod announcements;
 mod answers;
+mod crowd;
 mod ending;
 mod forgetting;
 mod keeping;

@@ -1,6 +1,7 @@
 //! From a hint to a takeover.
 
 use streamkeeper_core::{
+    config::Retry,
     id::Token,
     streams::{
         Answer, Event, Link,
@@ -127,6 +128,38 @@ fn a_reader_that_is_silent() {
     s.ends(
         "reader_timeout",
         "What the reader may have been handed unseen is pending under the own name: it is looked for.",
+    );
+}
+
+#[test]
+fn a_new_reader_beside_a_dead_connection_for_commands() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("mine").by_hand("reap").by_hand("epoch").by_hand("read").at(100);
+    s.fails("read", Trouble::connection("no answer in time")).at(150).connected(Link::Reader).at(900);
+    s.fails("mine", Trouble::connection("no answer in time"))
+        .at(950)
+        .by_itself("epoch")
+        .connected(Link::Commands)
+        .at(960);
+    s.ends(
+        "reader_beside_dead_commands",
+        "What broke the reader may have broken the connection for commands, unnoticed: what is read could not be acquired. \
+         Nothing is read before that one has answered what it was asked since.",
+    );
+}
+
+#[test]
+fn an_idle_reader_that_is_closed_again_and_again() {
+    let mut s = Story::started(|settings| {
+        (settings.capacity, settings.retry) = (1, Retry::Times(2));
+    });
+    s.owns(1, "orders", 70);
+    for at in [2_000, 4_000, 6_000, 8_000] {
+        s.at(at).disconnected(Link::Reader).at(at + 100).connected(Link::Reader);
+    }
+    s.ends(
+        "idle_reader_closed",
+        "Who is full asks nothing on the reader's connection, and a server closes what is idle: no try has failed.",
     );
 }
 

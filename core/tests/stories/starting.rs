@@ -2,14 +2,18 @@
 
 use streamkeeper_core::{
     config::Retry,
-    streams::{Event, Link, call::Acquired},
+    streams::{Event, Link, Load, call::Acquired},
     trouble::Trouble,
 };
 
 use crate::{
-    answers::all_done,
+    answers::{all_done, all_released},
     story::{Story, ms},
 };
+
+fn elsewhere(held: usize, owned: usize) -> Event {
+    Event::Elsewhere(Load { held, owned })
+}
 
 #[test]
 fn first_start() {
@@ -44,6 +48,37 @@ fn the_last_of_the_capacity() {
     s.at(2_100).done(1).answer("done", all_done(1));
     s.at(2_500);
     s.ends("capacity_full", "A full consumer neither reads nor looks for orphans; it goes on once a stream is done.");
+}
+
+#[test]
+fn a_capacity_that_is_shared() {
+    let mut s = Story::started(|settings| settings.capacity = 2);
+    s.by_hand("read").by_hand("reap").at(100).event(elsewhere(2, 2)).at(200).event(elsewhere(1, 1));
+    s.at(300).owns(1, "orders", 70).at(1_100).event(elsewhere(0, 0)).at(1_200);
+    s.ends("capacity_shared", "What the other partitions hold takes up capacity here, too.");
+}
+
+#[test]
+fn handed_over_when_others_were_faster() {
+    let mut s = Story::started(|settings| settings.capacity = 1);
+    s.by_hand("reap").at(100).pending(1, "orders").event(elsewhere(1, 0)).reads(&[1]);
+    s.at(105).event(elsewhere(1, 1)).at(110).grants(&[70]).answer("release", all_released(1)).at(200);
+    s.ends(
+        "handed_over_beyond_capacity",
+        "The readers of two partitions wait while there is one place: what the second one brings is given back.",
+    );
+}
+
+#[test]
+fn others_have_asked_for_all_that_is_left() {
+    let mut s = Story::started(|settings| settings.capacity = 4);
+    s.by_hand("reap").by_hand("take").at(100).pending(1, "orders").event(elsewhere(4, 1)).reads(&[1]);
+    s.at(110).grants(&[70]).at(120).event(elsewhere(1, 1)).at(200);
+    s.ends(
+        "capacity_asked_for",
+        "The readers of two partitions wait; one asks for all that is left of the capacity: what the other one brings is \
+         kept, since there may be room.",
+    );
 }
 
 #[test]

@@ -235,7 +235,7 @@ impl Story {
             Call::Mine { .. } => Answer::Mine(Vec::new()),
             Call::Renew(_) => Answer::Renewed(Renewed::default()),
             Call::Hint(_) => Answer::Hinted,
-            Call::Ring(_) => Answer::Rung,
+            Call::Ring { .. } => Answer::Rung,
             Call::Reap { .. } => Answer::Reaped { idle: Vec::new(), announced: 0 },
             Call::Bury { .. } => Answer::Buried(true),
             Call::Forget { entries, .. } => Answer::Forgotten(entries.clone()),
@@ -249,7 +249,12 @@ impl Story {
 
     fn epoch(&self) -> EpochAnswer {
         let wait = self.wait.map(Into::into);
-        EpochAnswer { identity: Identity::new(self.identity), wait, longest_ttl: ms(3_000) }
+        EpochAnswer {
+            identity: Identity::new(self.identity),
+            wait,
+            longest_ttl: ms(3_000),
+            consumers: self.fleet.consumers,
+        }
     }
 
     fn look(&self, entries: &[EntryId]) -> Vec<Delivery> {
@@ -363,6 +368,10 @@ impl Story {
 
     pub(crate) fn release(&mut self, number: u64, error: Option<&str>) -> &mut Story {
         self.event(Event::Release(entry(number), error.map(Into::into)))
+    }
+
+    pub(crate) fn drain(&mut self) -> &mut Story {
+        self.event(Event::Drain)
     }
 
     pub(crate) fn shutdown(&mut self, end: End, deadline: u64) -> &mut Story {

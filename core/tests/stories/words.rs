@@ -5,7 +5,7 @@ use std::time::Duration;
 use streamkeeper_core::{
     id::EntryId,
     streams::{
-        Answer, Call, ClaimLost, Command, End, Event, LostReason, Notification, Output, Remark,
+        Answer, Call, ClaimLost, Command, End, Event, Load, LostReason, Notification, Output, Remark,
         call::{Acquired, Delivery, Released, RenewException},
     },
 };
@@ -30,8 +30,11 @@ pub(crate) fn event(event: &Event) -> String {
         Event::Done(entry) => format!("the application has done {entry}"),
         Event::Release(entry, None) => format!("the application releases {entry}"),
         Event::Release(entry, Some(error)) => format!("the handler of {entry} fails: {error}"),
+        Event::Elsewhere(Load { held, owned }) => format!("other partitions hold {held}, and own {owned} of them"),
         Event::Backlogged(true) => "the application does not read its notifications".to_owned(),
         Event::Backlogged(false) => "the application has caught up".to_owned(),
+        Event::Rest(entry, pause) => format!("the application lets {entry} rest for {} ms", pause.as_millis()),
+        Event::Drain => "the application is told to end by itself what it works on".to_owned(),
         Event::Shutdown(end, deadline) => {
             let how = if *end == End::Done { "done with" } else { "releasing" };
             format!("shutdown, {how} everything, until {} ms", deadline.as_micros() / 1_000)
@@ -86,11 +89,14 @@ fn call(call: &Call) -> String {
             None => "epoch".to_owned(),
         },
         Call::Read { count, block } => format!("read {count}, waiting for {}", span(*block)),
-        Call::Take { count, share } => format!("take {count}{}", if *share { " of the share" } else { "" }),
+        Call::Take { count, share } => format!("take {count}{}", if share.is_some() { " of the share" } else { "" }),
         Call::Look(entries) => format!("look at {}", list(entries, EntryId::to_string)),
         Call::Mine { .. } => "mine".to_owned(),
         Call::Hint(leases) => format!("touch {}", list(leases, |(stream, entry)| format!("{entry} of {stream}"))),
-        Call::Ring(entries) => format!("ring for {}", list(entries, EntryId::to_string)),
+        Call::Ring { entries, heirs } => {
+            let heirs = heirs.map(|heirs| format!(" to {heirs} heirs")).unwrap_or_default();
+            format!("ring{heirs} for {}", list(entries, EntryId::to_string))
+        }
         Call::Reap { .. } => "reap".to_owned(),
         Call::Bury { entry, error } => format!("bury {entry}: {error}"),
         Call::Forget { entries, idle } => {
@@ -217,6 +223,7 @@ fn remark(remark: &Remark) -> String {
         Remark::Settled => "the fleet has settled on this server".to_owned(),
         Remark::Paused(paused) => format!("this process stood still for {}", span(*paused)),
         Remark::HintDropped => "a hint is dropped".to_owned(),
+        Remark::HintLeft => "a hint is left to the heirs".to_owned(),
         Remark::NotificationMissed(entry) => format!("{entry} was found by looking"),
         Remark::StrayAnswer => "a stray answer is dropped".to_owned(),
         Remark::TakenOver(delay) => format!("taken over {} after it was known", span(*delay)),

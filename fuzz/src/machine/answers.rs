@@ -44,6 +44,7 @@ pub(super) fn fitting(call: &Call, bytes: &[u8]) -> Answer {
             identity: identity(c.next()),
             wait: (c.next() % 4 == 1).then(|| format!("wait:{}", c.next() % 3).as_str().into()),
             longest_ttl: Duration::from_millis(3_000) + c.span(),
+            consumers: u32::from(c.next()),
         }),
         Call::Ping => Answer::Pong,
         Call::Read { count, .. } => Answer::Read(deliveries(c, *count)),
@@ -55,8 +56,11 @@ pub(super) fn fitting(call: &Call, bytes: &[u8]) -> Answer {
                     deliveries.push((Delivery { entry, ..delivery(c) }, c.span()));
                 }
             }
-            let fleet =
-                Fleet { announced: c.next().into(), consumers: u32::from(c.next() % 4), rank: u32::from(c.next() % 4) };
+            let fleet = Fleet {
+                announced: c.next().into(),
+                consumers: u32::from(c.next() % 32),
+                rank: u32::from(c.next() % 4),
+            };
             Answer::Looked { fleet, deliveries }
         }
         Call::Mine { .. } => {
@@ -78,7 +82,7 @@ pub(super) fn fitting(call: &Call, bytes: &[u8]) -> Answer {
         Call::Done(items) => Answer::Done(items.iter().map(|_| finished(c)).collect()),
         Call::Release(items) => Answer::Released(items.iter().map(|_| released(c)).collect()),
         Call::Hint(_) => Answer::Hinted,
-        Call::Ring(_) => Answer::Rung,
+        Call::Ring { .. } => Answer::Rung,
         Call::Reap { .. } if c.next() % 4 == 3 => Answer::ReaperIs(c.span()),
         Call::Reap { .. } => {
             let count = c.next() % 6;

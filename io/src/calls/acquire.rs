@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::{Value, aio::MultiplexedConnection};
+use redis::{Value, aio::ConnectionLike};
 use streamkeeper_core::{
     id::Token,
     streams::call::{AcquireCall, Acquired, Answer, Grant},
@@ -20,7 +20,7 @@ pub(super) static ACQUIRE: Lazy = script!(prelude + "acquire.lua");
 impl Calls {
     pub(super) async fn acquire(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut impl ConnectionLike,
         call: &AcquireCall,
     ) -> Result<Answer, Trouble> {
         let (names, items) = (&*self.0, &call.items);

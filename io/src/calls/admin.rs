@@ -11,18 +11,17 @@ use streamkeeper_core::{
 };
 
 use super::{
-    Calls, entry_text, millis,
+    Calls,
+    batches::BATCH,
+    entry_text, millis,
     script::{Lazy, script},
-    start, trouble,
+    start,
     value::{delivery, entry_id, list, odd},
 };
 use crate::wire::longest;
 
 pub(super) static ANNOUNCE: Lazy = script!("announce.lua");
 pub(super) static RETRY: Lazy = script!("retry.lua");
-
-/// How many commands are sent before their answers are awaited, and how many ids one script call takes.
-const BATCH: usize = 500;
 
 /// One stream to announce.
 #[derive(Clone, Debug)]
@@ -41,6 +40,8 @@ pub(crate) struct ToAnnounce {
 pub struct Dead {
     /// Its id in `S-dead`: what `retry` and `drop` take.
     pub id: EntryId,
+    /// The partition that it was set aside in; 0 in a service without any.
+    pub partition: u32,
     /// The id it had in the LBS.
     pub entry: Option<EntryId>,
     /// The stream, if it was an announcement.
@@ -70,41 +71,8 @@ impl Calls {
         connection: &mut MultiplexedConnection,
         items: &[ToAnnounce],
     ) -> Vec<Result<EntryId, Trouble>> {
-        let mut results = Vec::with_capacity(items.len());
-        for items in items.chunks(BATCH) {
-            let commands: Vec<Cmd> = items.iter().map(|item| self.announcement(item)).collect();
-            let mut pipe = redis::Pipeline::with_capacity(commands.len());
-            for cmd in &commands {
-                pipe.add_command(cmd.clone());
-            }
-            let answers = match connection.send_packed_commands(&pipe, 0, pipe.len()).await {
-                Ok(answers) => answers,
-                Err(error) => {
-                    // What became of these, nobody knows; the rest was not sent.
-                    let trouble = trouble(&error);
-                    results.resize_with(results.len() + items.len(), || Err(trouble.clone()));
-                    continue;
-                }
-            };
-            let mut answers = answers.into_iter();
-            for (item, cmd) in items.iter().zip(commands) {
-                results.push(match answers.next() {
-                    // Redis did not know the script: nothing has happened.
-                    Some(Value::ServerError(e)) if item.once.is_some() && e.code() == "NOSCRIPT" => {
-                        self.run(connection, &ANNOUNCE, cmd).await.and_then(|v| announced(&v))
-                    }
-                    Some(Value::ServerError(e)) => Err(trouble(&e.into())),
-                    Some(value) => announced(&value),
-                    None => Err(Trouble::connection("Redis answered fewer announcements than were made")),
-                });
-            }
-        }
-        for result in &mut results {
-            if let Err(trouble) = result {
-                *trouble = super::troubles::advise(trouble.clone(), &self.0.keys);
-            }
-        }
-        results
+        self.announce_each(connection, &ANNOUNCE, items, |item| self.announcement(item), |value| announced(&value))
+            .await
     }
 
     fn announcement(&self, item: &ToAnnounce) -> Cmd {
@@ -136,6 +104,18 @@ impl Calls {
         let entries = list(self.send(connection, &cmd).await?).unwrap_or_default();
         let one = |value| dead(value).ok_or_else(|| Trouble::other("dead: no entry"));
         entries.into_iter().map(one).collect()
+    }
+
+    /// One that was set aside, if it is there.
+    pub(crate) async fn dead_one(
+        &self,
+        connection: &mut MultiplexedConnection,
+        id: EntryId,
+    ) -> Result<Option<Dead>, Trouble> {
+        let mut cmd = redis::cmd("XRANGE");
+        cmd.arg(&self.0.dead).arg(id.to_string()).arg(id.to_string());
+        let found = list(self.send(connection, &cmd).await?).unwrap_or_default().into_iter().next();
+        found.map(|value| dead(value).ok_or_else(|| Trouble::other("dead: no entry"))).transpose()
     }
 
     /// Puts announcements that were set aside back into the LBS. For each: its new id, or `None` if it is not there.
@@ -197,6 +177,7 @@ fn dead(value: Value) -> Option<Dead> {
     let number = |wanted| text(wanted).parse().unwrap_or(0);
     Some(Dead {
         id: found.entry,
+        partition: 0,
         entry: text("entry").parse().ok(),
         stream: Some(text("stream")).filter(|stream| !stream.is_empty()),
         reason: text("reason"),

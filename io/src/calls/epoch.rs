@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
+use redis::aio::ConnectionLike;
 use streamkeeper_core::{
     id::Identity,
     streams::call::{EpochAnswer, EpochCall},
@@ -15,16 +15,16 @@ use super::{
     value::{list, number, text},
 };
 
-pub(super) static EPOCH: Lazy = script!(prelude + "epoch.lua");
+pub(super) static EPOCH: Lazy = script!(prelude + fleet + "epoch.lua");
 
 impl Calls {
     pub(super) async fn epoch(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut impl ConnectionLike,
         call: &EpochCall,
     ) -> Result<EpochAnswer, Trouble> {
         let names = &*self.0;
-        let mut cmd = EPOCH.invoke(3, 10, 512);
+        let mut cmd = EPOCH.invoke(3, 11, 512);
         cmd.arg(&names.epoch).arg(&names.lbs).arg(&names.token);
         cmd.arg(millis(names.config.lease_ttl.max(call.longest_ttl)))
             .arg(call.nonce)
@@ -35,14 +35,16 @@ impl Calls {
             None => cmd.arg(0).arg("").arg(""),
         };
         cmd.arg(&names.group).arg(names.consumer.as_str()).arg(millis(call.waited));
+        cmd.arg(millis(names.config.live_within()));
         let parts = list(self.run(connection, &EPOCH, cmd).await?).unwrap_or_default();
         let decoded = || {
-            let [identity, wait, ttl] = parts.as_slice() else { return None };
+            let [identity, wait, ttl, consumers] = parts.as_slice() else { return None };
             let wait = text(wait)?;
             Some(EpochAnswer {
                 identity: Identity::new(&text(identity)?),
                 wait: (!wait.is_empty()).then(|| (*wait).into()),
                 longest_ttl: Duration::from_millis(number(ttl)?),
+                consumers: u32::try_from(number(consumers)?).unwrap_or(u32::MAX),
             })
         };
         decoded().ok_or_else(|| Trouble::other(format_args!("epoch: Redis answered {parts:?}")))

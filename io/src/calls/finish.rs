@@ -2,11 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
-use redis::{Cmd, Value, aio::MultiplexedConnection};
+use redis::{Cmd, Value, aio::ConnectionLike};
 use streamkeeper_core::{
     id::{EntryId, StreamName},
-    streams::call::{DoneItem, Finished, ReleaseItem, Released},
-    trouble::{Trouble, TroubleKind},
+    streams::call::{DoneItem, Finished, HEIRS, ReleaseItem, Released},
+    trouble::Trouble,
 };
 
 use super::{
@@ -15,6 +15,7 @@ use super::{
     trouble,
     value::{list, odd, text},
 };
+use crate::wire::troubles::refused;
 
 pub(super) static DONE: Lazy = script!(prelude + "done.lua");
 pub(super) static RELEASE: Lazy = script!(prelude + "release.lua");
@@ -25,7 +26,7 @@ const RING: usize = 500;
 impl Calls {
     pub(super) async fn done(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut impl ConnectionLike,
         items: &[DoneItem],
     ) -> Result<Vec<Finished>, Trouble> {
         let names = &*self.0;
@@ -54,7 +55,7 @@ impl Calls {
 
     pub(super) async fn release(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut impl ConnectionLike,
         items: &[ReleaseItem],
     ) -> Result<Vec<Released>, Trouble> {
         let names = &*self.0;
@@ -88,7 +89,7 @@ impl Calls {
     /// Touches released leases: only then does Redis announce that they have expired.
     pub(super) async fn hint(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut impl ConnectionLike,
         items: &[(StreamName, EntryId)],
     ) -> Result<(), Trouble> {
         let (names, mut buffer, mut pipe) = (&*self.0, String::new(), redis::pipe());
@@ -98,25 +99,26 @@ impl Calls {
                 exists.arg(names.lease(&mut buffer, stream, *entry));
             }
             pipe.add_command(exists);
-            pipe.add_command(self.bell(items.iter().map(|(_, entry)| *entry)));
+            pipe.add_command(self.bell(None, items.iter().map(|(_, entry)| *entry)));
         }
         self.send_bells(connection, &pipe).await
     }
 
     pub(super) async fn ring(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut impl ConnectionLike,
         entries: &[EntryId],
+        heirs: Option<u32>,
     ) -> Result<(), Trouble> {
         let mut pipe = redis::pipe();
         for entries in entries.chunks(RING) {
-            pipe.add_command(self.bell(entries.iter().copied()));
+            pipe.add_command(self.bell(heirs, entries.iter().copied()));
         }
         self.send_bells(connection, &pipe).await
     }
 
-    fn bell(&self, entries: impl Iterator<Item = EntryId>) -> Cmd {
-        let mut ids = String::new();
+    fn bell(&self, heirs: Option<u32>, entries: impl Iterator<Item = EntryId>) -> Cmd {
+        let mut ids = heirs.map(|heirs| format!("{HEIRS}{heirs}")).unwrap_or_default();
         for entry in entries {
             if !ids.is_empty() {
                 ids.push(' ');
@@ -129,11 +131,11 @@ impl Calls {
     }
 
     /// The doorbell only shortens the wait: where it is refused, everybody finds orphans by looking.
-    async fn send_bells(&self, connection: &mut MultiplexedConnection, pipe: &redis::Pipeline) -> Result<(), Trouble> {
+    async fn send_bells(&self, connection: &mut impl ConnectionLike, pipe: &redis::Pipeline) -> Result<(), Trouble> {
         if pipe.is_empty() {
             return Ok(());
         }
-        let answers = connection.send_packed_commands(pipe, 0, pipe.len()).await;
+        let answers = connection.req_packed_commands(pipe, 0, pipe.len()).await;
         let errors = match answers {
             Ok(answers) => answers
                 .into_iter()
@@ -145,7 +147,7 @@ impl Calls {
             Err(error) => vec![trouble(&error)],
         };
         for error in errors {
-            if error.kind != TroubleKind::Refused {
+            if !refused(&error) {
                 return Err(error);
             }
             if !self.0.publish_refused.swap(true, Ordering::Relaxed) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::{Value, aio::MultiplexedConnection};
+use redis::{Value, aio::ConnectionLike};
 use streamkeeper_core::{
     id::EntryId,
     streams::call::{Answer, Delivery, Fleet},
@@ -16,14 +16,14 @@ use super::{
     value::{delivery, entry_id, list, number, odd},
 };
 
-pub(super) static SHARE: Lazy = script!("share.lua");
-pub(super) static LOOK: Lazy = script!("look.lua");
+pub(super) static SHARE: Lazy = script!(fleet + "share.lua");
+pub(super) static LOOK: Lazy = script!(fleet + "look.lua");
 
 impl Calls {
     /// Waits for new announcements. The connection's own timeout must be longer than `block`.
     pub(super) async fn read(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut impl ConnectionLike,
         count: usize,
         block: Option<Duration>,
     ) -> Result<Vec<Delivery>, Trouble> {
@@ -54,16 +54,19 @@ impl Calls {
 
     pub(super) async fn take(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut impl ConnectionLike,
         count: usize,
-        share: bool,
+        share: Option<usize>,
     ) -> Result<Answer, Trouble> {
         let names = &*self.0;
         let (mut allowed, mut more) = (count as u64, false);
-        if share {
-            let mut cmd = SHARE.invoke(1, 4, 128);
-            cmd.arg(&names.lbs).arg(&names.group).arg(names.consumer.as_str());
-            cmd.arg(count).arg(millis(names.config.live_within()));
+        if let Some(held) = share {
+            let mut cmd = SHARE.invoke(2, 7, 128);
+            cmd.arg(&names.lbs).arg(&names.epoch).arg(&names.group).arg(names.consumer.as_str());
+            cmd.arg(count).arg(millis(names.config.live_within())).arg(names.config.small_fleet()).arg(held);
+            if let Some(partition) = names.partition {
+                cmd.arg(partition);
+            }
             let parts = list(self.run(connection, &SHARE, cmd).await?).unwrap_or_default();
             let mut parts = parts.iter().map_while(number);
             let mut next = || parts.next().ok_or_else(|| Trouble::other("take: Redis answered no number"));
@@ -76,13 +79,13 @@ impl Calls {
 
     pub(super) async fn look(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut impl ConnectionLike,
         entries: &[EntryId],
     ) -> Result<Answer, Trouble> {
         let names = &*self.0;
-        let mut cmd = LOOK.invoke(1, 3 + entries.len(), 128 + 32 * entries.len());
-        cmd.arg(&names.lbs).arg(&names.group).arg(names.consumer.as_str());
-        cmd.arg(millis(names.config.live_within()));
+        let mut cmd = LOOK.invoke(2, 4 + entries.len(), 128 + 32 * entries.len());
+        cmd.arg(&names.lbs).arg(&names.epoch).arg(&names.group).arg(names.consumer.as_str());
+        cmd.arg(millis(names.config.live_within())).arg(names.config.small_fleet());
         let mut buffer = String::new();
         for entry in entries {
             cmd.arg(entry_text(&mut buffer, *entry));
@@ -103,7 +106,7 @@ impl Calls {
 
     pub(super) async fn mine(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut impl ConnectionLike,
         after: Option<EntryId>,
         count: usize,
     ) -> Result<Vec<EntryId>, Trouble> {

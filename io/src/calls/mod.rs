@@ -3,9 +3,12 @@
 
 mod acquire;
 mod admin;
+mod batches;
 mod epoch;
+mod features;
 mod finish;
 mod look;
+mod partitions;
 mod prepare;
 mod reap;
 mod renew;
@@ -16,7 +19,7 @@ mod troubles;
 
 use std::sync::{Arc, atomic::AtomicBool};
 
-use redis::{Cmd, Value, aio::MultiplexedConnection};
+use redis::{Cmd, Value, aio::ConnectionLike};
 use streamkeeper_core::{
     config::Config,
     id::{Attempt, ConsumerId, EntryId, LEASE_SEPARATOR, StreamName},
@@ -26,17 +29,19 @@ use streamkeeper_core::{
 };
 
 pub(crate) use crate::wire::troubles::trouble;
-use crate::wire::{entry_text, millis, push, push_entry, script, start, value};
+use crate::wire::{cap, entry_text, millis, push, push_entry, script, start, value};
 pub use admin::Dead;
 pub(crate) use admin::ToAnnounce;
-pub use status::{Orphan, Owner, Status};
+pub use features::Features;
+pub(crate) use partitions::{Heard, OnItsWay, PartOf};
+pub use status::{Orphan, Owner, PartitionStatus, Status};
 
 /// The Lua scripts that the library runs on Redis: the name of each, and its whole text.
 ///
 /// Redis learns them when they are first used. They may be sent beforehand (`SCRIPT LOAD`), so that no call is ever
 /// sent twice.
 pub fn scripts() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let scripts: [(_, &'static script::Lazy); 13] = [
+    let scripts: [(_, &'static script::Lazy); 15] = [
         ("acquire", &acquire::ACQUIRE),
         ("announce", &admin::ANNOUNCE),
         ("bury", &reap::BURY),
@@ -45,13 +50,19 @@ pub fn scripts() -> impl Iterator<Item = (&'static str, &'static str)> {
         ("epoch", &epoch::EPOCH),
         ("forget", &reap::FORGET),
         ("look", &look::LOOK),
+        ("partitions/agree", &partitions::AGREE),
+        ("partitions/announce", &partitions::ANNOUNCE),
         ("reap", &reap::REAP),
         ("release", &finish::RELEASE),
         ("renew", &renew::RENEW),
         ("retry", &admin::RETRY),
         ("share", &look::SHARE),
     ];
-    scripts.into_iter().map(|(name, script)| (name, script.body())).chain(crate::messages::scripts())
+    scripts
+        .into_iter()
+        .map(|(name, script)| (name, script.body()))
+        .chain(crate::messages::scripts())
+        .chain(crate::entries::scripts())
 }
 
 /// Everything that stays the same from call to call. Cheap to clone.
@@ -77,6 +88,8 @@ struct Names {
     epoch: String,
     reaper: String,
     orphans: String,
+    /// The number of this partition, if the service has several.
+    partition: Option<u32>,
     /// That PUBLISH is refused has been said.
     publish_refused: AtomicBool,
 }
@@ -105,6 +118,7 @@ impl Calls {
             epoch: keys.epoch(),
             reaper: keys.reaper(),
             orphans: keys.orphans(),
+            partition: None,
             publish_refused: AtomicBool::new(false),
             keys,
             consumer,
@@ -113,9 +127,17 @@ impl Calls {
         }))
     }
 
+    /// The same for one of several partitions.
+    pub(crate) fn in_partition(mut self, number: u32) -> Calls {
+        if let Some(names) = Arc::get_mut(&mut self.0) {
+            names.partition = Some(number);
+        }
+        self
+    }
+
     /// Executes one call on a connection: [`Call::Read`] on the reader's, [`Call::Ping`] on the one to be asked, all
     /// others on the one for commands.
-    pub(crate) async fn execute(&self, connection: &mut MultiplexedConnection, call: &Call) -> Result<Answer, Trouble> {
+    pub(crate) async fn execute(&self, connection: &mut impl ConnectionLike, call: &Call) -> Result<Answer, Trouble> {
         let result = match call {
             Call::Prepare => self.prepare(connection).await.map(Answer::Prepared),
             Call::Epoch(call) => self.epoch(connection, call).await.map(Answer::Epoch),
@@ -129,7 +151,7 @@ impl Calls {
             Call::Done(items) => self.done(connection, items).await.map(Answer::Done),
             Call::Release(items) => self.release(connection, items).await.map(Answer::Released),
             Call::Hint(items) => self.hint(connection, items).await.map(|()| Answer::Hinted),
-            Call::Ring(entries) => self.ring(connection, entries).await.map(|()| Answer::Rung),
+            Call::Ring { entries, heirs } => self.ring(connection, entries, *heirs).await.map(|()| Answer::Rung),
             Call::Reap { after, count, room } => self.reap(connection, *after, *count, *room).await,
             Call::Bury { entry, error } => self.bury(connection, *entry, error).await.map(Answer::Buried),
             Call::Forget { entries, idle } => self.forget(connection, entries, *idle).await.map(Answer::Forgotten),
@@ -141,7 +163,7 @@ impl Calls {
     /// Runs a script.
     async fn run(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut impl ConnectionLike,
         script: &script::Script,
         cmd: Cmd,
     ) -> Result<Value, Trouble> {
@@ -149,7 +171,7 @@ impl Calls {
     }
 
     /// Sends a command.
-    async fn send(&self, connection: &mut MultiplexedConnection, cmd: &Cmd) -> Result<Value, Trouble> {
+    async fn send(&self, connection: &mut impl ConnectionLike, cmd: &Cmd) -> Result<Value, Trouble> {
         script::send(connection, cmd).await.map_err(|e| trouble(&e))
     }
 }
@@ -157,7 +179,7 @@ impl Calls {
 impl Names {
     /// The cap of `S-dead` as the scripts take it.
     fn cap(&self) -> String {
-        self.dead_limit.map(|limit| limit.to_string()).unwrap_or_default()
+        cap(self.dead_limit)
     }
 
     /// Writes a lease key into the buffer.

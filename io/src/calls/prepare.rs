@@ -1,6 +1,6 @@
 //! Look at the server, create the group, switch on expiry notifications.
 
-use redis::{Value, aio::MultiplexedConnection};
+use redis::{Value, aio::ConnectionLike};
 use streamkeeper_core::{
     id::Identity,
     streams::call::Server,
@@ -11,14 +11,11 @@ use super::{
     Calls, start,
     value::{bytes, delivery, entry_id, field, list, number, pairs, text},
 };
-use crate::wire::{
-    info::{Info, OLDEST},
-    troubles::refused,
-};
+use crate::wire::{info::Info, troubles::refused};
 
 impl Calls {
     /// INFO; `None` if this user may not ask.
-    pub(super) async fn info(&self, connection: &mut MultiplexedConnection) -> Result<Option<Info>, Trouble> {
+    pub(super) async fn info(&self, connection: &mut impl ConnectionLike) -> Result<Option<Info>, Trouble> {
         match self.send(connection, &redis::cmd("INFO")).await {
             Ok(value) => Ok(text(&value).map(|text| Info::new(text.into_owned()))),
             Err(trouble) if refused(&trouble) => Ok(None),
@@ -26,20 +23,13 @@ impl Calls {
         }
     }
 
-    pub(super) async fn prepare(&self, connection: &mut MultiplexedConnection) -> Result<Server, Trouble> {
+    pub(super) async fn prepare(&self, connection: &mut impl ConnectionLike) -> Result<Server, Trouble> {
         let names = &*self.0;
         let mut warnings = Vec::new();
         let (mut identity, mut version) = (Identity::new(""), Box::from("unknown"));
         match self.info(connection).await? {
             Some(info) => {
-                if info.too_old() {
-                    return Err(Trouble::unsupported(format_args!(
-                        "Redis {} is too old: Streamkeeper needs {}.{} or later",
-                        info.version(),
-                        OLDEST.0,
-                        OLDEST.1
-                    )));
-                }
+                info.check_version()?;
                 if info.get("role") == Some("slave") {
                     return Err(Trouble {
                         kind: TroubleKind::WrongServer,
@@ -49,7 +39,7 @@ impl Calls {
                 if info.get("cluster_enabled") == Some("1") && names.tag.is_empty() {
                     return Err(Trouble::unsupported(format_args!(
                         "this is a Redis Cluster, and in the plain layout the keys of the service `{}` lie in \
-                         different slots: use Keys::hash_tagged",
+                         different slots: use `Builder::hash_tagged` (`--hash-tagged`)",
                         names.keys.service()
                     )));
                 }
@@ -79,7 +69,7 @@ impl Calls {
     /// Makes sure that what will be sent later, scripts included, is not refused to this user: better said at start than
     /// at every announcement. Each command is sent so that it changes nothing: to a group without a name, for an entry
     /// that nobody has.
-    async fn rights(&self, connection: &mut MultiplexedConnection) -> Result<(), Trouble> {
+    async fn rights(&self, connection: &mut impl ConnectionLike) -> Result<(), Trouble> {
         let names = &*self.0;
         let (lbs, me) = (names.lbs.as_str(), names.consumer.as_str());
         let harmless: [&[&str]; 7] = [
@@ -89,7 +79,7 @@ impl Calls {
             &["XACK", lbs, "", "0-1"],
             &["XDEL", lbs, "0-1"],
             &["XRANGE", lbs, "0-1", "0-1"],
-            &["EVAL", "return 1", "0"],
+            &["EVAL", "return 1", "1", lbs], // with a key: some servers refuse scripts without any
         ];
         for words in harmless {
             match self.send(connection, redis::cmd(words[0]).arg(&words[1..])).await {
@@ -103,7 +93,7 @@ impl Calls {
     /// Whether a restart of Redis forgets everything, in words.
     pub(super) async fn persistence(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut impl ConnectionLike,
         info: &Info,
     ) -> Result<Option<Box<str>>, Trouble> {
         if info.get("aof_enabled") != Some("0") {
@@ -120,7 +110,7 @@ impl Calls {
     /// One setting of the server; `Err` if this user may not ask.
     pub(super) async fn setting(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut impl ConnectionLike,
         name: &str,
     ) -> Result<Result<String, Trouble>, Trouble> {
         let mut cmd = redis::cmd("CONFIG");
@@ -137,7 +127,7 @@ impl Calls {
     }
 
     /// Makes sure that the group is there. Answers how many entries it will not hand out.
-    async fn group(&self, connection: &mut MultiplexedConnection) -> Result<u64, Trouble> {
+    async fn group(&self, connection: &mut impl ConnectionLike) -> Result<u64, Trouble> {
         let names = &*self.0;
         let mut create = redis::cmd("XGROUP");
         create.arg("CREATE").arg(&names.lbs).arg(&names.group).arg("0").arg("MKSTREAM");
@@ -158,7 +148,7 @@ impl Calls {
 
     /// How many entries a group that was there already will not hand out: those that it counts as delivered, and that
     /// are not pending. `None` if there is no group.
-    async fn skipped(&self, connection: &mut MultiplexedConnection) -> Result<Option<u64>, Trouble> {
+    async fn skipped(&self, connection: &mut impl ConnectionLike) -> Result<Option<u64>, Trouble> {
         let names = &*self.0;
         let length = self.send(connection, redis::cmd("XLEN").arg(&names.lbs)).await?;
         let groups = match self.send(connection, redis::cmd("XINFO").arg("GROUPS").arg(&names.lbs)).await {
@@ -183,7 +173,7 @@ impl Calls {
     /// was not created at 0); `None` if the oldest entry is accounted for, or if they are too many to count.
     async fn undelivered(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut impl ConnectionLike,
         group: &[(Value, Value)],
     ) -> Result<Option<u64>, Trouble> {
         const COUNTED: usize = 1_000;
@@ -204,7 +194,7 @@ impl Calls {
     }
 
     /// Makes sure that Redis announces expiries, or says why it does not.
-    async fn notifications(&self, connection: &mut MultiplexedConnection) -> Result<Result<(), Box<str>>, Trouble> {
+    async fn notifications(&self, connection: &mut impl ConnectionLike) -> Result<Result<(), Box<str>>, Trouble> {
         const SETTING: &str = "notify-keyspace-events";
         let set = match self.setting(connection, SETTING).await? {
             Ok(flags) => match merge_flags(&flags) {

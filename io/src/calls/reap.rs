@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
+use redis::aio::ConnectionLike;
 use streamkeeper_core::{
     id::EntryId,
     streams::call::{Answer, Idle},
@@ -21,10 +21,13 @@ pub(super) static BURY: Lazy = script!(prelude + "bury.lua");
 pub(super) static FORGET: Lazy = script!("forget.lua");
 pub(super) static CLEAN: Lazy = script!("clean.lua");
 
+/// How many entries are forgotten in one call.
+const FORGOTTEN: usize = 500;
+
 impl Calls {
     pub(super) async fn reap(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut impl ConnectionLike,
         after: Option<EntryId>,
         count: usize,
         room: usize,
@@ -52,7 +55,7 @@ impl Calls {
 
     pub(super) async fn bury(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut impl ConnectionLike,
         entry: EntryId,
         error: &str,
     ) -> Result<bool, Trouble> {
@@ -66,21 +69,26 @@ impl Calls {
 
     pub(super) async fn forget(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut impl ConnectionLike,
         entries: &[EntryId],
         idle: Duration,
     ) -> Result<Vec<EntryId>, Trouble> {
         let (names, mut buffer) = (&*self.0, String::new());
-        let mut cmd = FORGET.invoke(1, 2 + entries.len(), 128 + 32 * entries.len());
-        cmd.arg(&names.lbs).arg(&names.group).arg(millis(idle));
-        for entry in entries {
-            cmd.arg(entry_text(&mut buffer, *entry));
+        let mut forgotten = Vec::with_capacity(entries.len());
+        for entries in entries.chunks(FORGOTTEN) {
+            let mut cmd = FORGET.invoke(1, 2 + entries.len(), 128 + 32 * entries.len());
+            cmd.arg(&names.lbs).arg(&names.group).arg(millis(idle));
+            for entry in entries {
+                cmd.arg(entry_text(&mut buffer, *entry));
+            }
+            for id in list(self.run(connection, &FORGET, cmd).await?).unwrap_or_default() {
+                forgotten.push(entry_id(&id).ok_or_else(|| odd("forget", &id))?);
+            }
         }
-        let ids = list(self.run(connection, &FORGET, cmd).await?).unwrap_or_default();
-        ids.iter().map(|id| entry_id(id).ok_or_else(|| odd("forget", id))).collect()
+        Ok(forgotten)
     }
 
-    pub(super) async fn clean(&self, connection: &mut MultiplexedConnection) -> Result<Vec<Box<str>>, Trouble> {
+    pub(super) async fn clean(&self, connection: &mut impl ConnectionLike) -> Result<Vec<Box<str>>, Trouble> {
         let names = &*self.0;
         let mut cmd = CLEAN.invoke(3, 2, 256);
         cmd.arg(&names.lbs).arg(&names.fences).arg(&names.checkpoints);

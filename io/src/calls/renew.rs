@@ -1,6 +1,6 @@
 //! Keep: `renew.lua`.
 
-use redis::aio::MultiplexedConnection;
+use redis::aio::ConnectionLike;
 use streamkeeper_core::{
     streams::call::{RenewCall, RenewException, Renewed},
     trouble::Trouble,
@@ -17,7 +17,7 @@ pub(super) static RENEW: Lazy = script!(prelude + "renew.lua");
 impl Calls {
     pub(super) async fn renew(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut impl ConnectionLike,
         call: &RenewCall,
     ) -> Result<Renewed, Trouble> {
         let (names, items) = (&*self.0, &call.items);

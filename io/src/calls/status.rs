@@ -11,7 +11,7 @@ use streamkeeper_core::{
 };
 
 use super::{
-    Calls, millis,
+    Calls, Features, millis,
     prepare::announces_expiry,
     value::{delivery, entry_id, field, list, number, pairs, text},
 };
@@ -34,7 +34,9 @@ pub struct Status {
     pub settled: bool,
     /// The longest ttl in use.
     pub longest_ttl: Duration,
-    /// The server's version, such as `7.0.15`.
+    /// Which server it is: `redis`, `valkey`, `dragonfly`, `kvrocks`, `garnet` or `upstash`; `unknown` if it does not tell.
+    pub server: Box<str>,
+    /// The server's version, such as `7.0.15` or `valkey 9.1.2`.
     pub version: Box<str>,
     /// `master` or `slave`.
     pub role: Box<str>,
@@ -46,8 +48,33 @@ pub struct Status {
     pub append_only: bool,
     /// Its `notify-keyspace-events`, if it may be asked.
     pub notify_flags: Option<Box<str>>,
+    /// What of the server is used, and what is done without.
+    pub features: Features,
     /// What weakens a promise, in words.
     pub warnings: Vec<Box<str>>,
+    /// Each partition by itself, in order; empty in a service without any.
+    pub partitions: Vec<PartitionStatus>,
+}
+
+/// How one partition stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PartitionStatus {
+    /// Announcements that nobody has finished.
+    pub announced: u64,
+    /// How many of them nobody has kept for longer than a ttl; at most 1,000 are counted.
+    pub orphans: usize,
+    /// Announcements that were set aside.
+    pub set_aside: u64,
+    /// Consumers of its group.
+    pub consumers: usize,
+    /// The fleet has settled on its server.
+    pub settled: bool,
+    /// Streams, at most, that live here until they are finished though their home is a newer partition.
+    pub staying: u64,
+    /// The numbers of partitions for which it has told its streams apart, such as `4 8`; `None` if nobody has announced
+    /// anything here.
+    pub told_apart: Option<Box<str>>,
 }
 
 /// A consumer of the group.
@@ -66,6 +93,8 @@ pub struct Owner {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Orphan {
+    /// The partition that it lives in; 0 in a service without any.
+    pub partition: u32,
     /// The announcement.
     pub entry: EntryId,
     /// The stream, if it can be read.
@@ -108,16 +137,21 @@ impl Calls {
             reaper: text(&reaper).map(|name| name.split('#').next().unwrap_or_default().into()),
             settled,
             longest_ttl,
+            server: "unknown".into(),
             version: "unknown".into(),
             role: "unknown".into(),
             cluster: false,
             maxmemory_policy: "unknown".into(),
             append_only: false,
             notify_flags: None,
+            features: Features::default(),
             warnings: Vec::new(),
+            partitions: Vec::new(),
         };
-        match self.info(connection).await? {
+        let info = self.info(connection).await?;
+        match &info {
             Some(info) => {
+                status.server = info.server().into();
                 let get = |name| Box::<str>::from(info.get(name).unwrap_or("unknown"));
                 status.version = info.version().into();
                 status.role = get("role");
@@ -125,7 +159,7 @@ impl Calls {
                 status.maxmemory_policy = get("maxmemory_policy");
                 status.append_only = info.get("aof_enabled") == Some("1");
                 status.warnings.extend(info.warnings());
-                status.warnings.extend(self.persistence(connection, &info).await?);
+                status.warnings.extend(self.persistence(connection, info).await?);
             }
             None => status.warnings.push("INFO is refused: the server's settings are unknown".into()),
         }
@@ -141,6 +175,7 @@ impl Calls {
             }
             Err(trouble) => status.warnings.push(format!("notify-keyspace-events cannot be read ({trouble})").into()),
         }
+        status.features = self.features(connection, info.as_ref(), status.notify_flags.as_deref()).await?;
         Ok(status)
     }
 
@@ -186,7 +221,13 @@ impl Calls {
         let mut orphans: Vec<_> = idle
             .into_iter()
             .zip(payloads)
-            .map(|((entry, idle), found)| Orphan { entry, stream: stream_of(found), idle, released: false })
+            .map(|((entry, idle), found)| Orphan {
+                partition: names.partition.unwrap_or(0),
+                entry,
+                stream: stream_of(found),
+                idle,
+                released: false,
+            })
             .collect();
         // Go peers do not keep their entries fresh: those whose lease stands are owned.
         let (mut exists, mut buffer) = (redis::pipe(), String::new());

@@ -40,7 +40,7 @@ pub(super) fn advise(trouble: Trouble, keys: &Keys) -> Trouble {
             keys.dead()
         ),
         TroubleKind::Unsupported if text.starts_with("CROSSSLOT") => {
-            "; the keys of a service must share one slot of a Redis Cluster: use Keys::hash_tagged".to_owned()
+            "; the keys of a service must share one slot of a Redis Cluster: use `Builder::hash_tagged` (`--hash-tagged`)".to_owned()
         }
         _ => return trouble,
     };

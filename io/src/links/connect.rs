@@ -7,7 +7,7 @@ use std::io;
 
 use futures::future::BoxFuture;
 use redis::RedisConnectionInfo;
-use streamkeeper_core::streams::Link;
+use streamkeeper_core::{link::Link, trouble::Trouble};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::clock::Clock;
@@ -28,15 +28,35 @@ pub trait Connect: Send + Sync + 'static {
     /// User, password and database number. The protocol version is set by the shell.
     fn login(&self) -> RedisConnectionInfo;
 
+    /// The login with the user and password that are valid now: asked once for each connection, when its bytes are
+    /// there. What is connected is never asked again. An error is tried again as a connection that could not be made.
+    /// Default: [`login`](Connect::login).
+    fn login_now(&self) -> BoxFuture<'static, io::Result<RedisConnectionInfo>> {
+        Box::pin(std::future::ready(Ok(self.login())))
+    }
+
     /// What the server is called in errors and logs. No secrets.
     fn describe(&self) -> String {
         "redis".to_owned()
     }
 
-    /// The server behind this link's latest connection turned out not to be the one to talk to, such as a replica:
-    /// open the next connections to another one, if there is one. Said once for each connection.
-    fn wrong_server(&self, link: Link) {
-        let _ = link;
+    /// The server behind this link's latest connection turned out not to be the one to talk to, such as a replica, or a
+    /// node of a cluster that does not serve the slot, or it said nothing in the time that a connection may take: open the
+    /// next connections to another one, if there is one. `said` is how the server put it. Said once for each connection.
+    fn wrong_server(&self, link: Link, said: &Trouble) {
+        let _ = (link, said);
+    }
+
+    /// Whether a new connection must ask the server for its role before it is used: where others say which server is
+    /// the primary, they may say so of one that has just been demoted. Default: no.
+    fn asks_role(&self) -> bool {
+        false
+    }
+
+    /// Resolves when the server to talk to has become another one, although the connections to the former may still
+    /// work: all are made anew then. Called again after it has resolved; cancel safe. Default: never.
+    fn moved(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
     }
 
     /// Runs a task: a connection, an application's handler. By default with [`tokio::spawn`], so on the runtime from
@@ -51,15 +71,34 @@ pub trait Connect: Send + Sync + 'static {
     ///
     /// # Errors
     /// No thread or runtime could be made.
-    #[expect(clippy::disallowed_methods, reason = "this is where the driver's thread is made")]
     fn drive(&self, name: &str, driver: BoxFuture<'static, ()>) -> io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let thread = std::thread::Builder::new().name(format!("streamkeeper-{name}").replace('\0', "?"));
-        thread.spawn(move || runtime.block_on(driver)).map(drop)
+        drive_on_a_thread(name, driver)
     }
 
     /// The clock that leases are judged by.
     fn clock(&self) -> Clock {
         Clock::system()
     }
+}
+
+/// Runs a driver on a thread and a runtime of its own.
+#[expect(clippy::disallowed_methods, reason = "this is where the driver's thread is made")]
+pub(crate) fn drive_on_a_thread(name: &str, driver: BoxFuture<'static, ()>) -> io::Result<()> {
+    let (made, heard) = std::sync::mpsc::channel();
+    let thread = std::thread::Builder::new().name(format!("streamkeeper-{name}").replace('\0', "?"));
+    // The runtime is made there: dropped here, for want of a thread, it would panic within the application's own.
+    thread.spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        match runtime {
+            Ok(runtime) => {
+                // Whoever waits for this is waiting.
+                let _ = made.send(Ok(()));
+                runtime.block_on(driver);
+            }
+            Err(error) => {
+                let _ = made.send(Err(error));
+            }
+        }
+    })?;
+    heard.recv().unwrap_or_else(|_| Err(io::Error::other("the driver's thread has ended")))
 }

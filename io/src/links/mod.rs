@@ -3,10 +3,17 @@
 //! Nothing is decided here: a connection that cannot be made or breaks is a fact for the machine, which says when to
 //! try again.
 
+pub(crate) mod address;
+pub(crate) mod builders;
+pub(crate) mod cluster;
 pub(crate) mod connect;
+pub(crate) mod credentials;
+pub(crate) mod dial;
 pub(crate) mod on_demand;
 pub(crate) mod open;
 pub(crate) mod push;
+pub(crate) mod sentinel;
+pub(crate) mod servers;
 pub(crate) mod tcp;
 pub(crate) mod tls;
 pub(crate) mod url;
@@ -18,7 +25,12 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use redis::aio::MultiplexedConnection;
-use streamkeeper_core::{config::Config, keys::Keys, link::Link, trouble::Trouble};
+use streamkeeper_core::{
+    config::Config,
+    keys::Keys,
+    link::Link,
+    trouble::{Trouble, TroubleKind},
+};
 use tokio::sync::mpsc;
 
 use self::{
@@ -48,6 +60,8 @@ pub(crate) struct Links {
     slots: [Slot; 3],
     ended: mpsc::UnboundedSender<(Link, Generation)>,
     ends: mpsc::UnboundedReceiver<(Link, Generation)>,
+    /// Those whose server is not the one to talk to.
+    given_up: Vec<(Link, Generation)>,
     pushes: Option<mpsc::Receiver<Push>>,
 }
 
@@ -78,7 +92,7 @@ impl Links {
     /// Two connections: one for commands, one to read on.
     pub(crate) fn without_subscriber(opening: Opening) -> Links {
         let (ended, ends) = mpsc::unbounded_channel();
-        Links { opening, slots: Default::default(), ended, ends, pushes: None }
+        Links { opening, slots: Default::default(), ended, ends, given_up: Vec::new(), pushes: None }
     }
 
     /// Makes a connection, in place of the one that is there or under way.
@@ -114,16 +128,26 @@ impl Links {
         self.slots[link as usize].generation
     }
 
-    /// The server behind this connection answered that it is not the one to talk to. The other connections are there
-    /// too, and would not say so: they are given up.
-    pub(crate) fn wrong_server(&mut self, link: Link, generation: Generation) {
+    /// A call on this connection failed. If the server said that it is not the one to talk to, the other connections are
+    /// there too, and would not say so: they are given up.
+    pub(crate) fn suffered(&mut self, (link, generation): (Link, Generation), trouble: &Trouble) {
         let slot = &mut self.slots[link as usize];
-        if slot.generation != generation || std::mem::replace(&mut slot.wrong, true) {
+        if !is_wrong_server(trouble) || slot.generation != generation || std::mem::replace(&mut slot.wrong, true) {
             return;
         }
-        self.opening.wrong_server(link);
-        for other in LINKS.into_iter().filter(|other| *other != link) {
-            let _ = self.ended.send((other, self.generation(other)));
+        self.opening.wrong_server(link, trouble);
+        self.give_up(LINKS.into_iter().filter(|other| *other != link));
+    }
+
+    /// Whether the server is another one than when this connection was opened.
+    fn has_moved(&mut self, link: Link, context: &mut Context<'_>) -> bool {
+        let connection = self.slots[link as usize].connection.as_mut();
+        connection.is_some_and(|connection| connection.poll_moved(context).is_ready())
+    }
+
+    fn give_up(&mut self, links: impl IntoIterator<Item = Link>) {
+        for link in links {
+            self.given_up.push((link, self.generation(link)));
         }
     }
 
@@ -133,6 +157,21 @@ impl Links {
     }
 
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<LinkEvent> {
+        for link in LINKS {
+            if self.has_moved(link, context) {
+                self.give_up([link]);
+            }
+        }
+        while let Some((link, generation)) = self.given_up.pop() {
+            let slot = &mut self.slots[link as usize];
+            let current = slot.generation == generation;
+            if current && (slot.connecting.take().is_some() || slot.connection.take().is_some()) {
+                return Poll::Ready(LinkEvent::Disconnected(
+                    link,
+                    Trouble::connection("the server is another one now"),
+                ));
+            }
+        }
         for link in LINKS {
             let slot = &mut self.slots[link as usize];
             if let Some(connecting) = &mut slot.connecting
@@ -160,4 +199,9 @@ impl Links {
             _ => Poll::Pending,
         }
     }
+}
+
+/// Whether another server is the right one. A server that is merely full has our other connections still.
+fn is_wrong_server(trouble: &Trouble) -> bool {
+    trouble.kind == TroubleKind::WrongServer && !trouble.message.contains("max number of clients")
 }

@@ -6,12 +6,17 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
-use futures::future::{AbortHandle, BoxFuture, abortable};
+use futures::{
+    FutureExt,
+    future::{AbortHandle, BoxFuture, Fuse, abortable},
+};
 use redis::{
-    AsyncConnectionConfig, ErrorKind, ProtocolVersion, RedisConnectionInfo, RedisError, aio::MultiplexedConnection,
+    AsyncConnectionConfig, ErrorKind, ProtocolVersion, RedisConnectionInfo, RedisError, Value,
+    aio::MultiplexedConnection,
 };
 use streamkeeper_core::{
     keys::Keys,
@@ -20,16 +25,31 @@ use streamkeeper_core::{
 };
 
 use super::{connect::Connect, push::PushSender};
+use crate::wire::troubles::refused;
 
 /// A connection, and with it the task that moves its bytes: it ends with this value, not with the last answer.
 pub(crate) struct Connection {
     redis: MultiplexedConnection,
     bytes: AbortHandle,
+    /// Resolves when the server to talk to has become another one since this connection was opened.
+    moved: Fuse<BoxFuture<'static, ()>>,
+    /// The server has closed it, or it broke.
+    over: Arc<AtomicBool>,
 }
 
 impl Connection {
     pub(crate) fn handle(&self) -> MultiplexedConnection {
         self.redis.clone()
+    }
+
+    /// Whether it is of no use any more: it has ended, or the server to talk to has become another one.
+    pub(crate) fn is_over(&mut self) -> bool {
+        self.over.load(Ordering::Acquire) || (&mut self.moved).now_or_never().is_some()
+    }
+
+    /// Ready, once, when the server to talk to has become another one.
+    pub(crate) fn poll_moved(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.moved.poll_unpin(context)
     }
 }
 
@@ -70,8 +90,8 @@ impl Opening {
         self
     }
 
-    pub(crate) fn wrong_server(&self, link: Link) {
-        self.connect.wrong_server(link);
+    pub(crate) fn wrong_server(&self, link: Link, said: &Trouble) {
+        self.connect.wrong_server(link, said);
     }
 
     /// Makes the connection of a link. `ended` is called when it breaks.
@@ -83,10 +103,8 @@ impl Opening {
         let this = self.clone();
         Box::pin(async move {
             let limit = this.call_timeout;
-            let made = tokio::time::timeout(limit, this.make(link, ended)).await;
-            made.unwrap_or_else(|_| {
-                Err(Trouble::connection(format!("{}: no connection within {limit:?}", this.connect.describe())))
-            })
+            let made = within(&*this.connect, limit, this.make(link, ended)).await;
+            made.inspect_err(|trouble| not_reached(&*this.connect, link, trouble))
         })
     }
 
@@ -136,7 +154,7 @@ impl Subscription {
         if !all && !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 pattern = %self.expiry_pattern, channel = %self.doorbell,
-                "the user may not subscribe to all of these: takeovers wait for the reaper; see docs/operations.md",
+                "not all of these can be subscribed to: takeovers wait for the reaper; see docs/operations.md",
             );
         }
         Ok(())
@@ -145,12 +163,30 @@ impl Subscription {
     fn tolerate(&self, what: &str, subscribed: Result<(), RedisError>) -> Result<bool, Trouble> {
         match subscribed.map_err(|e| crate::calls::trouble(&e)) {
             Ok(()) => Ok(true),
-            Err(trouble) if trouble.kind == TroubleKind::Refused => {
+            // ElastiCache Serverless knows no PSUBSCRIBE.
+            Err(trouble) if refused(&trouble) => {
                 tracing::debug!(channel = what, %trouble, "not subscribed");
                 Ok(false)
             }
             Err(trouble) => Err(trouble),
         }
+    }
+}
+
+/// Makes a connection in so much time at most.
+pub(crate) async fn within<T>(
+    connect: &dyn Connect,
+    limit: Duration,
+    making: impl Future<Output = Result<T, Trouble>>,
+) -> Result<T, Trouble> {
+    let made = tokio::time::timeout(limit, making).await;
+    made.unwrap_or_else(|_| Err(Trouble::connection(format!("{}: no connection within {limit:?}", connect.describe()))))
+}
+
+/// A server that takes connections and then is silent, or closes them, refuses none: another one is tried next.
+pub(crate) fn not_reached(connect: &dyn Connect, link: Link, trouble: &Trouble) {
+    if trouble.kind == TroubleKind::Connection {
+        connect.wrong_server(link, trouble);
     }
 }
 
@@ -163,16 +199,43 @@ pub(crate) async fn shake_hands(
     ended: impl FnOnce() + Send + 'static,
 ) -> Result<Connection, Trouble> {
     let bytes = connect.open(link).await.map_err(|e| unreachable_server(connect, &e))?;
-    let login = introduce(connect.login(), protocol);
+    let moved = connect.moved().fuse();
+    let login = connect.login_now().await.map_err(|e| unreachable_server(connect, &e))?;
+    let login = introduce(login, protocol);
     let made = MultiplexedConnection::new_with_config(&login, bytes, settings).await;
     let (redis, running) = made.map_err(|e| handshake_trouble(&e))?;
     let (running, abort) = abortable(running);
+    let over = Arc::new(AtomicBool::new(false));
+    let says = over.clone();
     connect.spawn(Box::pin(async move {
         if running.await.is_ok() {
+            says.store(true, Ordering::Release);
             ended();
         }
     }));
-    Ok(Connection { redis, bytes: abort })
+    let mut connection = Connection { redis, bytes: abort, moved, over };
+    if connect.asks_role() {
+        ask_role(connect, link, &mut connection.redis).await?;
+    }
+    Ok(connection)
+}
+
+/// Makes sure that this is a primary. Who may not ask finds out when it writes.
+async fn ask_role(connect: &dyn Connect, link: Link, redis: &mut MultiplexedConnection) -> Result<(), Trouble> {
+    match redis.send_packed_command(&redis::cmd("ROLE")).await.map_err(|e| crate::calls::trouble(&e)) {
+        Ok(Value::Array(role)) if matches!(role.first(), Some(Value::BulkString(role)) if role != b"master") => {
+            let message = format!("READONLY {}: the server is a replica: its primary is needed", connect.describe());
+            let trouble = Trouble { kind: TroubleKind::WrongServer, message: message.into() };
+            connect.wrong_server(link, &trouble);
+            Err(trouble)
+        }
+        Ok(_) => Ok(()),
+        Err(trouble) if trouble.kind == TroubleKind::Connection => Err(trouble),
+        Err(trouble) => {
+            tracing::debug!(%trouble, "the server does not tell its role");
+            Ok(())
+        }
+    }
 }
 
 fn introduce(login: RedisConnectionInfo, protocol: ProtocolVersion) -> RedisConnectionInfo {
@@ -180,6 +243,10 @@ fn introduce(login: RedisConnectionInfo, protocol: ProtocolVersion) -> RedisConn
 }
 
 fn unreachable_server(connect: &dyn Connect, error: &io::Error) -> Trouble {
+    // Who had to ask somebody for the way knows better what it means.
+    if let Some(trouble) = error.get_ref().and_then(|inner| inner.downcast_ref::<Trouble>()) {
+        return trouble.clone();
+    }
     let (server, error) = (connect.describe(), error.to_string());
     if error.contains(&server) { Trouble::connection(error) } else { Trouble::connection(format!("{server}: {error}")) }
 }
@@ -189,7 +256,7 @@ fn handshake_trouble(error: &RedisError) -> Trouble {
     match error.kind() {
         ErrorKind::AuthenticationFailed => Trouble {
             kind: TroubleKind::Refused,
-            message: format!("WRONGPASS {error}: check user and password in the URL").into(),
+            message: format!("WRONGPASS {error}: check user and password").into(),
         },
         _ => crate::calls::trouble(error),
     }

@@ -6,7 +6,7 @@ use std::{convert::Infallible, sync::Arc};
 
 use redis::{PushInfo, PushKind, RedisConnectionInfo, Value};
 use streamkeeper_core::keys::Keys;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::metrics::Meters;
 
@@ -35,7 +35,7 @@ pub(crate) fn channel(
     keys: &Keys,
     meters: Arc<Meters>,
 ) -> (PushSender, mpsc::Receiver<Push>) {
-    let (queue, pushes) = mpsc::channel(buffer.max(1));
+    let (queue, pushes) = mpsc::channel(buffer.clamp(1, Semaphore::MAX_PERMITS));
     let prefix = Keys::expiry_prefix(login.db()).into();
     (PushSender { queue, prefix, doorbell: keys.orphans().into(), meters }, pushes)
 }

@@ -11,14 +11,14 @@ use std::{
 
 use futures::future::BoxFuture;
 use redis::RedisConnectionInfo;
-use streamkeeper_core::streams::Link;
-use tokio::net::TcpStream;
-use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
+use streamkeeper_core::{link::Link, trouble::Trouble};
 
 use super::{
+    address::Address,
     connect::{ByteStream, Connect},
+    dial::{Dial, Dialer},
     tls::Tls,
-    url::{self, Address},
+    url,
 };
 use crate::errors::Error;
 
@@ -27,8 +27,7 @@ use crate::errors::Error;
 pub struct Tcp {
     addresses: Vec<Address>,
     login: RedisConnectionInfo,
-    tls: Option<TlsConnector>,
-    unheard_for: Duration,
+    dialer: Dialer,
     /// Which address is next; counts on, whatever the number of addresses.
     next: Arc<AtomicUsize>,
     /// Which one each link's latest connection went to.
@@ -42,15 +41,19 @@ impl Tcp {
     /// # Errors
     /// A URL or a file that cannot be read.
     pub fn new<'a>(urls: impl IntoIterator<Item = &'a str>, tls: &Tls, unheard_for: Duration) -> Result<Tcp, Error> {
-        let parsed = urls.into_iter().map(url::parse).collect::<Result<Vec<_>, _>>()?;
-        let login = parsed.first().map(|(_, login)| login.clone()).unwrap_or_default();
-        let addresses: Vec<Address> = parsed.into_iter().map(|(address, _)| address).collect();
+        let places = urls.into_iter().map(url::parse).collect::<Result<Vec<_>, _>>()?;
+        Tcp::to(places, tls, unheard_for)
+    }
+
+    /// The same, for URLs that have been read.
+    pub(crate) fn to(places: Vec<url::Place>, tls: &Tls, unheard_for: Duration) -> Result<Tcp, Error> {
+        let login = places.first().map(|place| place.login.clone()).unwrap_or_default();
+        let addresses: Vec<Address> = places.into_iter().flat_map(|place| place.addresses).collect();
         if addresses.is_empty() {
             return Err(Error::Url { url: String::new(), why: "no URL was given".to_owned() });
         }
-        let encrypted = addresses.iter().any(|address| matches!(address, Address::Tcp { tls: true, .. }));
-        let tls = encrypted.then(|| tls.connector()).transpose()?;
-        Ok(Tcp { addresses, login, tls, unheard_for, next: Arc::default(), used: Default::default() })
+        let dialer = Dialer::new(&addresses, tls, unheard_for)?;
+        Ok(Tcp { addresses, login, dialer, next: Arc::default(), used: Default::default() })
     }
 }
 
@@ -59,14 +62,13 @@ impl Connect for Tcp {
         let next = self.next.clone();
         let number = next.load(Ordering::Relaxed);
         self.used[link as usize].store(number, Ordering::Relaxed);
-        let address = self.addresses[number % self.addresses.len()].clone();
-        let (tls, unheard_for) = (self.tls.clone(), self.unheard_for);
+        let opening = self.dialer.dial(&self.addresses[number % self.addresses.len()]);
         Box::pin(async move {
-            let opened = open(&address, tls, unheard_for).await;
+            let opened = opening.await;
             if opened.is_err() {
                 go_on(&next, number);
             }
-            opened.map_err(|e| io::Error::new(e.kind(), format!("{address}: {e}")))
+            opened
         })
     }
 
@@ -78,7 +80,7 @@ impl Connect for Tcp {
         self.addresses.iter().map(Address::to_string).collect::<Vec<_>>().join(", ")
     }
 
-    fn wrong_server(&self, link: Link) {
+    fn wrong_server(&self, link: Link, _said: &Trouble) {
         go_on(&self.next, self.used[link as usize].load(Ordering::Relaxed));
     }
 }
@@ -86,38 +88,4 @@ impl Connect for Tcp {
 /// From this address to the next one, unless another link has gone on already.
 fn go_on(next: &AtomicUsize, from: usize) {
     let _ = next.compare_exchange(from, from.wrapping_add(1), Ordering::Relaxed, Ordering::Relaxed);
-}
-
-async fn open(address: &Address, tls: Option<TlsConnector>, unheard_for: Duration) -> io::Result<Box<dyn ByteStream>> {
-    match address {
-        #[cfg(unix)]
-        Address::Unix(path) => Ok(Box::new(tokio::net::UnixStream::connect(path).await?)),
-        #[cfg(not(unix))]
-        Address::Unix(_) => Err(io::Error::new(io::ErrorKind::Unsupported, "no unix sockets on this system")),
-        Address::Tcp { host, port, .. } => {
-            let stream = TcpStream::connect((host.as_str(), *port)).await?;
-            tune(&stream, unheard_for)?;
-            match (address, tls) {
-                (Address::Tcp { tls: true, .. }, Some(connector)) => {
-                    let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
-                    Ok(Box::new(connector.connect(name, stream).await?))
-                }
-                _ => Ok(Box::new(stream)),
-            }
-        }
-    }
-}
-
-/// No delay for small commands, and a dead peer is noticed although nothing is sent.
-fn tune(stream: &TcpStream, unheard_for: Duration) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = socket2::SockRef::from(stream);
-    let probe = unheard_for.max(Duration::from_secs(1));
-    let keepalive = socket2::TcpKeepalive::new().with_time(probe);
-    #[cfg(any(target_os = "linux", target_os = "android", target_os = "macos", target_os = "windows"))]
-    let keepalive = keepalive.with_interval(probe);
-    socket.set_tcp_keepalive(&keepalive)?;
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket.set_tcp_user_timeout(Some(unheard_for))?;
-    Ok(())
 }

@@ -1,7 +1,8 @@
 -- Owns a batch of announcements (DESIGN 5.2). Guarantees:
 --  * nothing is granted on a server that the fleet, or the caller, has not settled on;
 --  * one owner at a time: not while the lease key exists, not while the stream's record names another announcement
---    whose lease key exists, not while the heartbeat of the record's owner is younger than its ttl;
+--    whose lease key exists, not while the heartbeat of the record's owner, whichever of them it owns, is younger than
+--    its ttl;
 --  * each grant has a greater token than any before it in this service;
 --  * asked again with the same attempt, it answers the same token and starts the ttl anew;
 --  * a stream whose owners keep crashing is delayed, then set aside, in the same step;
@@ -99,6 +100,8 @@ local function judge(i, entry, stream, value, other, lease, other_lease)
     if other ~= record.entry then return 'other ' .. record.entry end
     local left = redis.call('PTTL', other_lease)
     if left ~= -2 then return 'busy ' .. whole(left < 0 and ttl or math.max(left, 1)) end
+    local its = not record.released and pending(lbs, group, record.entry)
+    if its and its[3] < record.ttl then return 'busy ' .. whole(record.ttl - its[3]) end
   end
   if holder then
     local left = redis.call('PTTL', lease)

@@ -2,7 +2,8 @@
 --  * only the owner finishes: its lease stands, or it has lapsed but nobody has owned the stream since, on the very
 --    server that granted it;
 --  * entry, pending entry, lease, checkpoint and record go in one step; otherwise nothing changes;
---  * asked again, it answers `gone`; each item is judged by itself.
+--  * asked again, it answers `gone`; each item is judged by itself;
+--  * where Redis refuses to write (READONLY, MISCONF, NOREPLICAS), the call answers that, and nothing has changed.
 -- KEYS: lbs fences checkpoints epoch, then the leases.
 -- ARGV: group, consumer, then for each lease: entry, stream, value, identity of the server that granted it.
 -- Reply: for each `done`, `gone`, `fenced` or `broken <error>`; an error if the group is gone and a lease is, too.
@@ -21,6 +22,7 @@ end
 
 local function finish(lease, entry, stream, record)
   local acked = redis.pcall('XACK', lbs, group, entry)
+  if refused(acked) then return nil, acked end
   if type(acked) == 'table' then return 'broken ' .. acked.err end
   local deleted = redis.call('XDEL', lbs, entry)
   redis.call('DEL', lease)
@@ -55,7 +57,8 @@ if group_lost.err then
 end
 
 for i = 1, #KEYS - 4 do
-  local at = 4 * i - 2
-  out[i] = judge(KEYS[i + 4], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
+  local at, err = 4 * i - 2, nil
+  out[i], err = judge(KEYS[i + 4], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
+  if err then return err end
 end
 return out

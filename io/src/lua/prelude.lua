@@ -46,6 +46,14 @@ local function settled_on(epoch)
   return id
 end
 
+-- Whether Redis takes no writes at all for now: then nothing has changed, and the caller asks again.
+local function refused(answer)
+  local text = type(answer) == 'table' and answer.err
+  -- Redis 6 puts the script's name and line before it.
+  local code = text and (string.match(text, '^%-?(%u+)') or string.match(text, '^@user_script: ?%d+: %-?(%u+)'))
+  return code == 'READONLY' or code == 'MISCONF' or code == 'NOREPLICAS'
+end
+
 -- Moves a pending announcement to S-dead. Answers an error if nothing was changed.
 local function set_aside(a)
   local add = {'XADD', a.dead}

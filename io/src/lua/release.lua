@@ -13,14 +13,6 @@ local lbs, fences, dead = KEYS[1], KEYS[2], KEYS[3]
 local group, me, cap = ARGV[1], ARGV[2], ARGV[3]
 local now = math.floor(clock() / 1000)
 
--- Whether Redis takes no writes at all for now: then nothing is given back, and the caller asks again.
-local function refused(answer)
-  local text = type(answer) == 'table' and answer.err
-  -- Redis 6 puts the script's name and line before it.
-  local code = text and (string.match(text, '^%-?(%u+)') or string.match(text, '^@user_script: ?%d+: %-?(%u+)'))
-  return code == 'READONLY' or code == 'MISCONF' or code == 'NOREPLICAS'
-end
-
 local function give_back(lease, held, item, record)
   if not record and item.failures then
     record = {token = 0, entry = item.entry, ttl = 0, gained = now, takeovers = 0, failures = 0, value = item.value}
@@ -57,7 +49,8 @@ local function judge(lease, item)
   if not held and (holder or not last) then
     return item.aside and not payload(lbs, item.entry) and is_aside(item.entry) and 'aside' or 'fenced'
   end
-  if last and record.released then return 'released' end
+  -- Asked again. Meanwhile its consumer may have been deleted, and the pending entry with it.
+  if last and record.released and pending(lbs, group, item.entry) then return 'released' end
   -- Whose the pending entry is; with the lease it is ours, whatever it says.
   local p = (item.aside or not held) and pending(lbs, group, item.entry)
   local claimed
@@ -86,7 +79,12 @@ local function judge(lease, item)
       error = item.error, consumer = me, takeovers = record and record.takeovers or 0, failures = item.failures,
       deliveries = p and p[4] or 1, at_ms = now, fields = payload(lbs, item.entry) or {},
     })
-    if err then return 'broken ' .. err.err end
+    if err then
+      -- Given back at least, with its pause: the next failure tries again.
+      local _, refusal = give_back(lease, held, item, record)
+      if refusal then return nil, refusal end
+      return 'broken ' .. err.err
+    end
     if held then redis.call('DEL', lease) end
     if last then redis.call('HDEL', fences, item.stream) end
     return 'aside'

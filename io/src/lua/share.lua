@@ -1,24 +1,21 @@
 -- How many new announcements this consumer may take now (DESIGN 5.1), so that it ends up with no more pending than its
 -- even part of all announcements, and the first to come leaves something to the others. Writes nothing.
--- KEYS: lbs. ARGV: group, consumer, count, how long ago a live consumer was heard of at most, in ms.
+-- KEYS: lbs epoch. ARGV: group, consumer, count, how long ago a live consumer was heard of at most, in ms, how many
+--       consumers are no crowd, how many announcements the caller holds (in a crowd they are not counted); and the
+--       number of the partition, if there are several: what cannot be divided evenly goes to others in each of them.
 -- Reply: how many; and 1 if there are none for this consumer, but for others, else 0.
-local lbs, group, me = KEYS[1], ARGV[1], ARGV[2]
-local count, live_within = tonumber(ARGV[3]), tonumber(ARGV[4])
+local lbs, epoch, group, me = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
+local count, partition = tonumber(ARGV[3]), tonumber(ARGV[7])
 
-local live, own = 1, 0
-local consumers = redis.pcall('XINFO', 'CONSUMERS', lbs, group)
-if consumers.err then return consumers end
-for _, flat in ipairs(consumers) do
-  local consumer = {}
-  for i = 1, #flat, 2 do consumer[flat[i]] = flat[i + 1] end
-  if consumer.name == me then
-    own = consumer.pending
-  elseif consumer.idle <= live_within then
-    live = live + 1
-  end
-end
-local fair = math.ceil(redis.call('XLEN', lbs) / live)
-local n = math.min(count, math.max(0, fair - own))
+local fleet = fleet_of(lbs, epoch, group, me, tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]))
+if fleet.err then return fleet end
+local live, rank = fleet.live, fleet.rank
+-- By chance: what nobody takes as its part is taken as what others have left.
+if fleet.is_crowd and partition then rank = tonumber(string.sub(redis.sha1hex(me), 1, 8), 16) % live end
+local announced = redis.call('XLEN', lbs)
+local fair = math.ceil(announced / live)
+if partition and (rank + partition) % live >= announced % live then fair = math.floor(announced / live) end
+local n = math.min(count, math.max(0, fair - fleet.own))
 
 local more = 0
 if n == 0 then

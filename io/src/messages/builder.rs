@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     identity,
-    links::{connect::Connect, tcp::Tcp, tls::Tls},
+    links::{builders::led_to_servers, connect::Connect, servers::Servers},
     metrics::Meters,
 };
 
@@ -55,13 +55,13 @@ pub struct Builder {
     pub(crate) cancel: CancellationToken,
     pub(crate) on_span: Option<OnSpan>,
     pub(crate) seed: Option<u64>,
-    urls: Vec<String>,
-    tls: Tls,
+    servers: Servers,
     name: Option<String>,
-    hash_tagged: bool,
     metrics: Option<String>,
     connect: Option<Arc<dyn Connect>>,
 }
+
+led_to_servers!([] Builder);
 
 impl Builder {
     pub(crate) fn new(stream: String, group: String) -> Builder {
@@ -74,10 +74,8 @@ impl Builder {
             cancel: CancellationToken::new(),
             on_span: None,
             seed: None,
-            urls: Vec::new(),
-            tls: Tls::default(),
+            servers: Servers::default(),
             name: None,
-            hash_tagged: false,
             metrics: Some("streamkeeper".to_owned()),
             connect: None,
         }
@@ -90,26 +88,6 @@ impl Builder {
         self
     }
 
-    /// The server: `redis://[user][:password@]host[:port][/db]`, `rediss://` for TLS, `unix:///path?db=1` for a unix
-    /// socket. Called again, it adds a server to try when the ones before cannot be reached or turn out to be
-    /// replicas. Default: `redis://127.0.0.1:6379`.
-    pub fn redis(mut self, url: impl Into<String>) -> Builder {
-        self.urls.push(url.into());
-        self
-    }
-
-    /// How a `rediss://` server is checked, and what we show it. Default: the web's certificate authorities, nothing.
-    pub fn tls(mut self, tls: Tls) -> Builder {
-        self.tls = tls;
-        self
-    }
-
-    /// Reaches the server in an own way instead of by URL.
-    pub fn connect_with(mut self, connect: Arc<dyn Connect>) -> Builder {
-        self.connect = Some(connect);
-        self
-    }
-
     /// The consumer's name in the group; a random number is added, so that it need not be unique. Default: the
     /// environment's `POD_NAME`, else `POD_IP`, else the host's name and a random suffix.
     pub fn name(mut self, name: impl Into<String>) -> Builder {
@@ -118,9 +96,9 @@ impl Builder {
     }
 
     /// Puts `{stream}` in front of every key but the stream's own, so that all lie in its slot of a Redis Cluster.
-    /// Every producer and consumer must be given the same. Default: off.
+    /// Every producer and consumer must be given the same. Default: on where the URL is a `redis-cluster://`, off elsewhere.
     pub fn hash_tagged(mut self, on: bool) -> Builder {
-        self.hash_tagged = on;
+        self.servers.hash_tagged = Some(on);
         self
     }
 
@@ -218,7 +196,7 @@ impl Builder {
             if !seen.insert(stream) {
                 return Err(Error::Twice { stream: stream.clone(), group: self.group.clone() });
             }
-            let make = if self.hash_tagged { Keys::hash_tagged } else { Keys::plain };
+            let make = if self.servers.are_tagged() { Keys::hash_tagged } else { Keys::plain };
             all.push(make(stream, &self.group)?);
         }
         Ok(all)
@@ -228,16 +206,25 @@ impl Builder {
         Ok(Config::new(self.settings.clone())?)
     }
 
+    /// The same for those who work on nothing: how soon messages are taken from a consumer bounds its calls, not theirs.
+    pub(crate) fn config_outside(&self) -> Result<Config, Error> {
+        let mut settings = self.settings.clone();
+        settings.reclaim_idle = settings.reclaim_idle.max(settings.call_timeout.saturating_mul(4));
+        Ok(Config::new(settings)?)
+    }
+
     pub(crate) fn consumer(&self, incarnation: u64) -> Result<ConsumerName, Error> {
         Ok(ConsumerName::new(&identity::name(self.name.as_deref())?, incarnation)?)
     }
 
-    pub(crate) fn connect(&self, config: &Config) -> Result<Arc<dyn Connect>, Error> {
-        match &self.connect {
-            Some(connect) => Ok(connect.clone()),
-            // A peer that acknowledges nothing for half the time after which messages are taken from us is given up.
-            None => connect(&self.urls, &self.tls, config.reclaim_idle / 2),
+    /// How the server of each of these streams is reached: there is one for each.
+    pub(crate) fn connect(&self, config: &Config, keys: &[Keys]) -> Result<Vec<Arc<dyn Connect>>, Error> {
+        if let Some(connect) = &self.connect {
+            return Ok(keys.iter().map(|_| self.servers.asking(connect.clone())).collect());
         }
+        // A peer that acknowledges nothing for half the time after which messages are taken from us is given up.
+        let streams: Vec<&str> = keys.iter().map(Keys::stream).collect();
+        Ok(self.servers.reach_each(config.reclaim_idle / 2, &streams)?)
     }
 
     pub(crate) fn meters(&self, stream: &str) -> Meters {
@@ -247,10 +234,4 @@ impl Builder {
             None => Meters::off(),
         }
     }
-}
-
-/// Connects as these URLs say, or to a server on this machine.
-pub(crate) fn connect(urls: &[String], tls: &Tls, unheard_for: Duration) -> Result<Arc<dyn Connect>, Error> {
-    let default = urls.is_empty().then_some("redis://127.0.0.1:6379");
-    Ok(Arc::new(Tcp::new(urls.iter().map(String::as_str).chain(default), tls, unheard_for)?))
 }

@@ -1,9 +1,18 @@
 //! How a message becomes the fields of a stream entry, and what is made of them at the other end.
 
-use std::error::Error;
+use std::{
+    any::Any,
+    error::Error,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 use streamkeeper_core::messages::call::Fields;
+
+use super::handler::words;
+
+/// The fields of an entry, as they stand in the stream.
+type Owned = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// What is wrong with a message that cannot be encoded or decoded: any error will do.
 pub type CodecError = Box<dyn Error + Send + Sync>;
@@ -48,6 +57,15 @@ pub trait Decode<T>: Send + Sync + 'static {
     /// # Errors
     /// It is none: the worker's `process_broken` is called for it. So it is if this panics.
     fn decode(&self, fields: &[(Vec<u8>, Vec<u8>)]) -> Result<T, CodecError>;
+
+    /// The same of fields that nobody else needs; gives them back if they are none. A codec that panics says that this is
+    /// no message, as one that answers an error does: it would do so again.
+    #[doc(hidden)]
+    fn decode_owned(&self, fields: Owned) -> Result<T, (CodecError, Owned)> {
+        let decoded = catch_unwind(AssertUnwindSafe(|| self.decode(&fields)));
+        let panicked = |panic: Box<dyn Any + Send>| Err(format!("the codec panicked: {}", words(&*panic)).into());
+        decoded.unwrap_or_else(panicked).map_err(|error| (error, fields))
+    }
 }
 
 /// The fields of a message on its way into the stream, in order.
@@ -132,6 +150,10 @@ impl Encode<Vec<(Vec<u8>, Vec<u8>)>> for Raw {
 impl Decode<Vec<(Vec<u8>, Vec<u8>)>> for Raw {
     fn decode(&self, fields: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, CodecError> {
         Ok(fields.to_vec())
+    }
+
+    fn decode_owned(&self, fields: Owned) -> Result<Owned, (CodecError, Owned)> {
+        Ok(fields)
     }
 }
 

@@ -14,7 +14,7 @@ use streamkeeper_core::{
     id::CallId,
     messages::{Answer, Call, Command, Event, Machine, Notification, Output, Remark, Report, RunId, link_of},
     time::Time,
-    trouble::{Trouble, TroubleKind},
+    trouble::Trouble,
 };
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -109,11 +109,12 @@ impl Driver {
             let (clock, runs, stopping) = (self.clock.clone(), self.runs.clone(), self.stopping);
             tokio::select! {
                 biased;
+                // First of all what comes seldom: where runs end all the time, it would have no turn.
+                request = self.requests.recv(), if self.attended => self.request(request),
+                () = self.cancel.cancelled(), if !stopping => self.stop(self.grace),
                 Some(completed) = self.under_way.next() => self.completed(completed),
                 event = self.links.next() => self.link_event(event),
                 ends = runs.next_ended(stopping) => self.ended(ends),
-                request = self.requests.recv(), if self.attended => self.request(request),
-                () = self.cancel.cancelled(), if !stopping => self.stop(self.grace),
                 () = sleep_until(&clock, wake) => self.tell(Event::Timeout),
             }
         }
@@ -208,9 +209,7 @@ impl Driver {
             Ok(_) => self.pulse.answered(self.clock.now()),
             Err(trouble) => {
                 self.pulse.trouble(trouble);
-                if is_wrong_server(trouble) {
-                    self.links.wrong_server(link.0, link.1);
-                }
+                self.links.suffered(link, trouble);
             }
         }
         self.tell(Event::Answered(id, answer));
@@ -335,9 +334,4 @@ async fn sleep_until(clock: &Clock, wake: Option<Time>) {
         Some(at) => clock.sleep_until(at).await,
         None => std::future::pending().await,
     }
-}
-
-/// Whether another server is the right one. A server that is merely full has our other connections still.
-fn is_wrong_server(trouble: &Trouble) -> bool {
-    trouble.kind == TroubleKind::WrongServer && !trouble.message.contains("max number of clients")
 }

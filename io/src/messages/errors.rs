@@ -9,6 +9,8 @@ use streamkeeper_core::{
 };
 use thiserror::Error as ThisError;
 
+use crate::links::on_demand::Failed;
+
 /// Why a consumer cannot be started, or has ended.
 #[derive(Debug, ThisError)]
 #[non_exhaustive]
@@ -177,21 +179,16 @@ pub enum SendError {
 }
 
 impl SendError {
-    /// The error that a connection's trouble is.
-    pub(crate) fn from_connecting(stream: &str, trouble: Trouble) -> SendError {
+    pub(crate) fn of(stream: &str, failed: Failed) -> SendError {
         let stream = stream.to_owned();
-        match trouble.kind {
-            TroubleKind::Connection => SendError::Unreachable { stream, trouble },
-            _ => SendError::Refused { stream, trouble },
-        }
-    }
-
-    /// The error that a call's trouble is.
-    pub(crate) fn from_answer(stream: &str, trouble: Trouble) -> SendError {
-        let stream = stream.to_owned();
-        match trouble.kind {
-            TroubleKind::Connection => SendError::Unanswered { stream, trouble },
-            _ => SendError::Refused { stream, trouble },
+        match failed {
+            Failed::Connecting(trouble) if trouble.kind == TroubleKind::Connection => {
+                SendError::Unreachable { stream, trouble }
+            }
+            Failed::Answered(trouble) if trouble.kind == TroubleKind::Connection => {
+                SendError::Unanswered { stream, trouble }
+            }
+            Failed::Connecting(trouble) | Failed::Answered(trouble) => SendError::Refused { stream, trouble },
         }
     }
 

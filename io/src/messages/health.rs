@@ -32,7 +32,8 @@ pub struct Health {
 
 impl Health {
     /// Whether it is connected and was answered within this time: what a liveness probe asks. A quiet consumer asks
-    /// Redis something every `due_interval`, and so hears from it.
+    /// Redis something every `due_interval`, and so hears from it; one that is paused only every quarter of `reclaim_idle`,
+    /// and with `no_ack` nothing at all.
     pub fn is_well(&self, within: Duration) -> bool {
         !self.ended && self.connected_for.is_some() && self.answered_ago.is_some_and(|ago| ago <= within)
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use redis::aio::MultiplexedConnection;
 use streamkeeper_core::{id::EntryId, messages::Keys, trouble::Trouble};
 
 use super::{
@@ -9,16 +10,14 @@ use super::{
     calls::{Calls, DeadLetter, Retried, Scheduled, Status},
     errors::Error,
 };
-use crate::{
-    errors::AskError,
-    links::on_demand::{Borrowed, OnDemand},
-};
+use crate::{errors::AskError, links::on_demand::OnDemand};
 
 /// A stream of messages and a group on it, from outside: [`Builder::messages`]. It connects when it is first asked, and
 /// anew after a broken connection.
 ///
-/// One call takes at most [`Builder::call_timeout`], and as long again to connect. What only asks is cancel safe; what
-/// changes something may have done so or not when its future is dropped, and says whether it may be repeated.
+/// One call takes at most [`Builder::call_timeout`], and as long again to connect. What the server refuses for the moment
+/// (a failover, a slot that is being moved) is asked again for as long before that is the error. What only asks is cancel
+/// safe; what changes something may have done so or not when its future is dropped, and says whether it may be repeated.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -40,9 +39,10 @@ pub struct Messages {
 
 impl Messages {
     pub(crate) fn new(builder: &Builder) -> Result<Messages, Error> {
-        let config = builder.config()?;
+        let config = builder.config_outside()?;
         let keys = builder.keys()?.swap_remove(0);
-        let connection = OnDemand::new(builder.connect(&config)?, config.call_timeout);
+        let connect = builder.connect(&config, std::slice::from_ref(&keys))?.swap_remove(0);
+        let connection = OnDemand::new(connect, config.call_timeout);
         Ok(Messages { calls: Calls::outside(keys.clone()), keys, connection })
     }
 
@@ -61,9 +61,7 @@ impl Messages {
     /// # Errors
     /// See [`AskError`].
     pub async fn status(&self) -> Result<Status, AskError> {
-        let Borrowed { number, mut redis } = self.connected().await?;
-        let status = self.calls.status(&mut redis).await;
-        self.judge(number, status)
+        self.ask(|mut redis| async move { self.calls.status(&mut redis).await }).await
     }
 
     /// Lists dead letters, oldest first, behind the one with the id `after`; fewer than `count` at the end.
@@ -71,9 +69,7 @@ impl Messages {
     /// # Errors
     /// See [`AskError`].
     pub async fn dead(&self, after: Option<EntryId>, count: usize) -> Result<Vec<DeadLetter>, AskError> {
-        let Borrowed { number, mut redis } = self.connected().await?;
-        let dead = self.calls.dead(&mut redis, after, count).await;
-        self.judge(number, dead)
+        self.ask(|mut redis| async move { self.calls.dead(&mut redis, after, count).await }).await
     }
 
     /// One dead letter, by [`DeadLetter::id`], if it is there.
@@ -81,9 +77,7 @@ impl Messages {
     /// # Errors
     /// See [`AskError`].
     pub async fn dead_letter(&self, id: EntryId) -> Result<Option<DeadLetter>, AskError> {
-        let Borrowed { number, mut redis } = self.connected().await?;
-        let letter = self.calls.dead_letter(&mut redis, id).await;
-        self.judge(number, letter)
+        self.ask(|mut redis| async move { self.calls.dead_letter(&mut redis, id).await }).await
     }
 
     /// Puts dead letters back into the stream as they were sent, by [`DeadLetter::id`]: for every group on it. One
@@ -92,9 +86,7 @@ impl Messages {
     /// # Errors
     /// See [`AskError`]. Safe to repeat.
     pub async fn retry_dead(&self, ids: &[EntryId]) -> Result<Vec<Retried>, AskError> {
-        let Borrowed { number, mut redis } = self.connected().await?;
-        let retried = self.calls.dead_retry(&mut redis, ids).await;
-        self.judge(number, retried)
+        self.ask(|mut redis| async move { self.calls.dead_retry(&mut redis, ids).await }).await
     }
 
     /// Deletes dead letters for good, by [`DeadLetter::id`]. Answers how many there were.
@@ -102,9 +94,7 @@ impl Messages {
     /// # Errors
     /// See [`AskError`]. Safe to repeat.
     pub async fn drop_dead(&self, ids: &[EntryId]) -> Result<u64, AskError> {
-        let Borrowed { number, mut redis } = self.connected().await?;
-        let dropped = self.calls.dead_drop(&mut redis, ids).await;
-        self.judge(number, dropped)
+        self.ask(|mut redis| async move { self.calls.dead_drop(&mut redis, ids).await }).await
     }
 
     /// Lists messages that were sent with a delay and are not due, in the order in which they will be: `count` of them
@@ -113,9 +103,7 @@ impl Messages {
     /// # Errors
     /// See [`AskError`].
     pub async fn scheduled(&self, skip: usize, count: usize) -> Result<Vec<Scheduled>, AskError> {
-        let Borrowed { number, mut redis } = self.connected().await?;
-        let scheduled = self.calls.scheduled(&mut redis, skip, count).await;
-        self.judge(number, scheduled)
+        self.ask(|mut redis| async move { self.calls.scheduled(&mut redis, skip, count).await }).await
     }
 
     /// Cancels messages that were sent with a delay, by their ids. For each whether it was still waiting.
@@ -127,20 +115,15 @@ impl Messages {
         ids: impl IntoIterator<Item = I>,
     ) -> Result<Vec<bool>, AskError> {
         let ids: Vec<Box<str>> = ids.into_iter().map(Into::into).collect();
-        let Borrowed { number, mut redis } = self.connected().await?;
-        let cancelled = self.calls.cancel(&mut redis, &ids).await;
-        self.judge(number, cancelled)
+        let ids = &*ids;
+        self.ask(|mut redis| async move { self.calls.cancel(&mut redis, ids).await }).await
     }
 
-    async fn connected(&self) -> Result<Borrowed, AskError> {
-        self.connection.borrow().await.map_err(AskError::from_connecting)
-    }
-
-    fn judge<T>(&self, number: u64, answer: Result<T, Trouble>) -> Result<T, AskError> {
-        if let Err(trouble) = &answer {
-            self.connection.judge(number, trouble);
-        }
-        answer.map_err(AskError::from_answer)
+    async fn ask<T, A>(&self, call: impl Fn(MultiplexedConnection) -> A) -> Result<T, AskError>
+    where
+        A: Future<Output = Result<T, Trouble>>,
+    {
+        Ok(self.connection.ask(call).await?)
     }
 }
 

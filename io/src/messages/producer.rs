@@ -28,7 +28,7 @@ use super::{
 use crate::{
     links::{
         connect::Connect,
-        on_demand::{Borrowed, OnDemand},
+        on_demand::{Borrowed, Failed, OnDemand},
     },
     metrics,
 };
@@ -46,7 +46,9 @@ const AT_ONCE: usize = 4;
 /// broken connection.
 ///
 /// What many tasks send at the same time goes out together, on one connection. One call takes at most
-/// [`call_timeout`](ProducerBuilder::call_timeout), and as long again to connect.
+/// [`call_timeout`](ProducerBuilder::call_timeout), and as long again to connect; a single message that the server refuses
+/// for the moment (a failover, a slot that is being moved) is sent again for as long before that is the error. Not so those
+/// of a batch, which would fall behind later ones.
 ///
 /// Sending is not cancel safe: when the future is dropped, the message was sent or not. With an idempotency key
 /// ([`Message::once`]) or an id and a delay it may be sent again; so it may after [`SendError::Unanswered`].
@@ -148,7 +150,8 @@ impl<T: 'static> Producer<T> {
         self.0.send_one(self.0.letter(&body, rest)).await
     }
 
-    /// Sends many messages, pipelined, in their order; some are encoded while others are on their way. Each has its own
+    /// Sends many messages, pipelined, in their order (those with a key, [`Message::once`], may fall behind others where
+    /// Redis has forgotten our scripts); some are encoded while others are on their way. Each has its own
     /// result, in order: what cannot be encoded, or is refused, keeps none of the others from being sent.
     pub async fn send_batch<M: Into<Message<T>>>(
         &self,
@@ -207,17 +210,23 @@ impl<T: ?Sized + 'static> Parts<T> {
     }
 
     async fn transmit_one(&self, letter: Letter) -> Result<Sent, SendError> {
-        let mut borrowed = self.borrow().await?;
-        let redis = &mut borrowed.redis;
-        let answer = match letter.into_item() {
-            Item::Now(item) => self.calls.send_one(redis, &item).await.map(Sent::Entry),
-            Item::Later(item) => {
-                let waits = self.calls.schedule(redis, std::slice::from_ref(&item)).await.pop();
-                waits.unwrap_or_else(|| Err(no_answer())).map(|waits| scheduled(item, waits))
-            }
+        let item = &letter.into_item();
+        let transmit = |mut redis| async move {
+            let sent = self.transmit_item(&mut redis, item).await?;
+            self.trim(&mut redis, 1).await;
+            Ok(sent)
         };
-        self.follow_up(&mut borrowed, std::slice::from_ref(&answer)).await;
-        answer.map_err(|trouble| SendError::from_answer(&self.stream, trouble))
+        self.connection.ask(transmit).await.map_err(|failed| SendError::of(&self.stream, failed))
+    }
+
+    async fn transmit_item(&self, redis: &mut MultiplexedConnection, item: &Item) -> Result<Sent, Trouble> {
+        match item {
+            Item::Now(item) => self.calls.send_one(redis, item).await.map(Sent::Entry),
+            Item::Later(item) => {
+                let waits = self.calls.schedule(redis, std::slice::from_ref(item)).await.pop();
+                waits.unwrap_or_else(|| Err(no_answer())).map(|waits| scheduled(item.clone(), waits))
+            }
+        }
     }
 
     /// Sends some together. One result each.
@@ -260,12 +269,12 @@ impl<T: ?Sized + 'static> Parts<T> {
         };
         let answers = self.ask(&mut borrowed.redis, letters).await;
         self.follow_up(&mut borrowed, &answers).await;
-        let error = |trouble| SendError::from_answer(&self.stream, trouble);
+        let error = |trouble| SendError::of(&self.stream, Failed::Answered(trouble));
         answers.into_iter().map(|answer| answer.map_err(error)).collect()
     }
 
     async fn borrow(&self) -> Result<Borrowed, SendError> {
-        self.connection.borrow().await.map_err(|trouble| SendError::from_connecting(&self.stream, trouble))
+        self.connection.borrow().await.map_err(|trouble| SendError::of(&self.stream, Failed::Connecting(trouble)))
     }
 
     /// What is to stand in the stream goes first, then what is to wait. One answer each, in the letters' order.

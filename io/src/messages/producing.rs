@@ -7,14 +7,13 @@ use serde::Serialize;
 use streamkeeper_core::messages::Keys;
 
 use super::{
-    builder::connect,
     codec::{Encode, Json},
     errors::Error,
     producer::{Producer, Trace},
 };
 use crate::{
     identity,
-    links::{connect::Connect, tls::Tls},
+    links::{builders::led_to_servers, connect::Connect, servers::Servers},
     metrics::Meters,
 };
 
@@ -28,12 +27,12 @@ pub struct ProducerBuilder<T: ?Sized> {
     pub(crate) max_len: Option<u64>,
     pub(crate) call_timeout: Duration,
     seed: Option<u64>,
-    urls: Vec<String>,
-    tls: Tls,
-    hash_tagged: bool,
+    servers: Servers,
     metrics: Option<String>,
     connect: Option<Arc<dyn Connect>>,
 }
+
+led_to_servers!([T: ?Sized + 'static] ProducerBuilder<T>);
 
 impl<T: ?Sized + 'static> ProducerBuilder<T> {
     pub(crate) fn new(stream: String, codec: Arc<dyn Encode<T>>) -> ProducerBuilder<T> {
@@ -45,35 +44,16 @@ impl<T: ?Sized + 'static> ProducerBuilder<T> {
             max_len: None,
             call_timeout: Duration::from_secs(1),
             seed: None,
-            urls: Vec::new(),
-            tls: Tls::default(),
-            hash_tagged: false,
+            servers: Servers::default(),
             metrics: Some("streamkeeper".to_owned()),
             connect: None,
         }
     }
 
-    /// The server, as for a consumer: [`Builder::redis`](super::Builder::redis). Default: `redis://127.0.0.1:6379`.
-    pub fn redis(mut self, url: impl Into<String>) -> ProducerBuilder<T> {
-        self.urls.push(url.into());
-        self
-    }
-
-    /// How a `rediss://` server is checked, and what we show it. Default: the web's certificate authorities, nothing.
-    pub fn tls(mut self, tls: Tls) -> ProducerBuilder<T> {
-        self.tls = tls;
-        self
-    }
-
-    /// Reaches the server in an own way instead of by URL.
-    pub fn connect_with(mut self, connect: Arc<dyn Connect>) -> ProducerBuilder<T> {
-        self.connect = Some(connect);
-        self
-    }
-
-    /// Puts `{stream}` in front of every key but the stream's own, as its consumers do. Default: off.
+    /// Puts `{stream}` in front of every key but the stream's own, as its consumers do. Default: on where the URL
+    /// is a `redis-cluster://`, off elsewhere.
     pub fn hash_tagged(mut self, on: bool) -> ProducerBuilder<T> {
-        self.hash_tagged = on;
+        self.servers.hash_tagged = Some(on);
         self
     }
 
@@ -141,11 +121,11 @@ impl<T: ?Sized + 'static> ProducerBuilder<T> {
     /// A name or URL that cannot be used.
     pub fn build(self) -> Result<Producer<T>, Error> {
         // No key of a group is used: any name will do.
-        let make = if self.hash_tagged { Keys::hash_tagged } else { Keys::plain };
+        let make = if self.servers.are_tagged() { Keys::hash_tagged } else { Keys::plain };
         let keys = make(&self.stream, "none")?;
         let connect = match &self.connect {
-            Some(connect) => connect.clone(),
-            None => connect(&self.urls, &self.tls, self.call_timeout * 2)?,
+            Some(connect) => self.servers.asking(connect.clone()),
+            None => self.servers.reach(self.call_timeout.saturating_mul(2), keys.stream())?,
         };
         let seed = self.seed.map_or_else(identity::random, Ok)?;
         let meters = match &self.metrics {

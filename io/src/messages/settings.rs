@@ -180,7 +180,8 @@ impl Builder {
         self
     }
 
-    /// How long one call to Redis, or making a connection, may take. Default 1 s.
+    /// How long one call to Redis, or making a connection, may take. Default 1 s. For a consumer at most a quarter of
+    /// `reclaim_idle`; for [`messages`](Builder::messages) it may be any time.
     pub fn call_timeout(mut self, span: Duration) -> Builder {
         self.settings.call_timeout = span;
         self

@@ -34,13 +34,13 @@ const WISHES: usize = 64;
 
 pub(crate) async fn start(builder: Builder, handler: Arc<dyn Handler>) -> Result<Consumer, Error> {
     let (keys, config) = (builder.keys()?, builder.config()?);
-    let connect = builder.connect(&config)?;
+    let mut connects = builder.connect(&config, &keys)?;
     let seed = builder.seed.map_or_else(identity::random, Ok)?;
     let name = builder.consumer(seed)?;
     let settling = Arc::new(Settling::new(keys.len()));
 
     let mut members = Vec::with_capacity(keys.len());
-    for (keys, stream) in keys.into_iter().zip(&builder.streams) {
+    for ((keys, stream), connect) in keys.into_iter().zip(&builder.streams).zip(&connects) {
         let runs = Runs::new(connect.clone(), handler.clone(), builder.on_span.clone());
         let (requests, asked) = mpsc::channel(WISHES);
         let (progress, seen) = watch::channel(Progress::Starting(None));
@@ -77,6 +77,7 @@ pub(crate) async fn start(builder: Builder, handler: Arc<dyn Handler>) -> Result
     }
 
     let within = builder.start_within;
+    let connect = connects.swap_remove(0);
     let clock = connect.clock();
     let consumer = Consumer::new(Parts { name, group: builder.group, connect, clock, settling, members });
     // If this future is dropped, so is the consumer.

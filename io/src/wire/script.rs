@@ -1,6 +1,6 @@
 //! Lua scripts: sent by their hash, and in full only where Redis does not know them.
 
-use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value, aio::MultiplexedConnection};
+use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value, aio::ConnectionLike};
 
 /// One file of `lua/`, with the prelude in front where it needs it.
 pub(crate) struct Script {
@@ -21,12 +21,47 @@ macro_rules! script {
             ))
         })
     };
+    (prelude + fleet + $file:literal) => {
+        $crate::wire::script::Lazy::new(|| {
+            $crate::wire::script::Script::new(concat!(
+                include_str!("../lua/common.lua"),
+                include_str!("../lua/prelude.lua"),
+                include_str!("../lua/fleet.lua"),
+                include_str!(concat!("../lua/", $file))
+            ))
+        })
+    };
+    (fleet + $file:literal) => {
+        $crate::wire::script::Lazy::new(|| {
+            $crate::wire::script::Script::new(concat!(
+                include_str!("../lua/common.lua"),
+                include_str!("../lua/fleet.lua"),
+                include_str!(concat!("../lua/", $file))
+            ))
+        })
+    };
     (messages + $file:literal) => {
         $crate::wire::script::Lazy::new(|| {
             $crate::wire::script::Script::new(concat!(
                 include_str!("../../lua/common.lua"),
                 include_str!("../../lua/messages/prelude.lua"),
                 include_str!(concat!("../../lua/messages/", $file))
+            ))
+        })
+    };
+    (entries + $file:literal) => {
+        $crate::wire::script::Lazy::new(|| {
+            $crate::wire::script::Script::new(concat!(
+                include_str!("../../lua/entries/writes.lua"),
+                include_str!(concat!("../../lua/entries/", $file))
+            ))
+        })
+    };
+    (common + entries / $file:literal) => {
+        $crate::wire::script::Lazy::new(|| {
+            $crate::wire::script::Script::new(concat!(
+                include_str!("../../lua/common.lua"),
+                include_str!(concat!("../../lua/entries/", $file))
             ))
         })
     };
@@ -51,6 +86,9 @@ pub(crate) use script;
 
 impl Script {
     pub(crate) fn new(body: &'static str) -> Script {
+        // In tests a script that touches a key that it was not given fails.
+        #[cfg(test)]
+        let body = [include_str!("declared.lua"), body].concat().leak();
         Script { body, hash: redis::Script::new(body).get_hash().to_owned() }
     }
 
@@ -67,7 +105,7 @@ impl Script {
     }
 
     /// Runs an invocation.
-    pub(crate) async fn run(&self, connection: &mut MultiplexedConnection, cmd: Cmd) -> Result<Value, RedisError> {
+    pub(crate) async fn run(&self, connection: &mut impl ConnectionLike, cmd: Cmd) -> Result<Value, RedisError> {
         match send(connection, &cmd).await {
             Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 // EVAL at once, and not SCRIPT LOAD first: between two commands lies another chance of a failover.
@@ -86,8 +124,8 @@ impl Script {
 }
 
 /// Sends one command; an error that Redis answers is an error.
-pub(crate) async fn send(connection: &mut MultiplexedConnection, cmd: &Cmd) -> Result<Value, RedisError> {
-    match connection.send_packed_command(cmd).await? {
+pub(crate) async fn send(connection: &mut impl ConnectionLike, cmd: &Cmd) -> Result<Value, RedisError> {
+    match connection.req_packed_command(cmd).await? {
         Value::ServerError(error) => Err(error.into()),
         value => Ok(value),
     }

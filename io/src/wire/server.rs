@@ -10,6 +10,8 @@ use std::{
 use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, RedisConnectionInfo, aio::MultiplexedConnection};
 use tokio::{net::UnixStream, sync::mpsc::UnboundedSender};
 
+use super::counted::Counted;
+
 pub(crate) struct Redis {
     child: Child,
     directory: PathBuf,
@@ -41,18 +43,23 @@ impl Redis {
             .spawn()
             .unwrap_or_else(|e| panic!("{binary} cannot be started: {e}"));
         let redis = Redis { child, directory };
-        for _ in 0..500 {
+        for _ in 0..6_000 {
             if UnixStream::connect(redis.socket()).await.is_ok() {
                 return redis;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("{binary} did not come up within 5 s");
+        panic!("{binary} did not come up within a minute");
     }
 
     /// What a client is to be given.
     pub(crate) fn url(&self) -> String {
         format!("unix://{}", self.socket().display())
+    }
+
+    /// From now on the server cannot save. Whoever is connected stays so.
+    pub(crate) fn remove_directory(&self) {
+        std::fs::remove_dir_all(&self.directory).unwrap();
     }
 
     fn socket(&self) -> PathBuf {
@@ -68,7 +75,8 @@ impl Redis {
         let stream = UnixStream::connect(self.socket()).await.unwrap();
         let info = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3);
         let config = AsyncConnectionConfig::new().set_push_sender(sender);
-        let (connection, driver) = MultiplexedConnection::new_with_config(&info, stream, config).await.unwrap();
+        let (connection, driver) =
+            MultiplexedConnection::new_with_config(&info, Counted::new(stream), config).await.unwrap();
         tokio::task::spawn_local(driver);
         connection
     }
@@ -78,7 +86,9 @@ impl Redis {
         let protocol = if resp3 { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 };
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(10)));
         let (connection, driver) =
-            MultiplexedConnection::new_with_config(&info.set_protocol(protocol), stream, config).await.unwrap();
+            MultiplexedConnection::new_with_config(&info.set_protocol(protocol), Counted::new(stream), config)
+                .await
+                .unwrap();
         tokio::task::spawn_local(driver);
         connection
     }

@@ -7,6 +7,7 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
     time::Duration,
 };
 
@@ -21,9 +22,16 @@ pub(crate) struct Server {
     pub(crate) folder: PathBuf,
 }
 
-/// A port that was free a moment ago.
+/// A free port that nobody gets before the server has it: outside the range that the system hands to outgoing connections,
+/// and below those that `tests/` takes. Several test processes may search at once: each starts at a place of its own.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+    const FIRST: u16 = 4_000;
+    const COUNT: u16 = 8_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let place = u16::try_from(std::process::id().wrapping_mul(397) % u32::from(COUNT)).expect("below COUNT");
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let next = || FIRST + place.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
+    (0..COUNT).map(|_| next()).find(free).expect("a free port")
 }
 
 impl Server {
@@ -46,7 +54,7 @@ impl Server {
             .expect("redis-server is needed: tests/run installs it");
         let url = format!("redis://127.0.0.1:{port}");
         let server = Server { process, port, url, folder: folder.to_owned() };
-        for _ in 0..500 {
+        for _ in 0..6_000 {
             if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
                 return server;
             }
@@ -63,7 +71,7 @@ impl Server {
         pause.expect("CLIENT PAUSE");
     }
 
-    /// A consumer that does not wait long for anything.
+    /// A consumer that does not wait long for anything, and loses nothing because this machine keeps it waiting.
     pub(crate) fn builder(&self, name: &str) -> Builder {
         short(name).redis(&self.url)
     }
@@ -73,9 +81,9 @@ impl Server {
 pub(crate) fn short(name: &str) -> Builder {
     Client::builder("svc")
         .name(name)
-        .lease_ttl(Duration::from_secs(2))
-        .heartbeat(Duration::from_millis(500))
-        .call_timeout(Duration::from_millis(900))
+        .lease_ttl(Duration::from_secs(6))
+        .heartbeat(Duration::from_secs(1))
+        .call_timeout(Duration::from_secs(2))
         .metrics(None)
 }
 

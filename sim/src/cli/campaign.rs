@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     path::PathBuf,
     sync::{
         Mutex, PoisonError,
@@ -40,14 +41,46 @@ pub(crate) enum Source {
 impl Job {
     pub(crate) fn plan(&self) -> Plan {
         match &self.source {
+            Source::Seed(seed, profile) if self.net == Net::Core => {
+                let plan = Plan::draw(*seed, *profile);
+                plan.clone().fitted_to_core().unwrap_or(plan)
+            }
             Source::Seed(seed, profile) => Plan::draw(*seed, *profile),
             Source::Text(_, plan) => (**plan).clone(),
         }
     }
 
+    /// Whether its engine can run its plan.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.net != Net::Core {
+            return Ok(());
+        }
+        let fits = self.plan().fits_core().map_err(|unfit| unfit.to_string());
+        fits.map_err(|error| format!("{}: {error}", self.source))
+    }
+
     /// A short name, fit for a file.
     pub(crate) fn name(&self) -> String {
-        match &self.source {
+        let name = self.source.name();
+        match (&self.source, self.net) {
+            (Source::Seed(..), Net::Core) => format!("{name}-core"),
+            _ => name,
+        }
+    }
+
+    /// What to give to `replay`, besides the plan or seed itself.
+    pub(crate) fn options(&self) -> String {
+        match self.net {
+            Net::Events => String::new(),
+            Net::Turmoil => " --net turmoil".to_owned(),
+            Net::Core => " --engine core".to_owned(),
+        }
+    }
+}
+
+impl Source {
+    fn name(&self) -> String {
+        match self {
             Source::Seed(seed, Profile::Swarm) => seed.to_string(),
             Source::Seed(seed, profile) => format!("{seed}-{profile}"),
             Source::Text(path, _) => {
@@ -56,12 +89,13 @@ impl Job {
             }
         }
     }
+}
 
-    /// What to give to `replay`, besides the plan or seed itself.
-    pub(crate) fn options(&self) -> String {
-        match self.net {
-            Net::Events => String::new(),
-            net => format!(" --net {net}"),
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Seed(seed, profile) => write!(f, "seed {seed} of the profile {profile}"),
+            Source::Text(path, _) => write!(f, "{}", path.display()),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `cover`: whether everything that must happen sometimes does.
 
-use streamkeeper_sim::plan::Profile;
+use streamkeeper_sim::{plan::Profile, world::Net};
 
 use super::{Run, exit::Exit, run, say, seeds::Seeds};
 
@@ -13,6 +13,9 @@ pub(crate) struct Args {
     /// The profile that the seeds are drawn with.
     #[arg(long, default_value_t)]
     profile: Profile,
+    /// Which engine: the shell on a network, which is events (ours, fast) or turmoil; or core, the machines alone.
+    #[arg(long, visible_alias = "engine", default_value_t)]
+    net: Net,
     /// How many threads. Default: as many as there are cores.
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -23,7 +26,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self, run: Run) -> Result<Exit, String> {
-        let (summary, exit) = run::Args::of(self.seeds, self.profile, self.jobs, self.json).campaign(run)?;
+        let (summary, exit) = run::Args::of(self.seeds, self.profile, self.net, self.jobs, self.json).campaign(run)?;
         say(&summary);
         say(format_args!("sometimes   in so many of {} runs", summary.seeds));
         for (name, runs) in &summary.sometimes {

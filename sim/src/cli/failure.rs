@@ -3,7 +3,10 @@
 use std::{fmt, fs, io, path::Path};
 
 use serde::Serialize;
-use streamkeeper_sim::{plan, world::Outcome};
+use streamkeeper_sim::{
+    plan,
+    world::{Net, Outcome},
+};
 
 use super::{
     Run,
@@ -48,8 +51,9 @@ impl Failure {
         let outcome = quiet::run(run, &small, job.net);
         let how = worst(&outcome.violations, &outcome.panics).map_or_else(String::new, |(_, how)| how);
         let about = format!(
-            "# From {}, network {}: {} of {} actions, {} of {} consumers.\n# {}\n",
+            "# From {}, {} {}: {} of {} actions, {} of {} consumers.\n# {}\n",
             self.run,
+            if job.net == Net::Core { "engine" } else { "network" },
             job.net,
             small.actions.len(),
             whole.actions.len(),

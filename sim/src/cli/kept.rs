@@ -1,5 +1,5 @@
 //! Kept seeds: each has found a bug once. A line is a seed or the path of a plan, beside the file; then, if they are not
-//! the usual ones, profile and network; then why it is kept: `4711 storm turmoil # a late grant was believed`.
+//! the usual ones, profile and network or engine; then why it is kept: `4711 storm turmoil # a late grant was believed`.
 
 use std::{fs, path::Path};
 
@@ -28,14 +28,16 @@ fn job(line: &str, folder: &Path) -> Result<Job, String> {
         match (word.parse(), word.parse()) {
             (Ok(found), _) => profile = found,
             (_, Ok(found)) => net = found,
-            _ => return Err(format!("`{word}` is neither a profile nor a network")),
+            _ => return Err(format!("`{word}` is neither a profile nor a network or engine")),
         }
     }
     let source = match first.parse() {
         Ok(seed) => Source::Seed(seed, profile),
         Err(_) => source(&folder.join(first))?,
     };
-    Ok(Job { source, net })
+    let job = Job { source, net };
+    job.check()?;
+    Ok(job)
 }
 
 /// A plan that stands in a file.

@@ -5,13 +5,16 @@ mod cover;
 #[cfg(unix)]
 mod demo;
 mod exit;
+mod explore;
 mod failure;
 mod kept;
+mod mutate;
 mod quiet;
 mod redis;
 mod replay;
 mod report;
 mod run;
+mod scale;
 mod scenario;
 mod seeds;
 mod shrink;
@@ -43,13 +46,18 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Args),
-    Replay(replay::Args),
+    Replay(Box<replay::Args>),
     Shrink(shrink::Args),
     Twice(twice::Args),
     Cover(cover::Args),
+    Explore(explore::Args),
+    Scale(scale::Args),
     Scenario(scenario::Args),
     Report(report::Args),
     Redis(redis::Args),
+    Mutate(mutate::Args),
+    #[command(hide = true)]
+    RedisServer(mutate::server::Args),
     #[cfg(unix)]
     Demo(demo::Args),
     #[cfg(unix)]
@@ -82,9 +90,13 @@ pub(crate) fn main() -> ExitCode {
         Command::Shrink(args) => args.run(run),
         Command::Twice(args) => args.run(),
         Command::Cover(args) => args.run(run),
+        Command::Explore(args) => args.run(),
+        Command::Scale(args) => args.run(),
         Command::Scenario(args) => args.run(run),
         Command::Report(args) => args.run(run),
         Command::Redis(args) => args.run(),
+        Command::Mutate(args) => args.run(),
+        Command::RedisServer(args) => args.run(),
         #[cfg(unix)]
         Command::Demo(args) => args.run(),
         #[cfg(unix)]

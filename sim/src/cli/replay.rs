@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use streamkeeper_sim::{plan::Profile, world::Net};
+use tracing_subscriber::EnvFilter;
 
 use super::{
     Run,
@@ -21,15 +22,19 @@ pub(crate) struct Args {
     /// The profile that the seed is drawn with.
     #[arg(long, default_value_t)]
     pub(crate) profile: Profile,
-    /// On which network: events or turmoil.
-    #[arg(long, default_value_t)]
+    /// Which engine: the shell on a network, which is events (ours, fast) or turmoil; or core, the machines alone.
+    #[arg(long, visible_alias = "engine", default_value_t)]
     pub(crate) net: Net,
     /// Prints everything that happened.
     #[arg(long)]
     trace: bool,
     /// Prints the plan, and does not run it.
-    #[arg(long, conflicts_with = "trace")]
+    #[arg(long, conflicts_with_all = ["trace", "log"])]
     plan: bool,
+    /// Prints what the consumers log, as it happens, on standard error. The directives are those of `RUST_LOG`; without
+    /// any, all that each consumer's machine hears and wants.
+    #[arg(long, value_name = "DIRECTIVES", num_args = 0..=1, default_missing_value = "streamkeeper=trace")]
+    log: Option<String>,
 }
 
 impl Args {
@@ -38,6 +43,15 @@ impl Args {
         if self.plan {
             say(job.plan().to_string().trim_end());
             return Ok(Exit::Ok);
+        }
+        if let Some(directives) = self.log {
+            if self.net == Net::Core {
+                return Err("--log: the engine `core` has no shell that logs; leave out --engine".to_owned());
+            }
+            let filter = EnvFilter::try_new(&directives).map_err(|error| format!("--log `{directives}`: {error}"))?;
+            // Simulated instants are in the lines themselves.
+            let lines = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).without_time();
+            lines.with_writer(std::io::stderr).init();
         }
         let outcome = quiet::run(run, &job.plan(), self.net);
         if self.trace {
@@ -68,5 +82,7 @@ pub(crate) fn job(what: &str, profile: Profile, net: Net) -> Result<Job, String>
         Ok(seed) => Source::Seed(seed, profile),
         Err(_) => kept::source(Path::new(what))?,
     };
-    Ok(Job { source, net })
+    let job = Job { source, net };
+    job.check()?;
+    Ok(job)
 }

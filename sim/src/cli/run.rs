@@ -32,11 +32,12 @@ pub(crate) struct Args {
     /// How long to go on, in wall time: `2m`, `30s`.
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
     span: Option<Duration>,
-    /// How much goes wrong: calm, swarm or storm; with messages: messages-calm, messages or messages-storm.
+    /// How much goes wrong: calm, swarm or storm; with messages: messages-calm, messages or
+    /// messages-storm; with entries: entries-calm, entries or entries-storm; with several servers: sentinel or cluster.
     #[arg(long, default_value_t)]
     profile: Profile,
-    /// On which network: events (ours, fast) or turmoil.
-    #[arg(long, default_value_t)]
+    /// Which engine: the shell on a network, which is events (ours, fast) or turmoil; or core, the machines alone.
+    #[arg(long, visible_alias = "engine", default_value_t)]
     net: Net,
     /// How many threads. Default: as many as there are cores.
     #[arg(long, value_name = "N")]
@@ -59,9 +60,8 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// All of these seeds, on the network that is usual.
-    pub(crate) fn of(seeds: Seeds, profile: Profile, jobs: Option<usize>, json: bool) -> Args {
-        let net = Net::default();
+    /// All of these seeds.
+    pub(crate) fn of(seeds: Seeds, profile: Profile, net: Net, jobs: Option<usize>, json: bool) -> Args {
         let plans = PathBuf::from("target/sim");
         Args {
             seeds: Some(seeds),
@@ -126,6 +126,8 @@ impl Args {
             return Err("seeds without an end need --for".to_owned());
         }
         let (profile, net) = (self.profile, self.net);
+        // Whether there are such plans at all on this engine is the same for all seeds.
+        Job { source: Source::Seed(from, profile), net }.check()?;
         let jobs = (from..to.unwrap_or(u64::MAX)).map(move |seed| Job { source: Source::Seed(seed, profile), net });
         Ok((Box::new(jobs), to.map(|to| to - from)))
     }
@@ -216,7 +218,7 @@ mod tests {
     }
 
     fn args(seeds: &str) -> Args {
-        Args { shrink: 2_000, ..Args::of(seeds.parse().unwrap(), Profile::default(), Some(3), false) }
+        Args { shrink: 2_000, ..Args::of(seeds.parse().unwrap(), Profile::default(), Net::default(), Some(3), false) }
     }
 
     #[test]

@@ -5,12 +5,16 @@ use std::{
     process::{Child, ChildStdout, Command, Stdio},
 };
 
-use streamkeeper_sim::{
-    plan::{Plan, Profile},
-    world::Net,
-};
+use streamkeeper_sim::{plan::Profile, world::Net};
 
-use super::{Run, exit::Exit, quiet, say, seeds::Seeds, trace};
+use super::{
+    Run,
+    campaign::{Job, Source},
+    exit::Exit,
+    quiet, say,
+    seeds::Seeds,
+    trace,
+};
 
 /// Runs each seed in two processes, and fails with the first line in which their traces differ.
 #[derive(clap::Args)]
@@ -21,8 +25,8 @@ pub(crate) struct Args {
     /// The profile that the seeds are drawn with.
     #[arg(long, default_value_t)]
     profile: Profile,
-    /// On which network: events or turmoil.
-    #[arg(long, default_value_t)]
+    /// Which engine: the shell on a network, which is events (ours, fast) or turmoil; or core, the machines alone.
+    #[arg(long, visible_alias = "engine", default_value_t)]
     net: Net,
 }
 
@@ -33,7 +37,7 @@ pub(crate) struct TracesArgs {
     seeds: Seeds,
     #[arg(long, default_value_t)]
     profile: Profile,
-    #[arg(long, default_value_t)]
+    #[arg(long, visible_alias = "engine", default_value_t)]
     net: Net,
     /// Runs this one first, in silence: what it leaves behind in the process must not matter.
     #[arg(long)]
@@ -111,14 +115,18 @@ const SEED: &str = "seed ";
 impl TracesArgs {
     pub(crate) fn run(self, run: Run) -> Result<Exit, String> {
         let to = self.seeds.to.ok_or("seeds without an end")?;
-        let outcome = |seed| quiet::run(run, &Plan::draw(seed, self.profile), self.net);
+        let outcome = |seed| {
+            let job = Job { source: Source::Seed(seed, self.profile), net: self.net };
+            job.check()?;
+            Ok::<_, String>(quiet::run(run, &job.plan(), self.net))
+        };
         if let Some(after) = self.after {
-            outcome(after);
+            outcome(after)?;
         }
         let mut out = stdout().lock();
         for seed in self.seeds.from..to {
             let mut text = format!("{SEED}{seed}\n");
-            for line in trace::lines(&outcome(seed)) {
+            for line in trace::lines(&outcome(seed)?) {
                 text.push_str(&line);
                 text.push('\n');
             }

@@ -87,9 +87,9 @@ fn added(lease: &Lease) {
 
 fn ended(notification: &Notification) {
     let (entry, stream, token, how) = match notification {
-        Notification::Done { entry, stream, token } => (entry, stream, token, "done"),
-        Notification::Released { entry, stream, token } => (entry, stream, token, "released"),
-        Notification::Disowned { entry, stream, token, reason } => (entry, stream, token, reason.label()),
+        Notification::Done { entry, stream, token, .. } => (entry, stream, token, "done"),
+        Notification::Released { entry, stream, token, .. } => (entry, stream, token, "released"),
+        Notification::Disowned { entry, stream, token, reason, .. } => (entry, stream, token, reason.label()),
         Notification::Stopped(_) => return say(Said::Stopped),
         _ => return,
     };

@@ -87,7 +87,10 @@ impl Stage<'_> {
     pub(super) async fn build<'a>(demo: &Demo, server: &'a Server) -> io::Result<Stage<'a>> {
         let origin = Clock::system().now();
         let service = format!("demo-{}-{}", std::process::id(), origin.as_micros());
-        let producer = Client::builder(&service).redis(server.url()).service().map_err(io::Error::other)?;
+        // A busy machine may take its time to answer; a call may last for long only where leases do, and it takes none.
+        let (ttl, heartbeat, call) = (Duration::from_secs(60), Duration::from_secs(20), Duration::from_secs(20));
+        let producer = Client::builder(&service).lease_ttl(ttl).heartbeat(heartbeat).call_timeout(call);
+        let producer = producer.redis(server.url()).service().map_err(io::Error::other)?;
         // A server that cannot be reached is said at once.
         server.connect().await?;
         let mut members = Vec::new();

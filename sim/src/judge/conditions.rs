@@ -7,7 +7,8 @@ use streamkeeper::Time;
 
 use crate::{
     facts::{Fact, What, Who},
-    plan::{Action, ConsumerPlan, Plan, RedisFault},
+    plan::{Action, ConsumerPlan, Plan, RedisFault, Refusal, Topology},
+    redis::CLUSTER_WRITABLE_DELAY,
 };
 
 /// Until connections that broke or hung stand again, at the longest: a call is given up (1 s), a connection is tried
@@ -39,11 +40,6 @@ pub(super) fn takes_announcements(kind: &str) -> bool {
 /// Records and tokens are gone.
 pub(super) fn loses_data(kind: &str) -> bool {
     kind == "redis flush-all"
-}
-
-/// Lease keys are deleted, but not what else is known of them.
-pub(super) fn deletes_leases(kind: &str) -> bool {
-    matches!(kind, "redis evict" | "redis wrong-type")
 }
 
 /// Whether an application takes notice of its streams as soon as it can.
@@ -80,11 +76,17 @@ pub(super) struct Conditions {
     pub(super) redis: Time,
     /// It is down, and will say when it is back.
     down: bool,
+    /// It was started again: how long it refuses everything once it is back.
+    refuses_for: Duration,
     /// It may have forgotten, and nobody has been granted anything since: whoever comes first waits for a ttl from then on.
     unsettled: bool,
+    /// Until then it does not say who it is, INFO being refused: what it grants does not show that the fleet has settled.
+    nameless: Time,
     /// By how much its clock has been set, all steps together, and the latest that it has ever shown, in milliseconds.
     clock_ms: i64,
     latest_ms: i64,
+    /// When it was set, and by how much, in milliseconds.
+    steps: Vec<(Time, i64)>,
     /// Until when its clock shows what it has shown before, and a ttl more: idle times count anew, and no heal sets it
     /// right.
     behind: Time,
@@ -105,9 +107,12 @@ impl Conditions {
             struck: BTreeMap::new(),
             redis: Time::ZERO,
             down: false,
+            refuses_for: Duration::ZERO,
             unsettled: is_young(plan),
+            nameless: Time::ZERO,
             clock_ms: 0,
             latest_ms: 0,
+            steps: Vec::new(),
             behind: Time::ZERO,
             left_alone: Time::ZERO,
             reaper: Time::ZERO,
@@ -138,6 +143,12 @@ impl Conditions {
         }
     }
 
+    /// When what Redis keeps by its clock, from then until then, is over: later, if its clock was set back meanwhile.
+    pub(super) fn by_redis(&self, since: Time, until: Time) -> Time {
+        let steps_ms: i64 = self.steps.iter().filter(|(at, _)| *at >= since).map(|(_, by_ms)| by_ms).sum();
+        until + Duration::from_millis(steps_ms.min(0).unsigned_abs())
+    }
+
     /// Since when this process has not stood still, whatever else has befallen it.
     pub(super) fn awake(&self, who: Who) -> Time {
         self.members.get(&who.consumer).filter(|member| member.who == Some(who)).map_or(NEVER, |member| member.awake)
@@ -158,7 +169,7 @@ impl Conditions {
                     member.well = at.max(struck);
                 }
             }
-            What::Granted { .. } if self.unsettled => {
+            What::Granted { .. } if self.unsettled && at >= self.nameless => {
                 // The fleet has settled on it: the others hear of it at their next heartbeat.
                 self.unsettled = false;
                 self.redis = self.redis.max(at);
@@ -237,7 +248,8 @@ impl Conditions {
                 self.unsettled = true;
                 // The fleet waits for a ttl before it settles on a server that may have forgotten. What else struck the
                 // server goes on.
-                self.redis_unwell(at, Duration::ZERO);
+                let refuses_for = std::mem::take(&mut self.refuses_for);
+                self.redis_unwell(at, refuses_for);
             }
             What::Healed => self.heal(at),
             _ => {}
@@ -277,18 +289,37 @@ impl Conditions {
         let ttl = self.ttl;
         match fault {
             // It says when it is back.
-            RedisFault::Crash { .. } | RedisFault::Restart { .. } | RedisFault::Failover { .. } => self.down = true,
+            RedisFault::Crash { .. } | RedisFault::Restart { .. } => {
+                self.down = true;
+                self.refuses_for = self.rejoins();
+            }
+            RedisFault::Failover { .. } => self.down = true,
+            // It says when another one is the primary; whoever hears of it late comes late.
+            RedisFault::Switch { after_ms, spread_ms, .. } => {
+                self.down = true;
+                self.redis_unwell(after(&after_ms.saturating_add(*spread_ms)), ttl);
+            }
+            RedisFault::Cut { ms, .. } | RedisFault::Freeze { ms, .. } => self.redis_unwell(after(ms), ttl),
+            RedisFault::Kill { ms, .. } => self.redis_unwell(after(ms) + self.rejoins(), ttl),
+            RedisFault::MoveSlot { ms } | RedisFault::Stale { ms, .. } => self.redis_unwell(after(ms), ttl),
             // What is kept by the clock of Redis is kept for longer: leases, idle times, the reaper's role.
             RedisFault::ClockStep { by_ms } => {
                 let now_ms = (at.as_micros() / 1_000) as i64;
                 self.latest_ms = self.latest_ms.max(now_ms + self.clock_ms);
                 self.clock_ms += by_ms;
+                self.steps.push((at, *by_ms));
                 let longer = (self.latest_ms - self.clock_ms - now_ms).max(0);
                 let again = at + Duration::from_millis(longer.unsigned_abs());
                 self.redis_unwell(again, ttl);
                 self.behind = self.behind.max(again + ttl);
             }
-            RedisFault::Stall { ms } | RedisFault::Refuse { ms, .. } => self.redis_unwell(after(ms), ttl),
+            RedisFault::Refuse { ms, with } => {
+                if *with == Refusal::NoPerm {
+                    self.nameless = self.nameless.max(after(ms));
+                }
+                self.redis_unwell(after(ms), ttl);
+            }
+            RedisFault::Stall { ms } => self.redis_unwell(after(ms), ttl),
             RedisFault::Disconnect => self.redis_unwell(at, Duration::ZERO),
             RedisFault::DestroyGroup | RedisFault::DeleteLbs | RedisFault::FlushAll | RedisFault::Redeliver => {
                 self.unsettled |= *fault == RedisFault::FlushAll;
@@ -299,17 +330,24 @@ impl Conditions {
                 self.left_alone = self.left_alone.max(after(ms) + BROKEN_PAUSE + ttl);
                 self.redis_unwell(after(ms), BROKEN_PAUSE + ttl);
             }
-            RedisFault::DropMessages { .. }
+            RedisFault::Detach { .. }
+            | RedisFault::DropMessages { .. }
             | RedisFault::DelayMessages { .. }
             | RedisFault::DoubleMessages { .. }
             | RedisFault::ClearFlags
             | RedisFault::ForgetScripts
             | RedisFault::Trim { .. }
+            | RedisFault::TrimData { .. }
             | RedisFault::DeleteAttempts
             | RedisFault::DeleteDelayed
             | RedisFault::Unpark { .. }
             | RedisFault::Evict { .. } => {}
         }
+    }
+
+    /// For how long a node of a cluster that was started again refuses everything.
+    fn rejoins(&self) -> Duration {
+        if self.plan.servers.topology == Topology::Cluster { CLUSTER_WRITABLE_DELAY } else { Duration::ZERO }
     }
 
     /// What lasted is over, but for who still stands still.

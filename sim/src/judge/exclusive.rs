@@ -1,8 +1,8 @@
 //! `exclusive`: at any instant at most one consumer's lease on a data stream is valid by its own clock.
 //!
 //! Not across a forward step of Redis's wall clock, which ends leases early; not with Go peers, who own announcements
-//! and believe for longer; not, for two announcements of one stream, where a lease key was deleted by hand; and not
-//! where Redis forgets leases while it refuses INFO, so that nobody can see that it is another one.
+//! and believe for longer; and not where Redis forgets leases while it refuses INFO, so that nobody can see that it is
+//! another one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,8 +33,6 @@ pub(super) struct Exclusive {
     newcomers: BTreeSet<Who>,
     /// All leases that were granted before a step of the clock have ended by then.
     clock_excuse: Time,
-    /// The same for leases that were deleted by hand.
-    hand_excuse: Time,
     /// The same for a service that was deleted altogether and then found by a newcomer.
     flush_excuse: Time,
     flushed: Option<Time>,
@@ -56,7 +54,6 @@ impl Exclusive {
             go: BTreeSet::new(),
             newcomers: BTreeSet::new(),
             clock_excuse: Time::ZERO,
-            hand_excuse: Time::ZERO,
             flush_excuse: Time::ZERO,
             flushed: None,
             info_refused: Time::ZERO,
@@ -67,17 +64,13 @@ impl Exclusive {
 
     fn is_excused(&self, one: &(Who, Owned), other: &(Who, Owned)) -> bool {
         let go = self.go.contains(&one.0.consumer) || self.go.contains(&other.0.consumer);
-        let by_hand = self.now <= self.hand_excuse && one.1.entry != other.1.entry;
         let excuses = [self.clock_excuse, self.flush_excuse, self.unseen_excuse];
-        go || by_hand || excuses.iter().any(|until| self.now <= *until)
+        go || excuses.iter().any(|until| self.now <= *until)
     }
 
     fn struck(&mut self, at: Time, kind: &str, action: &str, ms: Option<u64>) {
         if conditions::steps_clock(action).is_some_and(|by_ms| by_ms > 0) {
             self.clock_excuse = at + self.ttl;
-        }
-        if conditions::deletes_leases(kind) {
-            self.hand_excuse = at + Duration::from_millis(ms.unwrap_or(0)) + self.ttl;
         }
         if conditions::loses_data(kind) {
             self.flushed = Some(at);
@@ -184,7 +177,7 @@ mod tests {
         let back = vec![timed(100, struck_as("redis clock", "redis clock -5s"))];
         bad_timed(P, &plan, &[back, both(200)].concat());
         let evicted = vec![timed(100, struck("redis evict", None, None))];
-        good_timed(P, &plan, &[evicted.clone(), twice(200)].concat());
+        bad_timed(P, &plan, &[evicted.clone(), twice(200)].concat());
         bad_timed(P, &plan, &[evicted, both(200)].concat());
         let go = vec![timed(0, started_go(1))];
         good_timed(P, &plan, &[go, both(200)].concat());

@@ -7,7 +7,7 @@ use streamkeeper::Time;
 use super::judge;
 use crate::{
     facts::{Fact, Forgot, Owned, What, Who},
-    plan::{App, ConsumerPlan, Persistence, Plan, RedisPlan},
+    plan::{App, ConsumerPlan, Persistence, Plan, RedisPlan, Servers},
 };
 
 /// A fleet of consumers that read at once and never end anything: ttl 3 s, heartbeat 1 s.
@@ -20,6 +20,7 @@ pub(super) fn plan(consumers: usize) -> Plan {
         heartbeat_ms: 1_000,
         reap_ms: 200,
         claim_delay_ms: 150,
+        heirs: 8,
         capacity: 100,
         manual: false,
         max_takeovers: 10,
@@ -27,7 +28,14 @@ pub(super) fn plan(consumers: usize) -> Plan {
         output_buffer: 100,
         drift_ppm: 0,
         worker: None,
-        app: App { runs: false, work_ms: None, ends: [1, 0, 0, 0, 0], reads_every_ms: 0, never_reads: false },
+        app: App {
+            runs: false,
+            work_ms: None,
+            ends: [1, 0, 0, 0, 0],
+            reads_every_ms: 0,
+            never_reads: false,
+            reading: None,
+        },
     };
     Plan {
         seed: 1,
@@ -41,6 +49,7 @@ pub(super) fn plan(consumers: usize) -> Plan {
             other_keys: 0,
             uptime_s: 3_600,
         },
+        servers: Servers::default(),
         consumers: (0..consumers).map(consumer).collect(),
         actions: Vec::new(),
         heal_at: std::time::Duration::from_secs(40),
@@ -158,6 +167,10 @@ pub(super) fn renewed(consumer: &str, numbers: &[u64]) -> What {
     What::Renewed { consumer: consumer.into(), entries: numbers.iter().copied().map(entry).collect() }
 }
 
+pub(super) fn claimed(numbers: &[u64]) -> What {
+    What::Claimed { entries: numbers.iter().copied().map(entry).collect() }
+}
+
 pub(super) fn finished(value: &str, stream: &str, number: u64) -> What {
     What::Finished { value: value.into(), stream: stream.into(), entry: entry(number) }
 }
@@ -179,6 +192,11 @@ pub(super) fn struck_as(kind: &'static str, action: &str) -> What {
     let consumer = action.split(' ').find_map(|word| word.strip_prefix('c')?.parse().ok());
     let ms = action.split(' ').find_map(|word| word.strip_suffix('s')?.parse::<u64>().ok()).map(|s| s * 1_000);
     What::Struck { action: action.to_owned(), kind, consumer, ms }
+}
+
+/// What lasted at Redis is over.
+pub(super) fn over(kind: &'static str) -> What {
+    What::Over { kind, consumer: None }
 }
 
 pub(super) fn redis_up(forgot: &str) -> What {

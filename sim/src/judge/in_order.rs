@@ -35,6 +35,8 @@ pub(super) struct InOrder {
 const LOOK: Duration = Duration::from_millis(500);
 /// More than a ttl: clocks that are slow, and the application's own way to its notifications.
 const SLACK: Duration = Duration::from_millis(500);
+/// A reader's positions are committed before a release, for so long at most.
+const LAST_COMMITS: Duration = Duration::from_secs(1);
 
 impl InOrder {
     pub(super) fn new(plan: &Plan) -> InOrder {
@@ -50,8 +52,12 @@ impl InOrder {
     }
 
     fn look(&mut self, now: Time, verdicts: &mut Vec<Violation>) {
-        let (conditions, patience) = (&self.conditions, self.conditions.ttl + SLACK);
-        let late = |who: Who, since: Time| now.since(since.max(conditions.awake(who))) > patience;
+        let conditions = &self.conditions;
+        let patience = |who: Who| {
+            let reads = conditions.setup(who.consumer).is_some_and(|setup| setup.app.reading.is_some());
+            conditions.ttl + SLACK + if reads { LAST_COMMITS } else { Duration::ZERO }
+        };
+        let late = |who: Who, since: Time| now.since(since.max(conditions.awake(who))) > patience(who);
         for ((who, stream), since) in self.asked.iter().filter(|((who, _), since)| late(*who, **since)) {
             let how = format!(
                 "{who} asked for the end of {stream} {:.3} s ago, and has not heard of it",
@@ -197,5 +203,9 @@ mod tests {
         good_timed(P, &plan, &then(&[(1_000, paused(0, 3_000)), (4_000, resumed(0)), (5_000, note())]));
         bad_timed(P, &plan, &then(&[(1_000, paused(0, 3_000)), (4_000, resumed(0)), (7_600, note())]));
         good_timed(P, &plan, &then(&[(1_000, crashed(0)), (6_000, note())]));
+        let mut reads = plan;
+        reads.consumers[0].app.reading = Some(crate::plan::Reading::default());
+        good_timed(P, &reads, &then(&[(4_000, ended(0, "s", 1, 5, "unknown"))]));
+        bad_timed(P, &reads, &then(&[(4_700, note())]));
     }
 }

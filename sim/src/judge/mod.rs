@@ -15,7 +15,7 @@ use std::fmt;
 use serde::Serialize;
 use streamkeeper::Time;
 
-use crate::{facts::Fact, messages, plan::Plan};
+use crate::{entries, facts::Fact, messages, plan::Plan};
 
 /// The promises, by name, in the order in which they are judged.
 pub const PROMISES: [&str; 7] = ["exclusive", "fenced", "finished", "in-order", "isolated", "bounded", "kept"];
@@ -59,12 +59,13 @@ pub trait Judge {
     fn end(&mut self, at: Time, verdicts: &mut Vec<Violation>);
 }
 
-/// One judge for each promise; if the plan has workers, for each promise about messages.
+/// One judge for each promise; if the plan has workers, for each promise about messages; if it has readers,
+/// those about entries besides.
 pub fn judges(plan: &Plan) -> Vec<Box<dyn Judge>> {
     if plan.has_workers() {
         return vec![Box::new(messages::judge::Judges::new(plan))];
     }
-    vec![
+    let mut judges: Vec<Box<dyn Judge>> = vec![
         Box::new(exclusive::Exclusive::new(plan)),
         Box::new(fenced::Fenced::new(plan)),
         Box::new(finished::Finished::default()),
@@ -72,7 +73,11 @@ pub fn judges(plan: &Plan) -> Vec<Box<dyn Judge>> {
         Box::new(isolated::Isolated::new(plan)),
         Box::new(bounded::Bounded::new(plan)),
         Box::new(kept::Kept::new(plan)),
-    ]
+    ];
+    if plan.has_readers() {
+        judges.push(Box::new(entries::judge::Judges::new(plan)));
+    }
+    judges
 }
 
 /// Judges a whole run at once: the violations in order of time.

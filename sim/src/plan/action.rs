@@ -11,7 +11,7 @@ pub enum Way {
     In,
 }
 
-use super::Sending;
+use super::{RedisFault, Sending};
 
 /// What happens at a time of a plan: an operation or a fault. Lasting faults end by themselves.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +24,17 @@ pub enum Action {
         from: u64,
         /// How many.
         count: u64,
+    },
+    /// Add entries to the data streams of these names.
+    Append {
+        /// `prefix` and a number from `from` on.
+        prefix: String,
+        /// The first number.
+        from: u64,
+        /// How many streams.
+        count: u64,
+        /// How many entries to each.
+        entries: u64,
     },
     /// Announce something that is no announcement.
     Malformed {
@@ -148,132 +159,6 @@ pub enum Wish {
     Fail,
 }
 
-/// What befalls Redis. Those with `ms` end by themselves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RedisFault {
-    /// It is killed, and started again after a while; what it remembers is a matter of its persistence.
-    Crash {
-        /// Down for so long.
-        ms: u64,
-    },
-    /// It restarts in order, and has forgotten nothing but its scripts and connections.
-    Restart {
-        /// Down for so long.
-        ms: u64,
-    },
-    /// The replica is promoted, with what it had received.
-    Failover {
-        /// Nobody answers for so long.
-        ms: u64,
-    },
-    /// Its wall clock steps: forward, or back if negative.
-    ClockStep {
-        /// By so much.
-        by_ms: i64,
-    },
-    /// It stands still and answers afterwards: SIGSTOP, a fork, a slow disk.
-    Stall {
-        /// For so long.
-        ms: u64,
-    },
-    /// Keyspace notifications and messages are lost.
-    DropMessages {
-        /// For so long.
-        ms: u64,
-    },
-    /// They come late.
-    DelayMessages {
-        /// By so much.
-        by_ms: u64,
-        /// For so long.
-        ms: u64,
-    },
-    /// They come twice.
-    DoubleMessages {
-        /// For so long.
-        ms: u64,
-    },
-    /// `notify-keyspace-events` is set to nothing.
-    ClearFlags,
-    /// Every command is refused with this.
-    Refuse {
-        /// With which error.
-        with: Refusal,
-        /// For so long.
-        ms: u64,
-    },
-    /// All connections break.
-    Disconnect,
-    /// SCRIPT FLUSH.
-    ForgetScripts,
-    /// XGROUP DESTROY.
-    DestroyGroup,
-    /// DEL of the LBS.
-    DeleteLbs,
-    /// XTRIM of the LBS to so many entries.
-    Trim {
-        /// How many are left.
-        left: u64,
-    },
-    /// FLUSHALL.
-    FlushAll,
-    /// A lease key is deleted, by eviction or by hand: the n-th, in order, modulo their number.
-    Evict {
-        /// Which.
-        nth: u64,
-    },
-    /// A consumer is deleted from the group together with what it has pending.
-    DeleteConsumer {
-        /// Which.
-        consumer: usize,
-    },
-    /// The group's last delivered id is set back to 0, as after a restore: everything is delivered again.
-    Redeliver,
-    /// DEL of the hash in which failed attempts are counted.
-    DeleteAttempts,
-    /// DEL of the set of what is due when.
-    DeleteDelayed,
-    /// ZREM of the n-th, in order, of what is due when.
-    Unpark {
-        /// Which.
-        nth: u64,
-    },
-    /// Something of another type stands where the n-th lease stood; deleted again after a while.
-    WrongType {
-        /// Which.
-        nth: u64,
-        /// For so long.
-        ms: u64,
-    },
-}
-
-/// How Redis refuses commands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Refusal {
-    /// `-LOADING`
-    Loading,
-    /// `-READONLY`, of writes.
-    ReadOnly,
-    /// `-MASTERDOWN`
-    MasterDown,
-    /// `-OOM`, of what takes memory.
-    Oom,
-    /// `-BUSY`
-    Busy,
-    /// `-MISCONF`, of writes.
-    Misconf,
-    /// `-NOREPLICAS`, of writes.
-    NoReplicas,
-    /// `-ERR max number of clients reached`, of new connections.
-    MaxClients,
-    /// `-NOPERM`, of CONFIG, INFO, PUBLISH and PSUBSCRIBE.
-    NoPerm,
-    /// `-TRYAGAIN`
-    TryAgain,
-    /// `-CLUSTERDOWN`
-    ClusterDown,
-}
-
 impl Action {
     /// The consumer that it befalls, if it is one.
     pub fn consumer(&self) -> Option<usize> {
@@ -319,28 +204,12 @@ impl Action {
         !matches!(
             self,
             Action::Announce { .. }
+                | Action::Append { .. }
                 | Action::Send(_)
                 | Action::Start { .. }
                 | Action::Drain { .. }
                 | Action::Wish { .. }
                 | Action::Note(_)
         )
-    }
-}
-
-impl RedisFault {
-    pub(super) fn ms_mut(&mut self) -> Option<&mut u64> {
-        match self {
-            RedisFault::Crash { ms }
-            | RedisFault::Restart { ms }
-            | RedisFault::Failover { ms }
-            | RedisFault::Stall { ms }
-            | RedisFault::DropMessages { ms }
-            | RedisFault::DelayMessages { ms, .. }
-            | RedisFault::DoubleMessages { ms }
-            | RedisFault::Refuse { ms, .. }
-            | RedisFault::WrongType { ms, .. } => Some(ms),
-            _ => None,
-        }
     }
 }

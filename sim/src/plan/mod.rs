@@ -4,18 +4,24 @@
 mod action;
 mod draw;
 mod drift;
+mod fault;
+mod reading;
 mod settings;
 mod shrink;
 pub mod text;
+mod topology;
 mod worker;
 
 use std::time::Duration;
 
 pub use self::{
-    action::{Action, Point, RedisFault, Refusal, Way, Wish},
+    action::{Action, Point, Way, Wish},
     draw::Profile,
     drift::SAFE_DRIFT_PPM,
+    fault::{RedisFault, Refusal},
+    reading::{Commits, Reading},
     shrink::shrink,
+    topology::{ServerName, Servers, Topology},
     worker::{Does, ORDERED_BY, Sending, WorkerPlan},
 };
 use crate::facts::millis;
@@ -27,8 +33,10 @@ pub struct Plan {
     pub seed: u64,
     /// One way between two hosts, in microseconds, at least and at most.
     pub latency_us: (u64, u64),
-    /// The server.
+    /// The server; of several, each.
     pub redis: RedisPlan,
+    /// Which servers there are.
+    pub servers: Servers,
     /// The consumers; an action names them by their index. Those with `joins: false` are started by `Action::Start`.
     pub consumers: Vec<ConsumerPlan>,
     /// What happens, in order of time.
@@ -102,6 +110,8 @@ pub struct ConsumerPlan {
     pub reap_ms: u64,
     /// `claim_delay`.
     pub claim_delay_ms: u64,
+    /// `heirs`.
+    pub heirs: u32,
     /// `capacity`.
     pub capacity: usize,
     /// It claims by hand.
@@ -133,6 +143,8 @@ pub struct App {
     pub reads_every_ms: u64,
     /// It never reads its notifications.
     pub never_reads: bool,
+    /// It reads the entries of what it owns, instead of merely taking its time.
+    pub reading: Option<Reading>,
 }
 
 /// How the work on a stream ends: the places of [`App::ends`].
@@ -158,6 +170,17 @@ impl Plan {
             _ => 0,
         });
         counts.fold(0, u64::saturating_add)
+    }
+
+    /// It is about entries: somebody reads what it owns.
+    pub fn has_readers(&self) -> bool {
+        self.consumers.iter().any(|consumer| consumer.app.reading.is_some())
+    }
+
+    /// How much later than they are read entries are committed at the latest; `None`: not by themselves.
+    pub(crate) fn commits_within(&self) -> Option<Duration> {
+        let readings = self.consumers.iter().filter_map(|consumer| consumer.app.reading.as_ref());
+        readings.map(Reading::commits_within).max().flatten().or((!self.has_readers()).then_some(Duration::ZERO))
     }
 
     /// It is about messages: somebody works on them.

@@ -6,7 +6,7 @@ use streamkeeper_core::config::{ClaimMode, Config, ConfigError, Settings};
 
 use crate::facts::millis;
 
-use super::{App, ConsumerPlan, End, Persistence, Plan, RedisPlan};
+use super::{App, ConsumerPlan, End, Persistence, Plan, RedisPlan, Servers};
 
 impl Default for Plan {
     /// Sixty seconds of a fast network and a default Redis, with nobody on it.
@@ -15,6 +15,7 @@ impl Default for Plan {
             seed: 0,
             latency_us: (200, 1_000),
             redis: RedisPlan::default(),
+            servers: Servers::default(),
             consumers: Vec::new(),
             actions: Vec::new(),
             heal_at: Duration::from_secs(38),
@@ -51,6 +52,7 @@ impl Default for ConsumerPlan {
             heartbeat_ms: millis(settings.heartbeat),
             reap_ms: millis(settings.reap_interval),
             claim_delay_ms: millis(settings.claim_delay),
+            heirs: settings.heirs,
             capacity: settings.capacity,
             manual: settings.claim == ClaimMode::Manual,
             max_takeovers: settings.max_takeovers,
@@ -66,7 +68,7 @@ impl Default for ConsumerPlan {
 impl Default for App {
     /// Owns what it is given, and never ends anything.
     fn default() -> App {
-        App { runs: false, work_ms: None, ends: [1, 0, 0, 0, 0], reads_every_ms: 0, never_reads: false }
+        App { runs: false, work_ms: None, ends: [1, 0, 0, 0, 0], reads_every_ms: 0, never_reads: false, reading: None }
     }
 }
 
@@ -78,6 +80,7 @@ impl ConsumerPlan {
             heartbeat: Duration::from_millis(self.heartbeat_ms),
             reap_interval: Duration::from_millis(self.reap_ms),
             claim_delay: Duration::from_millis(self.claim_delay_ms),
+            heirs: self.heirs,
             capacity: self.capacity,
             claim: if self.manual { ClaimMode::Manual } else { ClaimMode::Auto },
             max_takeovers: self.max_takeovers,

@@ -93,6 +93,8 @@ impl<F: FnMut(&Plan) -> bool> Search<F> {
         let usual = Plan::default();
         self.change(|plan| plan.redis = RedisPlan { persistence: plan.redis.persistence, ..usual.redis.clone() });
         self.change(|plan| plan.redis.persistence = usual.redis.persistence);
+        self.change(|plan| plan.servers = usual.servers);
+        self.change(|plan| plan.servers.wait_ms = None);
         self.change(|plan| plan.latency_us = usual.latency_us);
         self.change(|plan| plan.finish = false);
         for index in 0..self.best.consumers.len() {
@@ -164,9 +166,9 @@ const SIMPLER: [fn(&mut ConsumerPlan); 14] = [
         (consumer.capacity, consumer.output_buffer) = (usual.capacity, usual.output_buffer);
     },
     |consumer| {
-        let ConsumerPlan { ttl_ms, heartbeat_ms, reap_ms, claim_delay_ms, .. } = ConsumerPlan::default();
+        let ConsumerPlan { ttl_ms, heartbeat_ms, reap_ms, claim_delay_ms, heirs, .. } = ConsumerPlan::default();
         (consumer.ttl_ms, consumer.heartbeat_ms) = (ttl_ms, heartbeat_ms);
-        (consumer.reap_ms, consumer.claim_delay_ms) = (reap_ms, claim_delay_ms);
+        (consumer.reap_ms, consumer.claim_delay_ms, consumer.heirs) = (reap_ms, claim_delay_ms, heirs);
     },
 ];
 
@@ -195,7 +197,7 @@ fn remove_consumer(plan: &mut Plan, index: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Profile;
+    use crate::plan::{Profile, Servers, Topology};
 
     fn kinds(plan: &Plan) -> Vec<&'static str> {
         plan.actions.iter().map(|timed| timed.action.kind()).collect()
@@ -224,6 +226,20 @@ mod tests {
         assert_eq!(small.redis, RedisPlan::default());
         assert_eq!(small.calm, Duration::from_secs(1));
         assert!(small.heal_at <= small.actions.last().unwrap().at + Duration::from_secs(1));
+    }
+
+    #[test]
+    fn several_servers_remain_only_if_they_are_needed() {
+        let switched = |plan: &Plan| kinds(plan).contains(&"redis switch");
+        let start = (0..)
+            .map(|seed| Plan::draw(seed, Profile::Sentinel))
+            .find(|plan| switched(plan) && plan.servers.wait_ms.is_some());
+        let start = start.unwrap();
+        let small = shrink(&start, usize::MAX, switched);
+        assert_eq!((kinds(&small), small.servers), (vec!["redis switch"], Plan::default().servers));
+        let needed = |plan: &Plan| switched(plan) && plan.servers.topology == Topology::Sentinel;
+        let small = shrink(&start, usize::MAX, needed);
+        assert_eq!(small.servers, Servers { topology: Topology::Sentinel, wait_ms: None });
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Who waits: for entries of a stream, or for replicas.
 
 use bytes::Bytes;
+use streamkeeper::Time;
 
 use super::{
     Redis,
@@ -15,20 +16,20 @@ use super::{
 #[derive(Clone, Debug)]
 pub(crate) enum Waiting {
     ForStreams { db: usize, keys: Vec<Bytes>, again: Vec<Bytes>, until_ms: Option<u64> },
-    ForReplicas { until_ms: Option<u64> },
+    ForReplicas { until_ms: Option<u64>, acknowledged: Time },
 }
 
 impl Waiting {
     pub(crate) fn until_ms(&self) -> Option<u64> {
         match self {
-            Waiting::ForStreams { until_ms, .. } | Waiting::ForReplicas { until_ms } => *until_ms,
+            Waiting::ForStreams { until_ms, .. } | Waiting::ForReplicas { until_ms, .. } => *until_ms,
         }
     }
 }
 
 const DEMOTED: &str = "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
 
-/// WAIT: there are no replicas that acknowledge anything.
+/// WAIT: a replica, if there is one, acknowledges what was written when it has arrived there.
 pub(crate) fn wait(redis: &mut Redis, call: &Call<'_>) -> Option<Reply> {
     if redis.is_replica() {
         return Some(Reply::error(
@@ -41,11 +42,15 @@ pub(crate) fn wait(redis: &mut Redis, call: &Call<'_>) -> Option<Reply> {
         return Some(Reply::error(NOT_AN_INTEGER));
     };
     let Ok(ms) = u64::try_from(ms) else { return Some(Reply::error("ERR timeout is negative")) };
+    let has = i64::try_from(redis.replicas()).unwrap_or(i64::MAX);
     if replicas <= 0 || call.nested {
-        return Some(Reply::Int(0));
+        return Some(Reply::Int(if redis.lag().is_zero() { has } else { 0 }));
     }
-    let until_ms = (ms > 0).then(|| redis.cx.now_ms.saturating_add(ms));
-    redis.suspend(call.conn, Waiting::ForReplicas { until_ms });
+    let acknowledged = redis.now + redis.lag();
+    let enough = (replicas <= has).then(|| redis.cx.now_ms.saturating_add(redis.settings.replica_lag_ms));
+    let patience = (ms > 0).then(|| redis.cx.now_ms.saturating_add(ms));
+    let until_ms = [enough, patience].into_iter().flatten().min();
+    redis.suspend(call.conn, Waiting::ForReplicas { until_ms, acknowledged });
     None
 }
 
@@ -60,24 +65,44 @@ impl Redis {
         self.waiting.push(conn);
     }
 
-    /// Serves those who wait for keys that have changed, in the order in which they came.
+    /// Serves those who wait for keys that have changed: key by key as they changed, and for each in the order in which
+    /// they came.
     pub(crate) fn wake_waiting(&mut self) {
         while self.everything_changed || !self.changed.is_empty() {
-            let everything = std::mem::take(&mut self.everything_changed);
-            let changed = std::mem::take(&mut self.changed);
-            for conn in self.waiting.clone() {
-                let waiting = self.connections.get(&conn).and_then(|connection| connection.waiting.clone());
-                let Some(Waiting::ForStreams { db, keys, again, .. }) = waiting else { continue };
-                let concerns = |key: &&Bytes| everything || changed.iter().any(|at| at.0 == db && at.1 == **key);
-                for key in keys.iter().filter(concerns) {
-                    if let Some(reply) = self.try_again(db, &again, key) {
-                        if let Some(Ok(spec)) = data::find(&again) {
-                            self.touched(conn, None, spec, &again, &reply);
-                        }
-                        self.unblock(conn, &reply);
-                        break;
-                    }
+            let mut changed = std::mem::take(&mut self.changed);
+            if std::mem::take(&mut self.everything_changed) {
+                changed.extend(self.waiting.iter().flat_map(|conn| self.waited_for(*conn)));
+            }
+            for (at, ready) in changed.iter().enumerate() {
+                if !changed[..at].contains(ready) {
+                    self.serve(ready.0, &ready.1);
                 }
+            }
+        }
+    }
+
+    /// The keys that somebody waits for.
+    fn waited_for(&self, conn: ConnId) -> Vec<(usize, Bytes)> {
+        match self.connections.get(&conn).and_then(|connection| connection.waiting.as_ref()) {
+            Some(Waiting::ForStreams { db, keys, .. }) => keys.iter().map(|key| (*db, key.clone())).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Serves those who wait for this key.
+    fn serve(&mut self, ready: usize, key: &Bytes) {
+        for conn in self.waiting.clone() {
+            let waiting = self.connections.get(&conn).and_then(|connection| connection.waiting.as_ref());
+            let Some(Waiting::ForStreams { db, keys, again, .. }) = waiting else { continue };
+            if *db != ready || !keys.contains(key) {
+                continue;
+            }
+            let again = again.clone();
+            if let Some(reply) = self.try_again(ready, &again, key) {
+                if let Some(Ok(spec)) = data::find(&again) {
+                    self.touched(conn, None, spec, &again, &reply);
+                }
+                self.unblock(conn, &reply);
             }
         }
     }
@@ -104,7 +129,8 @@ impl Redis {
         for conn in self.waiting.clone() {
             let waiting = self.connections.get(&conn).and_then(|connection| connection.waiting.as_ref());
             let over = waiting.filter(|waiting| waiting.until_ms().is_some_and(|until| until < self.cx.now_ms));
-            if let Some(reply) = over.map(Waiting::in_vain) {
+            let over = over.cloned();
+            if let Some(reply) = over.map(|waiting| waiting.ends(self)) {
                 self.unblock(conn, &reply);
             }
         }

@@ -115,7 +115,8 @@ pub(crate) fn unblock(redis: &mut Redis, call: &Call<'_>) -> Option<Reply> {
     let waiting = redis.connections.get(&conn).and_then(|connection| connection.waiting.clone());
     let Some(waiting) = waiting else { return Some(Reply::Int(0)) };
     let unblocked = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
-    redis.unblock(conn, &if error { Reply::error(unblocked) } else { waiting.in_vain() });
+    let reply = if error { Reply::error(unblocked) } else { waiting.ends(redis) };
+    redis.unblock(conn, &reply);
     Some(Reply::Int(1))
 }
 
@@ -175,10 +176,14 @@ impl Redis {
 
 impl Waiting {
     /// What is answered when the time is over.
-    pub(crate) fn in_vain(&self) -> Reply {
+    pub(crate) fn ends(&self, redis: &mut Redis) -> Reply {
         match self {
             Waiting::ForStreams { .. } => Reply::NilArray,
-            Waiting::ForReplicas { .. } => Reply::Int(0),
+            Waiting::ForReplicas { acknowledged, .. } => {
+                let has = if redis.now >= *acknowledged { redis.replicas() } else { 0 };
+                redis.remark(if has > 0 { "a replica was waited for" } else { "a replica was waited for in vain" });
+                Reply::Int(i64::try_from(has).unwrap_or(i64::MAX))
+            }
         }
     }
 }

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::{
-    Redis, acl, blocked, client, config, connection::ConnId, data, debug, info, node, pubsub, reply::Reply, script,
-    session, transaction,
+    Redis, acl, blocked, client, cluster, config, connection::ConnId, data, debug, info, node, pubsub, reply::Reply,
+    script, sentinel, session, transaction,
 };
 
 /// Not for scripts.
@@ -119,6 +119,28 @@ impl Command {
         if fits { Ok(*command) } else { Err(Unknown::Arity(command.name)) }
     }
 
+    /// The command or subcommand of this name, however many arguments there are.
+    pub(crate) fn named(args: &[Bytes]) -> Option<Command> {
+        if let Some(spec) = data::named(args) {
+            return Some(Command::of(spec));
+        }
+        match own(args.first()?)? {
+            group if args.len() > 1 && group.by.is_group() => own(&[group.name.as_bytes(), b"|", &args[1]].concat()),
+            command => Some(command),
+        }
+        .copied()
+    }
+
+    fn of(spec: &'static data::Spec) -> Command {
+        Command {
+            name: spec.name,
+            arity: spec.arity,
+            flags: if spec.write { WRITE } else { 0 } | if spec.deny_oom { DENY_OOM } else { 0 },
+            categories: spec.categories,
+            by: By::Data(spec),
+        }
+    }
+
     /// Whether a name or a category is known: what an ACL rule may speak of.
     pub(crate) fn is_known(name: &str) -> bool {
         own(name.as_bytes()).is_some() || data::spec(name.as_bytes()).is_some() || {
@@ -156,14 +178,7 @@ impl By {
 
 /// A command of the keyspace; `None` if it is none.
 fn of_data(args: &[Bytes]) -> Option<Result<Command, Unknown>> {
-    let of = |spec: &'static data::Spec| Command {
-        name: spec.name,
-        arity: spec.arity,
-        flags: if spec.write { WRITE } else { 0 } | if spec.deny_oom { DENY_OOM } else { 0 },
-        categories: spec.categories,
-        by: By::Data(spec),
-    };
-    Some(data::find(args)?.map(of).map_err(|error| match error {
+    Some(data::find(args)?.map(Command::of).map_err(|error| match error {
         Reply::Error(text) if text.starts_with("ERR wrong number of arguments") => {
             // The name of a subcommand is only in the text.
             let name = text.split('\'').nth(1).and_then(|name| data::spec(name.as_bytes()));
@@ -174,7 +189,7 @@ fn of_data(args: &[Bytes]) -> Option<Result<Command, Unknown>> {
 }
 
 fn own(name: &[u8]) -> Option<&'static Command> {
-    let mut lower = [0; 24];
+    let mut lower = [0; 36];
     let lower = lower.get_mut(..name.len())?;
     lower.copy_from_slice(name);
     lower.make_ascii_lowercase();
@@ -228,7 +243,11 @@ static TABLE: &[Command] = &[
     row("client|setname", 3, ANY, SLOW, client::setname),
     row("client|unblock", -3, ANY, ADMIN_CONNECTION, client::unblock),
     row("cluster", -2, 0, &["slow"], group),
-    row("cluster|info", 2, LOADING | STALE, &["slow"], session::no_cluster),
+    row("cluster|countkeysinslot", 3, STALE, &["slow"], cluster::countkeysinslot),
+    row("cluster|info", 2, LOADING | STALE, &["slow"], cluster::info),
+    row("cluster|keyslot", 3, LOADING | STALE, &["slow"], cluster::keyslot),
+    row("cluster|myid", 2, LOADING | STALE, &["slow"], cluster::myid),
+    row("cluster|slots", 2, LOADING | STALE, &["slow"], cluster::slots),
     row("command", -1, LOADING | STALE, SLOW, session::command),
     row("command|count", 2, LOADING | STALE, SLOW, session::command),
     row("command|docs", -2, LOADING | STALE, SLOW, session::command),
@@ -273,6 +292,10 @@ static TABLE: &[Command] = &[
     row("script|kill", 2, NO_SCRIPT | BUSY, SCRIPTING, script::kill),
     row("script|load", 3, NO_SCRIPT | STALE, SCRIPTING, script::load),
     row("select", 2, LOADING | STALE, FAST, session::select),
+    row("sentinel", -2, 0, ADMIN, group),
+    row("sentinel|get-master-addr-by-name", 3, ANY, ADMIN, sentinel::get_master_addr_by_name),
+    row("sentinel|master", 3, ANY, ADMIN, sentinel::master),
+    row("sentinel|sentinels", 3, ANY, ADMIN, sentinel::sentinels),
     row("shutdown", -1, ANY | BUSY | NO_MULTI, ADMIN, session::shutdown),
     row("slaveof", 3, ANY, ADMIN, node::replicaof),
     row("slowlog", -2, 0, &["slow"], group),

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use streamkeeper::Time;
 
 use crate::{
+    entries,
     messages::{GROUP, STREAM},
     plan::RedisFault,
 };
@@ -44,6 +45,11 @@ impl Redis {
                     self.publish_events(0);
                 }
             }
+            RedisFault::TrimData { nth, left } => {
+                if let Some(stream) = self.data_stream(nth) {
+                    self.command([text("XTRIM"), stream, text("MAXLEN"), left.to_string().into()]);
+                }
+            }
             RedisFault::DeleteAttempts => drop(self.command([text("DEL"), messages_key("attempts")])),
             RedisFault::DeleteDelayed => drop(self.command([text("DEL"), messages_key("delayed")])),
             RedisFault::Unpark { nth } => {
@@ -78,6 +84,14 @@ impl Redis {
         let count = self.dbs[0].keys().filter(is_lease).count();
         let nth = nth.checked_rem(count as u64)?;
         self.dbs[0].keys().filter(is_lease).nth(usize::try_from(nth).ok()?).cloned()
+    }
+
+    /// A data stream, by its place in the order of names.
+    fn data_stream(&self, nth: u64) -> Option<Bytes> {
+        let mut names: Vec<&Bytes> = self.dbs[0].keys().filter(|key| entries::is_data(key)).collect();
+        names.sort();
+        let nth = nth.checked_rem(names.len() as u64)?;
+        names.get(usize::try_from(nth).ok()?).map(|name| (*name).clone())
     }
 
     /// A consumer of the group, by its place in the order of names.

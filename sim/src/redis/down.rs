@@ -10,6 +10,10 @@ use super::{
     Redis, acl::Users, config::Config, data::Db, history::History, info::Stats, node::Node, pubsub::Subscribers,
 };
 
+/// How long a node of a cluster that was started again refuses everything that has keys, so that it hears first who serves
+/// its slots now. The constant of Redis has this name; seen on 7.0.15.
+pub(crate) const CLUSTER_WRITABLE_DELAY: Duration = Duration::from_secs(2);
+
 const NEVER: Time = Time::from_micros(u64::MAX);
 
 /// A server that does not run, and how it comes back.
@@ -107,6 +111,9 @@ impl Redis {
         self.next_cycle = self.cycle_after_now();
         self.history = History::new(self.dbs.clone(), self.now);
         self.faults.uproot_again(self.now);
+        if down.restarted && self.cluster.is_some() {
+            self.faults.rejoins(self.now + CLUSTER_WRITABLE_DELAY);
+        }
     }
 
     pub(crate) fn disconnect_all(&mut self) {
@@ -142,6 +149,7 @@ impl Redis {
             Persistence::Rdb { every_ms } => every_ms,
             _ => 1000,
         };
-        self.now - Duration::from_millis(snapshot_ms.max(self.settings.replica_lag_ms))
+        let detached = self.follower.as_ref().and_then(|follower| follower.detached).unwrap_or(self.now);
+        detached.min(self.now) - Duration::from_millis(snapshot_ms.max(self.settings.replica_lag_ms))
     }
 }

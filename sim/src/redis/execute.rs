@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{
     Redis,
-    commands::{self, By, Call, Command},
+    commands::{self, By, Call, Command, Unknown},
     connection::{ConnId, OPERATOR},
     data::{Done, Spec},
     reply::Reply,
@@ -131,6 +131,12 @@ impl Redis {
             Reply::Error(text) => text,
             _ => String::new(),
         })?;
+        if !self.is_of_its_kind(command.name) {
+            return Err(match Unknown::Command.reply(args) {
+                Reply::Error(text) => text,
+                _ => String::new(),
+            });
+        }
         let connection = &self.connections[&conn];
         if !self.is_authenticated(conn) && !command.has(commands::NO_AUTH) {
             return Err("NOAUTH Authentication required.".to_owned());
@@ -142,6 +148,7 @@ impl Redis {
         let subscribed = connection.is_subscribed() && !connection.resp3;
         self.may(conn, command, args).map_err(|denied| denied.to_client())?;
         self.cluster_is_up(command, args)?;
+        self.has_slot_of(command, args)?;
         if command.name != "exec" {
             self.has_memory(command, in_transaction)?;
         }

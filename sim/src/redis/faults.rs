@@ -14,6 +14,8 @@ pub(crate) struct Faults {
     /// It does not run.
     down: Option<Down>,
     stalled_until: Option<Time>,
+    /// It was started again, and does not know its cluster yet.
+    rejoins_until: Option<Time>,
     /// What arrived while it stood still; nothing: the connection was closed.
     unread: VecDeque<(ConnId, Option<Bytes>)>,
     refusals: Vec<(Refusal, Time)>,
@@ -69,9 +71,36 @@ impl Faults {
         self.planted.push((key, until));
     }
 
+    /// The key goes to another node: until when what stands there is of a wrong type, if it is.
+    pub(crate) fn pull_up(&mut self, key: &Bytes) -> Option<Time> {
+        let place = self.planted.iter().position(|(planted, _)| planted == key)?;
+        Some(self.planted.swap_remove(place).1)
+    }
+
+    /// What is of a wrong type in a copy of the data: what was deleted again may still be there.
+    pub(crate) fn planted(&self, now: Time) -> Vec<(Bytes, Time)> {
+        let gone = self.uprooted.iter().map(|key| (key.clone(), now));
+        self.planted.iter().cloned().chain(gone).collect()
+    }
+
     /// An old snapshot stands from now on: what was planted and deleted since may be in it.
     pub(crate) fn uproot_again(&mut self, now: Time) {
         self.planted.extend(self.uprooted.drain(..).map(|key| (key, now)));
+    }
+
+    /// It believes in no cluster before then, or before it is given a role there.
+    pub(crate) fn rejoins(&mut self, until: Time) {
+        self.rejoins_until = Some(until);
+    }
+
+    /// It was given a role in its cluster.
+    pub(crate) fn has_joined(&mut self) {
+        self.rejoins_until = None;
+    }
+
+    /// Whether its cluster is down, as far as it knows.
+    pub(crate) fn lacks_cluster(&self) -> bool {
+        self.rejoins_until.is_some() || self.refuses(Refusal::ClusterDown)
     }
 
     fn refuses(&self, with: Refusal) -> bool {
@@ -112,6 +141,7 @@ impl Faults {
         let messages = self.messages.iter().map(|(_, until)| *until);
         let late = self.late.front().map(|(at, ..)| *at);
         let planted = self.planted.iter().map(|(_, until)| *until);
+        let down = down.chain(self.rejoins_until);
         down.chain(self.stalled_until).chain(refusals).chain(messages).chain(late).chain(planted).min()
     }
 }
@@ -170,6 +200,7 @@ impl Redis {
         if let Some(down) = self.faults.down.take_if(|down| down.until <= now) {
             self.come_up(down);
         }
+        self.faults.rejoins_until.take_if(|until| *until <= now);
         let was_replica = self.is_replica();
         self.faults.refusals.retain(|(_, until)| *until > now);
         self.faults.messages.retain(|(_, until)| *until > now);
@@ -196,6 +227,13 @@ impl Redis {
             }
         }
         self.settle();
+    }
+
+    /// It runs from now on, if it did not.
+    pub(crate) fn rise(&mut self) {
+        if let Some(down) = self.faults.down.take() {
+            self.come_up(down);
+        }
     }
 
     /// Stands still from now on.
@@ -231,12 +269,12 @@ impl Redis {
     }
 
     pub(crate) fn lacks_replicas(&self) -> bool {
-        self.faults.refuses(Refusal::NoReplicas) || self.config.min_replicas > 0
+        self.faults.refuses(Refusal::NoReplicas) || self.config.min_replicas > self.replicas()
     }
 
     /// A cluster that is not whole refuses what has keys.
     pub(crate) fn cluster_is_up(&self, command: Command, args: &[Bytes]) -> Result<(), String> {
-        let error = if self.faults.refuses(Refusal::ClusterDown) {
+        let error = if self.faults.lacks_cluster() {
             "CLUSTERDOWN The cluster is down"
         } else if self.faults.refuses(Refusal::TryAgain) {
             "TRYAGAIN Multiple keys request during rehashing of slot"

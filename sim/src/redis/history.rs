@@ -12,11 +12,13 @@ const LONG: usize = 20_000;
 
 #[derive(Clone, Debug)]
 pub(crate) struct History {
-    /// The data as they were at some times, oldest first; never empty.
+    /// The data as they were at some times, oldest first; not empty, unless there is no past.
     copies: VecDeque<Copy>,
     /// What was written since the first copy.
     writes: VecDeque<Write>,
     written: u64,
+    /// Nothing is remembered.
+    none: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -37,10 +39,18 @@ struct Write {
 
 impl History {
     pub(crate) fn new(dbs: Vec<Db>, now: Time) -> History {
-        History { copies: [Copy { at: now, written: 0, dbs }].into(), writes: VecDeque::new(), written: 0 }
+        History { copies: [Copy { at: now, written: 0, dbs }].into(), writes: VecDeque::new(), written: 0, none: false }
+    }
+
+    /// Of a server that will never ask for it.
+    pub(crate) fn none() -> History {
+        History { copies: VecDeque::new(), writes: VecDeque::new(), written: 0, none: true }
     }
 
     pub(crate) fn write(&mut self, at: Time, wall_us: u64, db: usize, args: Vec<Bytes>) {
+        if self.none {
+            return;
+        }
         self.written += 1;
         self.writes.push_back(Write { at, wall_us, db, args });
     }

@@ -52,12 +52,21 @@ pub(crate) fn time(redis: &mut Redis, _: &Call<'_>) -> Option<Reply> {
 }
 
 pub(crate) fn role(redis: &mut Redis, _: &Call<'_>) -> Option<Reply> {
+    if let Some(sentinel) = &redis.sentinel {
+        let watched = Reply::Array(vec![Reply::bulk(sentinel.name.clone())]);
+        return Some(Reply::Array(vec![Reply::bulk("sentinel"), watched]));
+    }
     Some(Reply::Array(if redis.is_replica() {
+        redis.remark("a replica told its role");
         let (host, port) = redis.primary();
         let (state, offset) = if redis.has_link() { ("connected", OFFSET) } else { ("connect", -1) };
         vec![Reply::bulk("slave"), Reply::bulk(host), Reply::Int(port), Reply::bulk(state), Reply::Int(offset)]
     } else {
-        vec![Reply::bulk("master"), Reply::Int(OFFSET), Reply::Array(Vec::new())]
+        let followers = redis.follower.iter().filter(|follower| follower.detached.is_none()).map(|follower| {
+            let port = Reply::bulk(follower.port.to_string());
+            Reply::Array(vec![Reply::bulk(follower.host.clone()), port, Reply::bulk(OFFSET.to_string())])
+        });
+        vec![Reply::bulk("master"), Reply::Int(OFFSET), Reply::Array(followers.collect())]
     }))
 }
 
@@ -97,14 +106,23 @@ impl Redis {
         EMPTY_BYTES + self.dbs.iter().map(|db| db.memory() as u64).sum::<u64>()
     }
 
+    /// What kind of server it is.
+    pub(crate) fn mode(&self) -> &'static str {
+        match (&self.sentinel, &self.cluster) {
+            (Some(_), _) => "sentinel",
+            (None, Some(_)) => "cluster",
+            (None, None) => "standalone",
+        }
+    }
+
     /// Where a replica's primary is.
     fn primary(&self) -> (String, i64) {
         self.node.follows.clone().unwrap_or_else(|| ("127.0.0.1".to_owned(), 6380))
     }
 
-    /// Whether a replica's primary answers.
+    /// Whether a replica's primary answers. One that was told whom to follow by a client is alone in its world.
     fn has_link(&self) -> bool {
-        self.node.follows.is_none() && !self.faults.is_cut_off()
+        (self.node.follows.is_none() || self.is_linked) && !self.faults.is_cut_off()
     }
 
     fn write_section(&self, section: &str, text: &mut String) {
@@ -117,7 +135,7 @@ impl Redis {
             "server" => {
                 let uptime = (self.wall_us() / 1000).saturating_sub(self.node.started_ms) / 1000;
                 say("redis_version", &VERSION);
-                say("redis_mode", &"standalone");
+                say("redis_mode", &self.mode());
                 say("os", &"simulated");
                 say("arch_bits", &64);
                 say("process_id", &1);
@@ -187,7 +205,11 @@ impl Redis {
                     Some((replid, offset)) => (replid.clone(), offset.to_string()),
                     None => ("0".repeat(40), "-1".to_owned()),
                 };
-                say("connected_slaves", &0);
+                say("connected_slaves", &self.replicas());
+                if let Some(follower) = self.follower.as_ref().filter(|follower| follower.detached.is_none()) {
+                    let (host, port) = (&follower.host, follower.port);
+                    say("slave0", &format!("ip={host},port={port},state=online,offset={OFFSET},lag=0"));
+                }
                 say("master_failover_state", &"no-failover");
                 say("master_replid", &self.node.replid);
                 say("master_replid2", &replid2);
@@ -195,7 +217,7 @@ impl Redis {
                 say("second_repl_offset", &offset2);
                 say("repl_backlog_active", &0);
             }
-            "cluster" => say("cluster_enabled", &0),
+            "cluster" => say("cluster_enabled", &u8::from(self.cluster.is_some())),
             "keyspace" => {
                 for (number, db) in self.dbs.iter().enumerate().filter(|(_, db)| !db.is_empty()) {
                     let value = format!("keys={},expires={},avg_ttl=0", db.len(), db.volatile_len());

@@ -6,9 +6,11 @@
 //! ```
 
 mod acl;
+pub(crate) mod bare;
 mod blocked;
 mod client;
 pub(crate) mod clock;
+pub(crate) mod cluster;
 mod commands;
 mod config;
 mod connection;
@@ -20,12 +22,14 @@ mod execute;
 mod faults;
 mod history;
 mod info;
-mod lua;
+pub(crate) mod lua;
 mod node;
 mod pubsub;
+pub(crate) mod replica;
 pub mod reply;
-mod resp;
+pub(crate) mod resp;
 mod script;
+pub(crate) mod sentinel;
 pub mod serve;
 mod session;
 #[cfg(test)]
@@ -33,7 +37,10 @@ mod tests;
 mod touched;
 mod transaction;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::LazyLock,
+};
 
 use bytes::Bytes;
 use rand::{SeedableRng, rngs::SmallRng};
@@ -43,6 +50,7 @@ use crate::plan::RedisPlan;
 pub use connection::ConnId;
 use connection::{Connection, OPERATOR};
 use data::{Context, Db};
+pub(crate) use down::CLUSTER_WRITABLE_DELAY;
 use reply::Reply;
 pub use touched::Touched;
 
@@ -88,6 +96,14 @@ pub struct Redis {
     /// How far the wall clock has been stepped.
     stepped_us: i64,
     node: node::Node,
+    /// The replica that follows it.
+    follower: Option<replica::Follower>,
+    /// It is a node of a cluster.
+    cluster: Option<cluster::Cluster>,
+    /// As a replica, it hears its primary.
+    is_linked: bool,
+    /// It is no server for data, but a sentinel.
+    sentinel: Option<sentinel::Sentinel>,
     config: config::Config,
     users: acl::Users,
     dbs: Vec<Db>,
@@ -117,11 +133,17 @@ pub struct Redis {
     next_cycle: Time,
     stats: info::Stats,
     /// The names of scripts by their hash, if somebody wants to hear of them.
-    observed: Option<BTreeMap<String, &'static str>>,
+    observed: Option<&'static BTreeMap<String, &'static str>>,
     /// What those keys begin with whose changes somebody wants to hear of.
     observed_keys: Option<Bytes>,
+    /// How often it has said something remarkable.
+    remarks: BTreeMap<&'static str, u64>,
     out: VecDeque<Output>,
 }
+
+/// The names of our scripts by their hash: made once, since thousands of servers want to know.
+static NAMES: LazyLock<BTreeMap<String, &'static str>> =
+    LazyLock::new(|| streamkeeper::scripts().map(|(name, body)| (lua::hash(body.as_bytes()), name)).collect());
 
 /// The number of logical databases.
 const DATABASES: usize = 16;
@@ -137,6 +159,10 @@ impl Redis {
         operator.user = acl::OPERATOR.to_owned();
         let mut redis = Redis {
             node: node::Node::new(&mut rng, started_ms),
+            follower: None,
+            cluster: None,
+            is_linked: false,
+            sentinel: None,
             config: config::Config::new(settings),
             users: acl::Users::default(),
             cx: Context::new(wall_us, seed),
@@ -157,6 +183,7 @@ impl Redis {
             stats: info::Stats::default(),
             observed: None,
             observed_keys: None,
+            remarks: BTreeMap::new(),
             out: VecDeque::new(),
             settings: settings.clone(),
             seed,
@@ -171,8 +198,22 @@ impl Redis {
 
     /// From now on [`Output::Executed`] tells of every script that runs to its end.
     pub fn observe(&mut self) {
-        let names = streamkeeper::scripts().map(|(name, body)| (lua::hash(body.as_bytes()), name));
-        self.observed = Some(names.collect());
+        self.observed = Some(&NAMES);
+    }
+
+    /// How many consumers of groups it has listed since it started.
+    pub(crate) fn listed(&self) -> u64 {
+        self.cx.listed
+    }
+
+    /// How often it has said something remarkable.
+    pub(crate) fn remarks(&self) -> &BTreeMap<&'static str, u64> {
+        &self.remarks
+    }
+
+    /// It says something remarkable.
+    fn remark(&mut self, what: &'static str) {
+        *self.remarks.entry(what).or_default() += 1;
     }
 
     /// Somebody connects.

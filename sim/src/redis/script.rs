@@ -4,7 +4,7 @@ use bytes::Bytes;
 use rand::Rng;
 
 use super::{
-    Executed, Output, Redis,
+    Executed, Output, Redis, cluster,
     commands::{self, By, Call, Command, Unknown},
     connection::ConnId,
     data::{Done, number::integer},
@@ -25,6 +25,23 @@ struct Running {
     wrote: bool,
     /// There was no memory when it began.
     out_of_memory: bool,
+}
+
+/// What a running script speaks with.
+struct Host<'a> {
+    redis: &'a mut Redis,
+    running: Running,
+}
+
+impl lua::Host for Host<'_> {
+    fn call(&mut self, args: Vec<Bytes>) -> Reply {
+        self.redis.call_from_script(&mut self.running, args)
+    }
+
+    fn may(&self, args: &[Bytes]) -> Option<bool> {
+        let command = Command::named(args)?;
+        Some(self.redis.may(self.running.conn, command, args).is_ok())
+    }
 }
 
 pub(crate) fn eval(redis: &mut Redis, call: &Call<'_>) -> Option<Reply> {
@@ -111,17 +128,17 @@ impl Redis {
         let db = self.connection(call.conn).db;
         let out_of_memory = self.is_out_of_memory();
         let name = self.observed.as_ref().and_then(|names| names.get(&hash).copied());
-        let mut running = Running { conn: call.conn, name, read_only, wrote: false, out_of_memory };
+        let running = Running { conn: call.conn, name, read_only, wrote: false, out_of_memory };
         self.cx.in_script = true;
         let seed = self.rng.random();
         let (keys, args) = call.args[3..].split_at(keys);
-        let reply =
-            engine.run(&function, &hash, (keys, args), seed, &mut |args| self.call_from_script(&mut running, args));
+        let mut host = Host { redis: self, running };
+        let reply = engine.run(&function, &hash, (keys, args), seed, &mut host);
         self.cx.in_script = false;
         self.connection(call.conn).db = db; // what a script selects is its own
 
         if self.observed.is_some() {
-            let script = running.name;
+            let script = name;
             let (conn, args, reply, at) = (call.conn, call.args.to_vec(), reply.clone(), self.now);
             let lost = self.connection(conn).loses;
             let executed = Executed { conn, args, script, reply, lost, at };
@@ -169,6 +186,9 @@ impl Redis {
             return Err("ERR This Redis command is not allowed from script".to_owned());
         }
         self.may(script.conn, command, args).map_err(|denied| denied.to_script().to_owned())?;
+        if command.keys(args).into_iter().any(|key| self.moved(cluster::slot_of(key)).is_some()) {
+            return Err("ERR Script attempted to access a non local key in a cluster node".to_owned());
+        }
         if command.has(commands::WRITE) && script.read_only {
             return Err("ERR Write commands are not allowed from read-only scripts.".to_owned());
         }

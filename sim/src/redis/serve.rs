@@ -21,12 +21,15 @@ type Stream = Box<dyn ByteStream>;
 #[derive(Clone)]
 pub struct Server(Rc<Shared>);
 
+/// Takes what goes to a connection; `None`: the server has closed it.
+type Writer = Box<dyn Fn(Option<Bytes>)>;
+
 struct Shared {
     redis: RefCell<Redis>,
     now: Box<dyn Fn() -> Time>,
     heard: Box<dyn Fn(Output)>,
     /// Where the answers go.
-    writers: RefCell<BTreeMap<ConnId, mpsc::UnboundedSender<Bytes>>>,
+    writers: RefCell<BTreeMap<ConnId, Writer>>,
     /// For when the ticker sleeps.
     armed: Cell<Option<Time>>,
     earlier: Notify,
@@ -51,10 +54,11 @@ impl Server {
     /// Serves one connection until one side closes it. `opened` is told its number.
     pub async fn serve(&self, stream: Stream, opened: impl FnOnce(ConnId)) {
         let (sender, answers) = mpsc::unbounded_channel();
-        let conn = self.with(|redis, now| {
-            let conn = redis.accept(now);
-            self.0.writers.borrow_mut().insert(conn, sender);
-            conn
+        let conn = self.open(move |bytes| {
+            // Nobody reads what goes to a connection that is gone; that it is closed, the receiver hears when this is.
+            if let Some(bytes) = bytes {
+                let _ = sender.send(bytes);
+            }
         });
         opened(conn);
         let _guard = HangUp { server: self, conn };
@@ -64,6 +68,29 @@ impl Server {
             () = write(writer, answers) => {}
             () = self.read(conn, reader) => {}
         }
+    }
+
+    /// Takes in a connection without a stream: `write` is given what goes to it, and `None` when the server closes it.
+    /// What comes from it is told by [`with`](Server::with).
+    pub(crate) fn open(&self, write: impl Fn(Option<Bytes>) + 'static) -> ConnId {
+        self.with(|redis, now| {
+            let conn = redis.accept(now);
+            self.0.writers.borrow_mut().insert(conn, Box::new(write));
+            conn
+        })
+    }
+
+    /// The other side of a connection without a stream is gone.
+    pub(crate) fn hang_up(&self, conn: ConnId) {
+        let known = self.0.writers.borrow_mut().remove(&conn).is_some();
+        if known {
+            self.with(|redis, now| redis.hang_up(conn, now));
+        }
+    }
+
+    /// When its own time is to pass next, unless something happens before.
+    pub(crate) fn wake_at(&self) -> Option<Time> {
+        self.0.redis.borrow().wake_at()
     }
 
     /// Lets the server's own time pass: expiry, timeouts, the ends of faults. Never returns.
@@ -117,10 +144,14 @@ impl Server {
             match output {
                 Some(Output::Send(conn, bytes)) => {
                     if let Some(writer) = self.0.writers.borrow().get(&conn) {
-                        let _ = writer.send(bytes); // nobody reads what goes to a connection that is gone
+                        writer(Some(bytes));
                     }
                 }
-                Some(Output::Close(conn)) => drop(self.0.writers.borrow_mut().remove(&conn)),
+                Some(Output::Close(conn)) => {
+                    if let Some(writer) = self.0.writers.borrow_mut().remove(&conn) {
+                        writer(None);
+                    }
+                }
                 Some(heard) => (self.0.heard)(heard),
                 None => break,
             }
@@ -154,9 +185,6 @@ struct HangUp<'a> {
 
 impl Drop for HangUp<'_> {
     fn drop(&mut self) {
-        let known = self.server.0.writers.borrow_mut().remove(&self.conn).is_some();
-        if known {
-            self.server.with(|redis, now| redis.hang_up(self.conn, now));
-        }
+        self.server.hang_up(self.conn);
     }
 }

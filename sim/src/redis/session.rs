@@ -82,6 +82,7 @@ fn said_hello(redis: &mut Redis, call: &Call<'_>) -> Result<Reply, String> {
             .to_owned());
     }
     let role = if redis.is_replica() { "replica" } else { "master" };
+    let mode = redis.mode();
     let connection = redis.connection(call.conn);
     if let Some(name) = name {
         connection.name = name.clone();
@@ -90,15 +91,18 @@ fn said_hello(redis: &mut Redis, call: &Call<'_>) -> Result<Reply, String> {
     let proto = if connection.resp3 { 3 } else { 2 };
     let text = |text: &'static str| Reply::bulk(text);
     let id = i64::try_from(call.conn.0).unwrap_or(i64::MAX);
-    Ok(Reply::Map(vec![
+    let mut fields = vec![
         (text("server"), text("redis")),
         (text("version"), text(super::info::VERSION)),
         (text("proto"), Reply::Int(proto)),
         (text("id"), Reply::Int(id)),
-        (text("mode"), text("standalone")),
-        (text("role"), text(role)),
-        (text("modules"), Reply::Array(Vec::new())),
-    ]))
+        (text("mode"), text(mode)),
+    ];
+    if mode != "sentinel" {
+        fields.push((text("role"), text(role)));
+    }
+    fields.push((text("modules"), Reply::Array(Vec::new())));
+    Ok(Reply::Map(fields))
 }
 
 fn is_name(name: &[u8]) -> bool {
@@ -120,6 +124,7 @@ pub(crate) fn select(redis: &mut Redis, call: &Call<'_>) -> Option<Reply> {
         return Some(Reply::error(NOT_AN_INTEGER));
     };
     match usize::try_from(db) {
+        Ok(1..) if redis.cluster.is_some() => Some(Reply::error("ERR SELECT is not allowed in cluster mode")),
         Ok(db) if db < redis.dbs.len() => {
             redis.select(call.conn, db);
             Some(Reply::ok())
@@ -162,7 +167,7 @@ pub(crate) fn reset(redis: &mut Redis, call: &Call<'_>) -> Option<Reply> {
     Some(Reply::status("RESET"))
 }
 
-/// CLUSTER INFO and READONLY.
+/// READONLY.
 pub(crate) fn no_cluster(_: &mut Redis, _: &Call<'_>) -> Option<Reply> {
     Some(Reply::error("ERR This instance has cluster support disabled"))
 }

@@ -8,11 +8,12 @@ use super::*;
 use crate::{
     facts::{Owned, What, Who},
     judge::Kind,
-    plan::{App, ConsumerPlan, Persistence, RedisPlan},
+    plan::{App, ConsumerPlan, Persistence, RedisPlan, Servers},
 };
 
 fn plan(names: &[&str], seconds: u64) -> Plan {
-    let app = App { runs: false, work_ms: None, ends: [1, 0, 0, 0, 0], reads_every_ms: 0, never_reads: false };
+    let app =
+        App { runs: false, work_ms: None, ends: [1, 0, 0, 0, 0], reads_every_ms: 0, never_reads: false, reading: None };
     let consumer = |name: &&str| ConsumerPlan {
         name: (*name).to_owned(),
         go: name.starts_with("go"),
@@ -21,6 +22,7 @@ fn plan(names: &[&str], seconds: u64) -> Plan {
         heartbeat_ms: 1_000,
         reap_ms: 200,
         claim_delay_ms: 150,
+        heirs: 8,
         capacity: 1_000,
         manual: false,
         max_takeovers: 10,
@@ -42,6 +44,7 @@ fn plan(names: &[&str], seconds: u64) -> Plan {
             other_keys: 0,
             uptime_s: 3_600,
         },
+        servers: Servers::default(),
         consumers: names.iter().map(consumer).collect(),
         actions: Vec::new(),
         heal_at: std::time::Duration::from_secs(seconds),

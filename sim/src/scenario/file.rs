@@ -152,6 +152,8 @@ pub(super) struct Group {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Redis {
+    /// `one`, `sentinel` or `cluster`.
+    pub(super) topology: Option<Text>,
     /// `none`, `rdb:30s`, `aof` or `aof-always`.
     pub(super) persistence: Option<Text>,
     pub(super) hz: Option<u32>,

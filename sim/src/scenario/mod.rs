@@ -54,8 +54,8 @@ impl Scenario {
     pub fn plan(&self, seed: u64) -> Plan {
         let (mut plan, shift) = (self.plan.clone(), self.shift(seed));
         plan.seed = seed;
-        plan.heal_at += shift;
-        plan.actions.iter_mut().for_each(|timed| timed.at += shift);
+        plan.heal_at = plan.heal_at.saturating_add(shift);
+        plan.actions.iter_mut().for_each(|timed| timed.at = timed.at.saturating_add(shift));
         plan
     }
 

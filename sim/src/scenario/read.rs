@@ -14,7 +14,7 @@ use super::{
 use crate::{
     facts::millis,
     plan::{
-        Action, App, ConsumerPlan, Persistence, Plan, RedisPlan, Timed,
+        Action, App, ConsumerPlan, Persistence, Plan, RedisPlan, Servers, Timed,
         text::{parse_span, print_span},
     },
 };
@@ -118,6 +118,7 @@ impl Reader<'_> {
             latency_us: self.latency()?,
             redis: self.redis(&file.redis)?,
             actions: self.actions(&names)?,
+            servers: self.servers(&file.redis)?,
             consumers,
             heal_at: lasts,
             // The first half is for what must be owned before it can be finished.
@@ -242,6 +243,12 @@ impl Reader<'_> {
             other_keys: redis.other_keys.unwrap_or(default.other_keys),
             uptime_s: uptime.map_or(default.uptime_s, |uptime| uptime.as_secs()),
         })
+    }
+
+    fn servers(&self, redis: &Redis) -> Result<Servers, Bad> {
+        let Some(text) = &redis.topology else { return Ok(Servers::default()) };
+        let topology = text.get_ref().parse().map_err(|why: String| self.source.bad("topology", &text.span(), why))?;
+        Ok(Servers { topology, wait_ms: None })
     }
 
     fn latency(&self) -> Result<(u64, u64), Bad> {

@@ -186,3 +186,10 @@ fn the_scenarios_that_come_along_can_be_read() {
         assert!(other.is_ok(), "{name}: {other:?}");
     }
 }
+
+#[test]
+fn a_time_without_end_is_no_reason_to_panic() {
+    let text = SMALL.replace("crash + 2ttl", "18446744073709551615s + 2ttl");
+    let scenario = Scenario::read("small.toml", &text, &[]).unwrap();
+    assert_eq!(scenario.plan(1).heal_at, Duration::MAX);
+}

@@ -1,17 +1,17 @@
-//! How a host's software reaches the world: the shell's seam, the same for every stage.
+//! How a host's software reaches the world: the shell's seams, the same for every stage.
 
 use std::{io, sync::Arc};
 
 use futures::future::BoxFuture;
-use streamkeeper::{ByteStream, Clock, Connect, Link, RedisConnectionInfo};
+use streamkeeper::{Address, ByteStream, Clock, Connect, Link, RedisConnectionInfo};
 use tokio::task::spawn_local;
 
-use super::{HostId, freeze::Ice, panics::Panics};
+use super::{HostId, REDIS, address, freeze::Ice, panics::Panics};
 
-/// Opens a connection to the server.
-pub(super) type Dial = Arc<dyn Fn() -> BoxFuture<'static, io::Result<Box<dyn ByteStream>>> + Send + Sync>;
+/// Opens a connection to a server.
+pub(super) type Dial = Arc<dyn Fn(HostId) -> BoxFuture<'static, io::Result<Box<dyn ByteStream>>> + Send + Sync>;
 
-/// How one host reaches the server, and where its tasks run.
+/// How one host reaches the servers, and where its tasks run.
 pub(super) struct Road {
     pub(super) host: HostId,
     pub(super) dial: Dial,
@@ -27,9 +27,28 @@ impl Road {
     }
 }
 
+/// Where tasks run and which clock holds, however servers are reached: the part that both traits of the shell have.
+macro_rules! on_this_host {
+    () => {
+        fn spawn(&self, task: BoxFuture<'static, ()>) {
+            self.spawn_on_host("a task", task);
+        }
+
+        fn drive(&self, name: &str, driver: BoxFuture<'static, ()>) -> io::Result<()> {
+            self.spawn_on_host(name, driver);
+            Ok(())
+        }
+
+        fn clock(&self) -> Clock {
+            self.clock.clone()
+        }
+    };
+}
+
+/// To the one Redis.
 impl Connect for Road {
     fn open(&self, _link: Link) -> BoxFuture<'static, io::Result<Box<dyn ByteStream>>> {
-        (self.dial)()
+        (self.dial)(REDIS)
     }
 
     fn login(&self) -> RedisConnectionInfo {
@@ -40,16 +59,20 @@ impl Connect for Road {
         "the simulated Redis".to_owned()
     }
 
-    fn spawn(&self, task: BoxFuture<'static, ()>) {
-        self.spawn_on_host("a task", task);
+    on_this_host!();
+}
+
+/// To any server, by its address.
+impl streamkeeper::Dial for Road {
+    fn dial(&self, address: &Address) -> BoxFuture<'static, io::Result<Box<dyn ByteStream>>> {
+        match address::server_at(address) {
+            Some(server) => (self.dial)(server),
+            None => {
+                let unknown = format!("{address}: no such host");
+                Box::pin(std::future::ready(Err(io::Error::new(io::ErrorKind::NotFound, unknown))))
+            }
+        }
     }
 
-    fn drive(&self, name: &str, driver: BoxFuture<'static, ()>) -> io::Result<()> {
-        self.spawn_on_host(name, driver);
-        Ok(())
-    }
-
-    fn clock(&self) -> Clock {
-        self.clock.clone()
-    }
+    on_this_host!();
 }

@@ -13,23 +13,23 @@ use tokio::runtime::Handle;
 
 /// True simulated time. Its clones agree.
 #[derive(Clone)]
-pub(super) struct TrueTime {
+pub(crate) struct TrueTime {
     told_us: Arc<AtomicU64>,
     asks_turmoil: bool,
 }
 
 impl TrueTime {
     /// What it is told to be.
-    pub(super) fn told() -> TrueTime {
+    pub(crate) fn told() -> TrueTime {
         TrueTime { told_us: Arc::default(), asks_turmoil: false }
     }
 
     /// Inside of turmoil's hosts, their time; outside, what it is told to be.
-    pub(super) fn of_turmoil() -> TrueTime {
+    pub(crate) fn of_turmoil() -> TrueTime {
         TrueTime { told_us: Arc::default(), asks_turmoil: true }
     }
 
-    pub(super) fn now(&self) -> Time {
+    pub(crate) fn now(&self) -> Time {
         match self.asks_turmoil.then(in_turmoil).flatten() {
             Some(passed) => since_zero(passed),
             None => Time::from_micros(self.told_us.load(Ordering::Relaxed)),
@@ -37,12 +37,12 @@ impl TrueTime {
     }
 
     /// So much has passed since the beginning.
-    pub(super) fn is(&self, passed: Duration) {
+    pub(crate) fn is(&self, passed: Duration) {
         self.told_us.store(since_zero(passed).as_micros(), Ordering::Relaxed);
     }
 
     /// A clock that runs fast by so many parts in a million.
-    pub(super) fn clock(&self, drift_ppm: i32) -> Clock {
+    pub(crate) fn clock(&self, drift_ppm: i32) -> Clock {
         let this = self.clone();
         Clock::custom(move || drifted(this.now(), drift_ppm))
     }

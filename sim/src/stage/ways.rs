@@ -4,15 +4,15 @@ use crate::plan::Way;
 
 /// Something that is so or not in each direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Ways {
+pub(crate) struct Ways {
     /// From the host to the server.
-    pub(super) out: bool,
+    pub(crate) out: bool,
     /// From the server to the host.
-    pub(super) into: bool,
+    pub(crate) into: bool,
 }
 
 impl Ways {
-    pub(super) fn set(&mut self, way: Way, on: bool) {
+    pub(crate) fn set(&mut self, way: Way, on: bool) {
         if way != Way::In {
             self.out = on;
         }
@@ -21,7 +21,7 @@ impl Ways {
         }
     }
 
-    pub(super) fn any(self) -> bool {
+    pub(crate) fn any(self) -> bool {
         self.out || self.into
     }
 }

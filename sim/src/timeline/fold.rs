@@ -104,7 +104,9 @@ impl Fold {
             | What::Worked { .. }
             | What::Granted { .. }
             | What::Renewed { .. }
+            | What::Claimed { .. }
             | What::Message(_)
+            | What::Entry(_)
             | What::GivenBack { .. } => {}
         }
     }

@@ -16,16 +16,20 @@ use streamkeeper::{Client, Connect, Lease, Lost, Notification};
 
 use super::{
     checkpoints::Checkpoints,
+    reader::Reader,
     scene::Scene,
     site::{Handler, Site},
 };
 use crate::{
+    entries::facts::Said,
     facts::{Owned, What, Who},
     plan::{App, End, Point, Wish},
 };
 
 /// How often an application that does not listen looks at what it owns.
-const LOOK: Duration = Duration::from_millis(100);
+pub(super) const LOOK: Duration = Duration::from_millis(100);
+/// How long a reader hears what became of its last commits, once the stream is not its own any more.
+const LAST_WORDS: Duration = Duration::from_millis(50);
 
 /// The application in one process. Cheap to clone.
 #[derive(Clone)]
@@ -131,11 +135,11 @@ impl Application {
                 // How it ends is read among the notifications.
                 self.spawn(async move { drop(client.claim(entry).await) });
             }
-            Notification::Disowned { entry, stream, token, reason } => {
+            Notification::Disowned { entry, stream, token, reason, .. } => {
                 self.ended(&owned_as(&stream, &entry, token), reason.label());
             }
-            Notification::Done { entry, stream, token } => self.ended(&owned_as(&stream, &entry, token), "done"),
-            Notification::Released { entry, stream, token } => {
+            Notification::Done { entry, stream, token, .. } => self.ended(&owned_as(&stream, &entry, token), "done"),
+            Notification::Released { entry, stream, token, .. } => {
                 self.ended(&owned_as(&stream, &entry, token), "released");
             }
             Notification::Rejected { entry, reason, .. } => {
@@ -215,17 +219,55 @@ impl Application {
             return None;
         }
         self.note(What::Worked { who: self.0.who, owned: owned(lease) });
-        let Some(span) = span else { return Some(End::Hang) };
-        tokio::select! {
-            biased;
-            _ = lease.lost() => return None,
-            () = tokio::time::sleep(span) => {}
+        if !self.spend(lease, span).await {
+            return lease.is_valid().then_some(End::Hang);
         }
         if !lease.is_valid() {
             return None;
         }
         self.note(What::Worked { who: self.0.who, owned: owned(lease) });
         Some(ending)
+    }
+
+    /// Spends this time on a stream, or all the time. Whether it is over, and the stream still owned.
+    async fn spend(&self, lease: &Lease, span: Option<Duration>) -> bool {
+        let reading = async {
+            if let Some(reading) = &self.0.app.reading {
+                let (who, owned, scene) = (self.0.who, owned(lease), &self.0.scene);
+                Reader { who, owned, lease, reading, scene }.read(|| self.takes(reading.takes_ms)).await;
+            }
+            lease.lost().await;
+        };
+        // Who commits when it loses a stream hears what became of that, and of the end.
+        let lost = async {
+            lease.lost().await;
+            if self.0.app.reading.is_some() {
+                tokio::time::sleep(LAST_WORDS).await;
+            }
+        };
+        let over = async {
+            match span {
+                Some(span) => tokio::time::sleep(span).await,
+                // Hangs, but reads.
+                None if self.0.app.reading.is_some() => std::future::pending().await,
+                None => {}
+            }
+        };
+        let over = tokio::select! {
+            biased;
+            () = reading => false,
+            () = lost => false,
+            () = over => span.is_some(),
+        };
+        if self.0.app.reading.is_some() {
+            self.note(What::Entry(Said::Closed { who: self.0.who, owned: owned(lease) }));
+        }
+        over
+    }
+
+    fn takes(&self, (least, most): (u64, u64)) -> Duration {
+        let mut dice = self.0.dice.lock().unwrap_or_else(PoisonError::into_inner);
+        Duration::from_millis(dice.random_range(least..=most.max(least)))
     }
 
     /// For how long a stream is worked on, `None` for ever, and how that ends.
@@ -263,7 +305,8 @@ impl Application {
     fn added(&self, lease: &Lease) {
         let (who, owned) = (self.0.who, owned(lease));
         self.note(What::Added { who, owned: owned.clone(), takeover: lease.takeover() });
-        self.0.scene.hold(who, &owned, lease.clone());
+        let lease = lease.clone();
+        self.0.scene.hold(who, &owned, move || lease.is_valid());
     }
 
     fn ended(&self, owned: &Owned, how: &'static str) {
@@ -281,7 +324,7 @@ impl Application {
 }
 
 /// The ending that a throw of the dice stands for, by weight; done if nothing weighs anything.
-fn ending(weights: [u32; 5], throw: u64) -> End {
+pub(super) fn ending(weights: [u32; 5], throw: u64) -> End {
     let mut left = throw % weights.iter().map(|weight| u64::from(*weight)).sum::<u64>().max(1);
     for (ending, weight) in End::ALL.into_iter().zip(weights) {
         match left.checked_sub(u64::from(weight)) {

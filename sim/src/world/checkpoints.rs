@@ -13,7 +13,7 @@ use std::{
 
 use futures::future::BoxFuture;
 use redis::RedisConnectionInfo;
-use streamkeeper::{ByteStream, Clock, Connect, Link};
+use streamkeeper::{ByteStream, Clock, Connect, Link, Trouble};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Sleep,
@@ -161,12 +161,24 @@ impl Connect for Watched {
         self.inner.login()
     }
 
+    fn login_now(&self) -> BoxFuture<'static, io::Result<RedisConnectionInfo>> {
+        self.inner.login_now()
+    }
+
     fn describe(&self) -> String {
         self.inner.describe()
     }
 
-    fn wrong_server(&self, link: Link) {
-        self.inner.wrong_server(link);
+    fn wrong_server(&self, link: Link, said: &Trouble) {
+        self.inner.wrong_server(link, said);
+    }
+
+    fn asks_role(&self) -> bool {
+        self.inner.asks_role()
+    }
+
+    fn moved(&self) -> BoxFuture<'static, ()> {
+        self.inner.moved()
     }
 
     fn spawn(&self, task: BoxFuture<'static, ()>) {
@@ -245,7 +257,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::stage::{REDIS, Stage, events::Events};
+    use crate::stage::{Course, REDIS, Stage, events::Events};
 
     /// A server that answers each byte with itself, and a host that sends ten, 100 ms apart. What the host had heard of
     /// when, and the record.

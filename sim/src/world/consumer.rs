@@ -8,30 +8,32 @@ use std::{
 };
 
 use rand::{SeedableRng, rngs::SmallRng};
-use streamkeeper::{Client, Connect, ConsumerId, Error, Settings};
+use streamkeeper::{Client, Connect, ConsumerId, Error, Settings, entries};
 use streamkeeper_core::keys::Keys;
 use tokio::{sync::mpsc, time::MissedTickBehavior};
 
 use super::{
     SERVICE,
+    actor::Actor,
     application::Application,
-    checkpoints::Checkpoints,
+    checkpoints::{Armed, Checkpoints},
     go::Peer,
     scene::Scene,
     seeds,
     site::{Fleet, Handler, Site},
+    ways::Renew,
     worker,
 };
 use crate::{
     facts::{What, Who},
     messages,
-    plan::{ConsumerPlan, Wish, WorkerPlan},
+    plan::{ConsumerPlan, Servers, Topology, Wish, WorkerPlan},
 };
 
 /// The first and the longest pause before a process that has ended by itself is started again.
-const RESTART: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
+pub(super) const RESTART: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
 /// How often an application that is to finish everything looks for more.
-const FINISH: Duration = Duration::from_millis(50);
+pub(super) const FINISH: Duration = Duration::from_millis(50);
 
 /// How long a worker waits for a server at its start.
 const START: Duration = Duration::from_secs(10);
@@ -47,6 +49,13 @@ pub(crate) enum Order {
     Finish,
 }
 
+/// How a consumer reaches the servers, and what it asks of them.
+pub(crate) struct Ways {
+    pub(crate) connect: Arc<dyn Connect>,
+    pub(crate) renew: Renew,
+    pub(crate) servers: Servers,
+}
+
 /// A consumer, as the director knows it.
 pub(crate) struct Consumer {
     index: usize,
@@ -55,6 +64,8 @@ pub(crate) struct Consumer {
     handler: Option<Handler>,
     seed: u64,
     connect: Arc<dyn Connect>,
+    renew: Renew,
+    servers: Servers,
     scene: Scene,
     checkpoints: Checkpoints,
     lives: Cell<u32>,
@@ -66,16 +77,75 @@ pub(crate) struct Consumer {
     orders: RefCell<Option<mpsc::UnboundedSender<Order>>>,
 }
 
+impl Actor for Consumer {
+    fn id(&self) -> String {
+        format!("{}{}", ConsumerId::PREFIX, self.name.borrow())
+    }
+
+    fn rise(&self) {
+        self.up.set(true);
+    }
+
+    fn is_up(&self) -> bool {
+        self.up.get()
+    }
+
+    fn running(&self) -> Option<Who> {
+        self.running.get()
+    }
+
+    fn has_lived(&self) -> bool {
+        self.lives.get() > 0
+    }
+
+    fn rename(&self) {
+        self.name.replace(format!("{}-{}", self.plan.name, self.lives.get()));
+    }
+
+    fn tell(&self, order: Order) {
+        if matches!(order, Order::Finish) {
+            self.finishing.set(true);
+        }
+        if let Some(orders) = &*self.orders.borrow() {
+            // Who has ended hears nothing any more.
+            let _ = orders.send(order);
+        }
+    }
+
+    fn killed(&self) {
+        self.checkpoints.end();
+        self.scene.forget(self.index);
+        self.orders.replace(None);
+        self.up.set(false);
+        if let Some(who) = self.running.take() {
+            self.scene.note(What::Crashed { who });
+        }
+    }
+
+    fn arm(&self, armed: Armed) {
+        self.checkpoints.arm(armed);
+    }
+
+    fn disarm(&self) {
+        self.checkpoints.disarm();
+    }
+
+    fn is_paused(&self) -> bool {
+        self.checkpoints.is_paused()
+    }
+}
+
 impl Consumer {
     pub(crate) fn new(
         index: usize,
         plan: ConsumerPlan,
         fleet: &Fleet,
         seed: u64,
-        connect: Arc<dyn Connect>,
+        ways: Ways,
         scene: Scene,
         checkpoints: Checkpoints,
     ) -> Rc<Consumer> {
+        let Ways { connect, renew, servers } = ways;
         let settings = fleet.settings.get(&index).cloned().unwrap_or_else(|| plan.settings());
         let handler = fleet.handler.clone();
         let name = RefCell::new(plan.name.clone());
@@ -88,6 +158,8 @@ impl Consumer {
             handler,
             seed,
             connect,
+            renew,
+            servers,
             scene,
             checkpoints,
             lives,
@@ -97,59 +169,6 @@ impl Consumer {
             finishing,
             orders,
         })
-    }
-
-    pub(crate) fn checkpoints(&self) -> &Checkpoints {
-        &self.checkpoints
-    }
-
-    /// Its id, as it stands in Redis.
-    pub(crate) fn id(&self) -> String {
-        format!("{}{}", ConsumerId::PREFIX, self.name.borrow())
-    }
-
-    /// Its host is started.
-    pub(crate) fn rise(&self) {
-        self.up.set(true);
-    }
-
-    /// Its host runs, if only to start a process again.
-    pub(crate) fn is_up(&self) -> bool {
-        self.up.get()
-    }
-
-    /// The process that runs, if one does.
-    pub(crate) fn running(&self) -> Option<Who> {
-        self.running.get()
-    }
-
-    /// It has been started at least once.
-    pub(crate) fn has_lived(&self) -> bool {
-        self.lives.get() > 0
-    }
-
-    /// From the next start on it has a name that nobody has had.
-    pub(crate) fn rename(&self) {
-        self.name.replace(format!("{}-{}", self.plan.name, self.lives.get()));
-    }
-
-    /// Tells the process that runs. Whether there is one.
-    pub(crate) fn tell(&self, order: Order) -> bool {
-        if matches!(order, Order::Finish) {
-            self.finishing.set(true);
-        }
-        self.orders.borrow().as_ref().is_some_and(|orders| orders.send(order).is_ok())
-    }
-
-    /// The process was killed.
-    pub(crate) fn killed(&self) {
-        self.checkpoints.end();
-        self.scene.forget(self.index);
-        self.orders.replace(None);
-        self.up.set(false);
-        if let Some(who) = self.running.take() {
-            self.scene.note(What::Crashed { who });
-        }
     }
 
     /// What its host runs: one process after the other, until one is stopped by wish.
@@ -176,6 +195,7 @@ impl Consumer {
     }
 
     fn begin(&self) -> Who {
+        (self.renew)();
         let who = Who { consumer: self.index, life: self.lives.get() };
         self.lives.set(who.life + 1);
         self.running.set(Some(who));
@@ -281,7 +301,20 @@ impl Consumer {
         let seed = seeds::of(self.seed, &[seeds::CLIENT, who.life.into()]);
         let name = self.name.borrow().clone();
         let builder = Client::builder(SERVICE).connect_with(self.connect.clone()).name(name).seed(seed).metrics(None);
-        builder.settings(self.settings.clone()).output_buffer(self.plan.output_buffer).start().await
+        let builder = builder.settings(self.settings.clone()).output_buffer(self.plan.output_buffer);
+        let builder = builder.hash_tagged(self.servers.topology == Topology::Cluster);
+        let builder = match self.servers.wait_ms {
+            Some(ms) => builder.wait_for_replicas(1, Duration::from_millis(ms)),
+            None => builder,
+        };
+        match &self.plan.app.reading {
+            None => builder.start().await,
+            Some(reading) => {
+                let (prefetch, prefetch_total) = (reading.prefetch, reading.prefetch_total);
+                let settings = entries::Settings { prefetch, prefetch_total, ..entries::Settings::default() };
+                builder.entries(settings).start().await
+            }
+        }
     }
 
     /// Waits until a process that has not started yet is told to stop.

@@ -5,17 +5,19 @@ use std::{collections::BTreeMap, rc::Rc, time::Duration};
 use streamkeeper::Time;
 
 use super::{
+    actor::{Actor, Orders},
+    agenda::{Agenda, Item},
     checkpoints::Armed,
-    consumer::{self, Consumer},
+    consumer,
     lasting::{Kind, Lasting},
-    producer::{self, Producer},
+    producer,
     scene::Scene,
     server::Server,
 };
 use crate::{
     facts::{What, Who},
-    plan::{Action, Plan, Point, RedisFault, Way},
-    stage::{HostId, Stage},
+    plan::{Action, Plan, Point, RedisFault, ServerName, Topology, Way},
+    stage::{Course, HostId},
 };
 
 /// For longer than anything is paused: the director thaws.
@@ -24,10 +26,10 @@ const LONG: Duration = Duration::from_secs(1 << 32);
 /// Everything that a run is made of.
 pub(crate) struct Director<'a> {
     pub(crate) plan: &'a Plan,
-    pub(crate) stage: Box<dyn Stage>,
+    pub(crate) stage: Box<dyn Course>,
     pub(crate) scene: Scene,
-    pub(crate) consumers: Vec<Rc<Consumer>>,
-    pub(crate) producer: Rc<Producer>,
+    pub(crate) consumers: Vec<Rc<dyn Actor>>,
+    pub(crate) producer: Rc<dyn Orders>,
     pub(crate) server: Server,
     lasting: Lasting,
     agenda: Agenda,
@@ -41,21 +43,6 @@ const DOOM: Duration = Duration::from_millis(5);
 /// How soon it is started again.
 const RISE: Duration = Duration::from_millis(400);
 
-/// What is to happen, in order of time; at one time, in the order in which it was put down.
-#[derive(Default)]
-struct Agenda {
-    items: BTreeMap<(Time, u64), Item>,
-    next: u64,
-}
-
-enum Item {
-    Act(Action),
-    Over(u64),
-    Heal,
-    Finish,
-    End,
-}
-
 /// A fault that lasts.
 struct Ongoing {
     kind: &'static str,
@@ -67,6 +54,14 @@ enum How {
     Pause(Who),
     Net(Kind, Way),
     Slow(Duration),
+    /// Nobody reaches the server on this host.
+    Cut(HostId, Way),
+    /// The sentinel on this host stands still.
+    Frozen(HostId),
+    /// This node does not hear who serves the slot.
+    Stale(usize),
+    /// The sentinel on this host is dead.
+    Dead(HostId),
     /// Ends by itself.
     Redis,
 }
@@ -74,10 +69,10 @@ enum How {
 impl<'a> Director<'a> {
     pub(crate) fn new(
         plan: &'a Plan,
-        stage: Box<dyn Stage>,
+        stage: Box<dyn Course>,
         scene: Scene,
-        consumers: Vec<Rc<Consumer>>,
-        producer: Rc<Producer>,
+        consumers: Vec<Rc<dyn Actor>>,
+        producer: Rc<dyn Orders>,
         server: Server,
     ) -> Director<'a> {
         let mut agenda = Agenda::default();
@@ -107,6 +102,7 @@ impl<'a> Director<'a> {
             match item {
                 Item::Act(action) => self.act(&action),
                 Item::Over(number) => self.over(number),
+                Item::Step(step) => self.server.step(step),
                 Item::Heal => self.heal(),
                 Item::Finish => self.finish(),
                 Item::End => break,
@@ -143,6 +139,12 @@ impl<'a> Director<'a> {
                 self.struck(action);
                 self.producer.tell(producer::Order::Announce(streams));
             }
+            Action::Append { prefix, from, count, entries } => {
+                let streams = (*from..from.saturating_add(*count)).map(|number| format!("{prefix}{number}"));
+                if self.server.append(streams, *entries) {
+                    self.struck(action);
+                }
+            }
             Action::Malformed { kind } => {
                 self.struck(action);
                 self.producer.tell(producer::Order::Malformed(*kind));
@@ -172,14 +174,18 @@ impl<'a> Director<'a> {
             Action::Reset { consumer } => {
                 if self.runs(*consumer) {
                     self.struck(action);
-                    self.stage.reset(host(*consumer));
+                    for server in self.server.servers.hosts.all() {
+                        self.stage.reset((host(*consumer), server));
+                    }
                 }
             }
             Action::Slow { consumer, by_ms, ms } => {
                 if *consumer < self.consumers.len() {
                     let by = Duration::from_millis(*by_ms);
                     self.struck(action);
-                    self.lasting.slow(&mut *self.stage, host(*consumer), by);
+                    for server in self.server.servers.hosts.all() {
+                        self.lasting.slow(&mut *self.stage, (host(*consumer), server), by);
+                    }
                     self.lasts(action, *ms, How::Slow(by));
                 }
             }
@@ -243,7 +249,7 @@ impl<'a> Director<'a> {
     fn pause(&mut self, index: usize, ms: u64, action: &Action) {
         let Some(who) = self.consumers.get(index).and_then(|consumer| consumer.running()) else { return };
         let frozen = |ongoing: &Ongoing| matches!(ongoing.how, How::Pause(other) if other.consumer == index);
-        if self.ongoing.values().any(frozen) || self.consumers[index].checkpoints().is_paused() {
+        if self.ongoing.values().any(frozen) || self.consumers[index].is_paused() {
             return;
         }
         self.struck(action);
@@ -256,19 +262,54 @@ impl<'a> Director<'a> {
         if self.runs(index) {
             let over = What::Over { kind: action.kind(), consumer: Some(index) };
             let span = Duration::from_millis(ms);
-            self.consumers[index].checkpoints().arm(Armed { point, span, struck: struck(action), over });
+            self.consumers[index].arm(Armed { point, span, struck: struck(action), over });
         }
     }
 
     fn net(&mut self, index: usize, kind: Kind, way: Way, ms: u64, action: &Action) {
         if index < self.consumers.len() {
             self.struck(action);
-            self.lasting.close(&mut *self.stage, host(index), kind, way);
+            for server in self.server.servers.hosts.all() {
+                self.lasting.close(&mut *self.stage, (host(index), server), kind, way);
+            }
             self.lasts(action, ms, How::Net(kind, way));
         }
     }
 
     fn redis(&mut self, fault: &RedisFault, action: &Action) {
+        match *fault {
+            RedisFault::Switch { ms, .. } => return self.switch(fault, ms, action),
+            RedisFault::Failover { ms } if self.plan.servers.topology != Topology::One => {
+                return self.switch(fault, ms, action);
+            }
+            RedisFault::MoveSlot { ms } => return self.switch(fault, ms, action),
+            RedisFault::Stale { server: ServerName::Data(number), ms } if self.has_node(number) => {
+                self.struck(action);
+                self.server.servers.stale(number, true);
+                return self.lasts(action, ms, How::Stale(number));
+            }
+            RedisFault::Cut { server, way, ms } => {
+                let Some(place) = self.server.servers.hosts.find(server) else { return };
+                self.struck(action);
+                for client in self.server.servers.hosts.clients.clone() {
+                    self.lasting.close(&mut *self.stage, (client, place), Kind::Partition, way);
+                }
+                return self.lasts(action, ms, How::Cut(place, way));
+            }
+            RedisFault::Freeze { server: server @ ServerName::Sentinel(_), ms } => {
+                let Some(place) = self.server.servers.hosts.find(server) else { return };
+                self.struck(action);
+                self.stage.freeze(place, self.stage.now() + Duration::from_millis(ms));
+                return self.lasts(action, ms, How::Frozen(place));
+            }
+            RedisFault::Kill { server: server @ ServerName::Sentinel(_), ms } => {
+                let Some(place) = self.server.servers.hosts.find(server) else { return };
+                self.struck(action);
+                self.stage.crash(place);
+                return self.lasts(action, ms, How::Dead(place));
+            }
+            _ => {}
+        }
         let who = match fault {
             RedisFault::DeleteConsumer { consumer } => self.consumers.get(*consumer).map(|consumer| consumer.id()),
             _ => None,
@@ -280,9 +321,23 @@ impl<'a> Director<'a> {
         }
     }
 
+    /// Whether there is a cluster with this node.
+    fn has_node(&self, number: usize) -> bool {
+        self.plan.servers.topology == Topology::Cluster && number < self.server.servers.data().len()
+    }
+
+    /// Roles change among the servers.
+    fn switch(&mut self, fault: &RedisFault, ms: u64, action: &Action) {
+        let Some(steps) = self.server.begin_switch(fault, struck(action)) else { return };
+        for (after_ms, step) in steps {
+            self.agenda.put(self.stage.now() + Duration::from_millis(after_ms), Item::Step(step));
+        }
+        self.lasts(action, ms, How::Redis);
+    }
+
     fn heal(&mut self) {
         for consumer in &self.consumers {
-            consumer.checkpoints().disarm();
+            consumer.disarm();
         }
         for number in self.numbers(|ongoing| !matches!(ongoing.how, How::Redis)) {
             self.over(number);
@@ -320,13 +375,29 @@ impl<'a> Director<'a> {
                 self.stage.freeze(host, self.stage.now());
                 self.scene.note(What::Resumed { who: *who });
             }
-            How::Net(kind, way) => self.lasting.open(&mut *self.stage, host, *kind, *way),
-            How::Slow(by) => self.lasting.hasten(&mut *self.stage, host, *by),
+            How::Net(kind, way) => {
+                for server in self.server.servers.hosts.all() {
+                    self.lasting.open(&mut *self.stage, (host, server), *kind, *way);
+                }
+            }
+            How::Slow(by) => {
+                for server in self.server.servers.hosts.all() {
+                    self.lasting.hasten(&mut *self.stage, (host, server), *by);
+                }
+            }
+            How::Cut(place, way) => {
+                for client in self.server.servers.hosts.clients.clone() {
+                    self.lasting.open(&mut *self.stage, (client, *place), Kind::Partition, *way);
+                }
+            }
+            How::Frozen(place) => self.stage.freeze(*place, self.stage.now()),
+            How::Stale(number) => self.server.servers.stale(*number, false),
+            How::Dead(place) => self.stage.start(*place),
             How::Redis => {}
         }
         self.scene.note(ongoing.is_over());
         if matches!(ongoing.how, How::Redis) {
-            self.server.over();
+            self.server.over(ongoing.kind);
         }
     }
 
@@ -340,17 +411,6 @@ impl<'a> Director<'a> {
 
     fn struck(&self, action: &Action) {
         self.scene.note(struck(action));
-    }
-}
-
-impl Agenda {
-    fn put(&mut self, at: Time, item: Item) {
-        self.items.insert((at, self.next), item);
-        self.next += 1;
-    }
-
-    fn take(&mut self) -> Option<(Time, Item)> {
-        self.items.pop_first().map(|((at, _), item)| (at, item))
     }
 }
 

@@ -4,14 +4,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     plan::Way,
-    stage::{HostId, Stage},
+    stage::{Between, Course},
 };
 
-/// What holds bytes back between hosts and the server at present.
+/// What holds bytes back between hosts and servers at present.
 #[derive(Default)]
 pub(crate) struct Lasting {
-    ways: BTreeMap<(HostId, Kind), Ways>,
-    slow: BTreeMap<HostId, Vec<Duration>>,
+    ways: BTreeMap<(Between, Kind), Ways>,
+    slow: BTreeMap<Between, Vec<Duration>>,
 }
 
 /// How bytes are held back.
@@ -31,43 +31,43 @@ struct Ways {
 }
 
 impl Lasting {
-    /// One more fault closes this way of a host.
-    pub(crate) fn close(&mut self, stage: &mut dyn Stage, host: HostId, kind: Kind, way: Way) {
-        let ways = self.ways.entry((host, kind)).or_default();
+    /// One more fault closes this way between a host and a server.
+    pub(crate) fn close(&mut self, stage: &mut dyn Course, between: Between, kind: Kind, way: Way) {
+        let ways = self.ways.entry((between, kind)).or_default();
         let before = (ways.out > 0, ways.into > 0);
         ways.out += u32::from(way != Way::In);
         ways.into += u32::from(way != Way::Out);
-        switch(stage, host, kind, before, (ways.out > 0, ways.into > 0));
+        switch(stage, between, kind, before, (ways.out > 0, ways.into > 0));
     }
 
     /// One of them is over.
-    pub(crate) fn open(&mut self, stage: &mut dyn Stage, host: HostId, kind: Kind, way: Way) {
-        let ways = self.ways.entry((host, kind)).or_default();
+    pub(crate) fn open(&mut self, stage: &mut dyn Course, between: Between, kind: Kind, way: Way) {
+        let ways = self.ways.entry((between, kind)).or_default();
         let before = (ways.out > 0, ways.into > 0);
         ways.out = ways.out.saturating_sub(u32::from(way != Way::In));
         ways.into = ways.into.saturating_sub(u32::from(way != Way::Out));
-        switch(stage, host, kind, before, (ways.out > 0, ways.into > 0));
+        switch(stage, between, kind, before, (ways.out > 0, ways.into > 0));
     }
 
-    /// One more fault slows a host down: the slowest counts.
-    pub(crate) fn slow(&mut self, stage: &mut dyn Stage, host: HostId, by: Duration) {
-        let slow = self.slow.entry(host).or_default();
+    /// One more fault slows them down: the slowest counts.
+    pub(crate) fn slow(&mut self, stage: &mut dyn Course, between: Between, by: Duration) {
+        let slow = self.slow.entry(between).or_default();
         slow.push(by);
-        stage.slow(host, slow.iter().max().copied().unwrap_or_default());
+        stage.slow(between, slow.iter().max().copied().unwrap_or_default());
     }
 
     /// One of them is over.
-    pub(crate) fn hasten(&mut self, stage: &mut dyn Stage, host: HostId, by: Duration) {
-        let slow = self.slow.entry(host).or_default();
+    pub(crate) fn hasten(&mut self, stage: &mut dyn Course, between: Between, by: Duration) {
+        let slow = self.slow.entry(between).or_default();
         if let Some(place) = slow.iter().position(|other| *other == by) {
             slow.remove(place);
         }
-        stage.slow(host, slow.iter().max().copied().unwrap_or_default());
+        stage.slow(between, slow.iter().max().copied().unwrap_or_default());
     }
 }
 
 /// Switches the ways, out and in, that have changed.
-fn switch(stage: &mut dyn Stage, host: HostId, kind: Kind, before: (bool, bool), after: (bool, bool)) {
+fn switch(stage: &mut dyn Course, between: Between, kind: Kind, before: (bool, bool), after: (bool, bool)) {
     let way = match (before.0 != after.0, before.1 != after.1) {
         (true, true) => Way::Both,
         (true, false) => Way::Out,
@@ -76,19 +76,17 @@ fn switch(stage: &mut dyn Stage, host: HostId, kind: Kind, before: (bool, bool),
     };
     let on = if way == Way::In { after.1 } else { after.0 };
     match kind {
-        Kind::Partition => stage.partition(host, way, on),
-        Kind::Stall => stage.stall(host, way, on),
+        Kind::Partition => stage.partition(between, way, on),
+        Kind::Stall => stage.stall(between, way, on),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use streamkeeper::{Clock, Connect, Time};
+    use streamkeeper::Time;
 
     use super::*;
-    use crate::stage::{Accept, Boot, Freezer};
+    use crate::stage::{HostId, REDIS};
 
     /// Only remembers how the ways of host 1 stand.
     #[derive(Default)]
@@ -103,37 +101,26 @@ mod tests {
         *ways = [if way == Way::In { ways[0] } else { on }, if way == Way::Out { ways[1] } else { on }];
     }
 
-    impl Stage for Ways {
-        fn partition(&mut self, _: HostId, way: Way, on: bool) {
+    impl Course for Ways {
+        fn partition(&mut self, _: Between, way: Way, on: bool) {
             set(&mut self.partition, way, on);
             self.switched += 1;
         }
-        fn stall(&mut self, _: HostId, way: Way, on: bool) {
+        fn stall(&mut self, _: Between, way: Way, on: bool) {
             set(&mut self.stall, way, on);
             self.switched += 1;
         }
-        fn slow(&mut self, _: HostId, by: Duration) {
+        fn slow(&mut self, _: Between, by: Duration) {
             self.slow = by;
         }
         fn now(&self) -> Time {
             Time::ZERO
         }
         fn run_until(&mut self, _: Time) {}
-        fn host(&mut self, _: HostId, _: Boot) {}
-        fn server(&mut self, _: HostId, _: Accept) {}
         fn start(&mut self, _: HostId) {}
         fn crash(&mut self, _: HostId) {}
         fn freeze(&mut self, _: HostId, _: Time) {}
-        fn freezer(&self, _: HostId) -> Freezer {
-            unreachable!()
-        }
-        fn reset(&mut self, _: HostId) {}
-        fn connect(&self, _: HostId, _: i32) -> Arc<dyn Connect> {
-            unreachable!()
-        }
-        fn clock(&self) -> Clock {
-            unreachable!()
-        }
+        fn reset(&mut self, _: Between) {}
         fn panics(&mut self) -> Vec<String> {
             Vec::new()
         }
@@ -142,17 +129,17 @@ mod tests {
     #[test]
     fn a_way_opens_with_the_last_fault_that_closed_it() {
         let (mut stage, mut lasting) = (Ways::default(), Lasting::default());
-        lasting.close(&mut stage, 1, Kind::Partition, Way::Out);
+        lasting.close(&mut stage, (1, REDIS), Kind::Partition, Way::Out);
         assert_eq!(stage.partition, [true, false]);
-        lasting.close(&mut stage, 1, Kind::Partition, Way::Both);
+        lasting.close(&mut stage, (1, REDIS), Kind::Partition, Way::Both);
         assert_eq!(stage.partition, [true, true]);
-        lasting.close(&mut stage, 1, Kind::Stall, Way::In);
+        lasting.close(&mut stage, (1, REDIS), Kind::Stall, Way::In);
         assert_eq!((stage.partition, stage.stall), ([true, true], [false, true]));
-        lasting.open(&mut stage, 1, Kind::Partition, Way::Out);
+        lasting.open(&mut stage, (1, REDIS), Kind::Partition, Way::Out);
         assert_eq!(stage.partition, [true, true]);
-        lasting.open(&mut stage, 1, Kind::Partition, Way::Both);
+        lasting.open(&mut stage, (1, REDIS), Kind::Partition, Way::Both);
         assert_eq!((stage.partition, stage.stall), ([false, false], [false, true]));
-        lasting.open(&mut stage, 1, Kind::Stall, Way::In);
+        lasting.open(&mut stage, (1, REDIS), Kind::Stall, Way::In);
         assert_eq!((stage.stall, stage.switched), ([false, false], 5));
     }
 
@@ -160,12 +147,12 @@ mod tests {
     fn of_two_that_slow_down_the_slower_counts() {
         let (mut stage, mut lasting) = (Ways::default(), Lasting::default());
         let ms = Duration::from_millis;
-        lasting.slow(&mut stage, 1, ms(50));
-        lasting.slow(&mut stage, 1, ms(20));
+        lasting.slow(&mut stage, (1, REDIS), ms(50));
+        lasting.slow(&mut stage, (1, REDIS), ms(20));
         assert_eq!(stage.slow, ms(50));
-        lasting.hasten(&mut stage, 1, ms(50));
+        lasting.hasten(&mut stage, (1, REDIS), ms(50));
         assert_eq!(stage.slow, ms(20));
-        lasting.hasten(&mut stage, 1, ms(20));
+        lasting.hasten(&mut stage, (1, REDIS), ms(20));
         assert_eq!(stage.slow, Duration::ZERO);
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     judge::{Kind, Violation},
 };
 
-/// Which network a run has.
+/// Which network a run has, and with it which engine drives the consumers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Net {
     /// Our own, event-driven: fast.
@@ -17,6 +17,8 @@ pub enum Net {
     Events,
     /// turmoil.
     Turmoil,
+    /// None: the engine that has no shell either, but the machines alone. For volume.
+    Core,
 }
 
 impl fmt::Display for Net {
@@ -24,6 +26,7 @@ impl fmt::Display for Net {
         f.write_str(match self {
             Net::Events => "events",
             Net::Turmoil => "turmoil",
+            Net::Core => "core",
         })
     }
 }
@@ -35,7 +38,8 @@ impl FromStr for Net {
         match text {
             "events" => Ok(Net::Events),
             "turmoil" => Ok(Net::Turmoil),
-            _ => Err(format!("`{text}` is no network: `events` or `turmoil`")),
+            "core" => Ok(Net::Core),
+            _ => Err(format!("`{text}` is no network and no engine: `events`, `turmoil` or `core`")),
         }
     }
 }
@@ -99,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_network_is_read_as_it_is_written() {
-        for net in [Net::Events, Net::Turmoil] {
+        for net in [Net::Events, Net::Turmoil, Net::Core] {
             assert_eq!(net.to_string().parse(), Ok(net));
         }
         assert!("wire".parse::<Net>().is_err());

@@ -6,14 +6,18 @@ use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use redis::{AsyncConnectionConfig, aio::MultiplexedConnection};
 use streamkeeper::{AskError, Client, Connect, Link, Service};
-use streamkeeper_core::{id::LEASE_SEPARATOR, keys::Keys};
+use streamkeeper_core::id::LEASE_SEPARATOR;
 use tokio::sync::mpsc;
 
-use super::{SERVICE, scene::Scene, sender::Sender};
-use crate::{facts::What, plan::Sending, stage::Boot};
+use super::{SERVICE, actor::Orders, scene::Scene, sender::Sender, servers};
+use crate::{
+    facts::What,
+    plan::{Sending, Topology},
+    stage::Boot,
+};
 
 /// How long a producer waits before it says again what certainly was not announced.
-const AGAIN: Duration = Duration::from_millis(300);
+pub(super) const AGAIN: Duration = Duration::from_millis(300);
 
 /// What a producer is told.
 #[derive(Clone, Debug)]
@@ -29,6 +33,7 @@ pub(crate) enum Order {
 /// The producers, as the director knows them.
 pub(crate) struct Producer {
     connect: Arc<dyn Connect>,
+    topology: Topology,
     scene: Scene,
     seed: u64,
     orders: mpsc::UnboundedSender<Order>,
@@ -36,15 +41,9 @@ pub(crate) struct Producer {
 }
 
 impl Producer {
-    pub(crate) fn new(connect: Arc<dyn Connect>, scene: Scene, seed: u64) -> Rc<Producer> {
+    pub(crate) fn new(connect: Arc<dyn Connect>, topology: Topology, scene: Scene, seed: u64) -> Rc<Producer> {
         let (orders, told) = mpsc::unbounded_channel();
-        Rc::new(Producer { connect, scene, seed, orders, told: RefCell::new(Some(told)) })
-    }
-
-    /// Tells them.
-    pub(crate) fn tell(&self, order: Order) {
-        // They run as long as the run does.
-        let _ = self.orders.send(order);
+        Rc::new(Producer { connect, topology, scene, seed, orders, told: RefCell::new(Some(told)) })
     }
 
     /// What their host runs: producers, and whoever asks what everybody believes.
@@ -66,7 +65,8 @@ impl Producer {
             Ok(sender) => sender,
             Err(error) => return self.scene.note(What::Note { text: format!("no sender: {error}") }),
         };
-        let service = Client::builder(SERVICE).connect_with(self.connect.clone()).metrics(None).service();
+        let service = Client::builder(SERVICE).connect_with(self.connect.clone()).metrics(None);
+        let service = service.hash_tagged(self.topology == Topology::Cluster).service();
         let service = match service {
             Ok(service) => service,
             Err(error) => return self.scene.note(What::Note { text: format!("no producer: {error}") }),
@@ -123,7 +123,7 @@ impl Producer {
             if let Ok(Ok(mut redis)) = tokio::time::timeout(Duration::from_secs(1), self.connected()).await {
                 let (field, value) = malformed(kind);
                 let mut add = redis::cmd("XADD");
-                add.arg(lbs()).arg("*").arg(field).arg(value);
+                add.arg(lbs(self.topology)).arg("*").arg(field).arg(value);
                 let _ = redis.send_packed_command(&add).await;
                 return;
             }
@@ -140,13 +140,20 @@ impl Producer {
     }
 }
 
+impl Orders for Producer {
+    fn tell(&self, order: Order) {
+        // They run as long as the run does.
+        let _ = self.orders.send(order);
+    }
+}
+
 /// The LBS of the simulated service.
-fn lbs() -> String {
-    Keys::plain(SERVICE).map(|keys| keys.lbs()).unwrap_or_default()
+fn lbs(topology: Topology) -> String {
+    servers::keys(topology).map(|keys| keys.lbs()).unwrap_or_default()
 }
 
 /// Something that is no announcement: a field and its value.
-fn malformed(kind: u8) -> (&'static str, Vec<u8>) {
+pub(super) fn malformed(kind: u8) -> (&'static str, Vec<u8>) {
     let (field, value) = match kind % 8 {
         0 => ("other", r#"{"DataStreamName":"x"}"#.to_owned()),
         1 => ("lbs-input", "no JSON".to_owned()),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures::FutureExt;
-use streamkeeper::{Clock, Lease};
+use streamkeeper::Clock;
 use tokio::sync::Notify;
 
 use crate::facts::{Owned, Record, What, Who};
@@ -45,7 +45,8 @@ type Holdings = BTreeMap<Arc<str>, Vec<Holding>>;
 struct Holding {
     who: Who,
     owned: Owned,
-    lease: Lease,
+    /// Whether they still believe in it, by their own clock.
+    is_valid: Box<dyn Fn() -> bool + Send>,
 }
 
 impl Scene {
@@ -73,17 +74,18 @@ impl Scene {
         &self.0.clock
     }
 
-    /// A process holds a lease from now on.
-    pub(crate) fn hold(&self, who: Who, owned: &Owned, lease: Lease) {
+    /// A process holds a lease from now on. Whether more than one of its stream are held.
+    pub(crate) fn hold(&self, who: Who, owned: &Owned, is_valid: impl Fn() -> bool + Send + 'static) -> bool {
         let mut holdings = self.holdings();
         let holders = holdings.entry(owned.stream.clone()).or_default();
-        holders.push(Holding { who, owned: owned.clone(), lease });
+        holders.push(Holding { who, owned: owned.clone(), is_valid: Box::new(is_valid) });
         let crowded = holders.len() > 1;
         drop(holdings);
         if crowded {
             self.note_beliefs();
             self.0.crowded.notify_one();
         }
+        crowded
     }
 
     /// Somebody holds a lease of this stream.
@@ -162,7 +164,7 @@ impl Scene {
         let mut crowded = false;
         for holders in crowds {
             crowded = true;
-            let believers: Vec<_> = holders.iter().filter(|holding| holding.lease.is_valid()).collect();
+            let believers: Vec<_> = holders.iter().filter(|holding| (holding.is_valid)()).collect();
             if believers.len() > 1 {
                 for Holding { who, owned, .. } in believers {
                     self.note(What::Believes { who: *who, owned: owned.clone() });

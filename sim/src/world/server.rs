@@ -1,4 +1,4 @@
-//! Redis's host: the machine, served to whoever connects, what befalls it, and its own word on ownerships.
+//! Redis: the machines, served to whoever connects, what befalls them, and the primary's own word on ownerships.
 
 use std::{
     cell::{Cell, RefCell},
@@ -6,104 +6,125 @@ use std::{
     rc::Rc,
 };
 
-use streamkeeper_core::keys::Keys;
 use tokio::task::spawn_local;
 
-use super::{SERVICE, scene::Scene, seeds, stories::Stories, witness};
+use super::{
+    SERVICE,
+    hand::{Hand, Names},
+    hearing::{Heard, Listener},
+    scene::Scene,
+    seeds,
+    servers::{Servers, Step},
+    stories::Stories,
+};
 use crate::{
+    entries,
     facts::{Forgot, What, Who},
-    messages::{self, facts::Said, witness::Witness},
-    plan::{Persistence, Plan, RedisFault, RedisPlan},
-    redis::{ConnId, Executed, Output, Redis, reply::Reply, serve},
-    stage::{Accept, HostId},
+    messages::{self, facts::Said},
+    plan::{Persistence, Plan, RedisFault, RedisPlan, ServerName},
+    redis::{ConnId, Redis, serve},
+    stage::{Accept, HostId, Stage},
 };
 
-/// The server of a run.
+/// The server of a run; where there are several, those that are one to the outside.
 pub(crate) struct Server {
-    served: serve::Server,
+    pub(crate) servers: Servers,
     settings: RedisPlan,
     scene: Scene,
     connected: Connected,
     heard: Rc<Heard>,
     names: Names,
+    /// It is about entries.
+    of_entries: bool,
+    /// How many entries were added to data streams.
+    appended: Cell<u64>,
     /// What it will have forgotten when it is up again.
     forgets: Option<Forgot>,
 }
 
-/// Who is connected: from where, and which process of a consumer.
-type Connected = Rc<RefCell<BTreeMap<ConnId, (HostId, Option<Who>)>>>;
-
-/// What the stream and its group are called that hands are laid on.
-struct Names {
-    stream: String,
-    group: String,
-    /// Other keys, as patterns of KEYS.
-    leases: Vec<String>,
-    of_messages: bool,
-}
-
-/// What the scripts answered.
-#[derive(Default)]
-struct Heard {
-    words: RefCell<BTreeMap<String, u64>>,
-    stories: RefCell<Stories>,
-    witness: RefCell<Witness>,
-}
+/// Who is connected, to which server with data: from where, and which process of a consumer.
+pub(super) type Connected = Rc<RefCell<BTreeMap<(usize, ConnId), (HostId, Option<Who>)>>>;
 
 impl Server {
     pub(crate) fn new(plan: &Plan, scene: Scene) -> Server {
-        let mut redis = Redis::new(&plan.redis, seeds::of(plan.seed, &[seeds::REDIS]), scene.clock().now());
-        redis.observe();
         let names = Names::of(plan);
-        if names.of_messages {
-            redis.observe_keys(messages::STREAM);
-        }
-        let heard = Rc::new(Heard::default());
-        let connected = Connected::default();
-        let (hearing, telling, clock, from) = (heard.clone(), scene.clone(), scene.clock().clone(), connected.clone());
-        let served = serve::Server::new(
-            redis,
-            move || clock.now(),
-            move |output| match output {
-                Output::Executed(executed) => hearing.hear(&executed, &telling),
-                Output::Touched(touched) => {
-                    let conn = touched.conn;
-                    let by = conn.and_then(|conn| from.borrow().get(&conn).and_then(|(_, who)| *who));
-                    let said = hearing.witness.borrow_mut().hear(by, &touched);
-                    said.into_iter().for_each(|said| telling.note(What::Message(said)));
-                }
-                // Long after the action struck, perhaps: it counts commands.
-                Output::AnswerLost(conn) => {
-                    if let Some((_, Some(who))) = from.borrow().get(&conn) {
-                        telling.note(What::Over { kind: "lose-answer", consumer: Some(who.consumer) });
-                    }
-                }
-                Output::Send(..) | Output::Close(_) => {}
-            },
-        );
-        let settings = plan.redis.clone();
-        Server { served, settings, scene, connected, heard, names, forgets: None }
+        let (heard, connected) = (Rc::new(Heard::default()), Connected::default());
+        let primary = Rc::new(Cell::new(0));
+        let data = (0..plan.servers.topology.data()).map(|number| {
+            let part = [seeds::REDIS, number as u64];
+            // The only one there is has always had this seed.
+            let seed = seeds::of(plan.seed, if number == 0 { &part[..1] } else { &part });
+            let mut redis = Redis::new(&plan.redis, seed, scene.clock().now());
+            redis.observe();
+            if names.of_messages {
+                redis.observe_keys(messages::STREAM);
+            }
+            if plan.has_readers() {
+                redis.observe_keys(SERVICE);
+            } else if plan.consumers.iter().any(|consumer| consumer.go) {
+                redis.observe_keys(names.stream.clone());
+            }
+            let listener = Listener {
+                number,
+                primary: primary.clone(),
+                scene: scene.clone(),
+                heard: heard.clone(),
+                connected: connected.clone(),
+                of_messages: names.of_messages,
+                of_entries: plan.has_readers(),
+            };
+            let clock = scene.clock().clone();
+            serve::Server::new(redis, move || clock.now(), move |output| listener.hear(output))
+        });
+        let servers = Servers::new(plan, data.collect(), primary, &scene);
+        let (settings, of_entries) = (plan.redis.clone(), plan.has_readers());
+        let appended = Cell::new(0);
+        Server { servers, settings, scene, connected, heard, names, of_entries, appended, forgets: None }
     }
 
-    /// What the stage does with each connection.
-    pub(crate) fn accept(&self) -> Accept {
-        let (served, connected, ticks) = (self.served.clone(), self.connected.clone(), Rc::new(Cell::new(false)));
-        let scene = self.scene.clone();
+    /// The one there is, to be served by hand, and where it is written down who is connected to it.
+    pub(super) fn only(&self) -> (serve::Server, Connected) {
+        (self.primary().clone(), self.connected.clone())
+    }
+
+    /// Puts all servers on the stage.
+    pub(crate) fn enter(&self, stage: &mut dyn Stage) {
+        for (number, host) in self.servers.hosts.data.iter().enumerate() {
+            stage.server(*host, self.accept(number));
+        }
+        for (number, host) in self.servers.hosts.sentinels.iter().enumerate() {
+            let served = self.servers.sentinel(number).clone();
+            let accept: Accept = Rc::new(move |_, bytes| {
+                let served = served.clone();
+                Box::pin(async move { served.serve(bytes, |_| ()).await })
+            });
+            stage.server(*host, accept);
+        }
+    }
+
+    /// What the stage does with each connection to this server.
+    fn accept(&self, number: usize) -> Accept {
+        let (served, connected, ticks) =
+            (self.servers.data()[number].clone(), self.connected.clone(), Rc::new(Cell::new(false)));
+        let (scene, servers) = (self.scene.clone(), self.servers.clone());
         Rc::new(move |host, bytes| {
             let (served, connected, ticks) = (served.clone(), connected.clone(), ticks.clone());
+            let servers = servers.clone();
+            servers.visited(number);
             let who = host.checked_sub(1).and_then(|consumer| scene.life(consumer));
             Box::pin(async move {
                 if !ticks.replace(true) {
                     let served = served.clone();
                     spawn_local(async move { served.tick().await });
                 }
-                let number = Cell::new(None);
-                let opened = |conn| {
-                    number.set(Some(conn));
-                    connected.borrow_mut().insert(conn, (host, who));
+                let opened = Cell::new(None);
+                let note = |conn| {
+                    opened.set(Some((number, conn)));
+                    connected.borrow_mut().insert((number, conn), (host, who));
                 };
-                served.serve(bytes, opened).await;
-                number.take().and_then(|conn| connected.borrow_mut().remove(&conn));
+                served.serve(bytes, note).await;
+                servers.left(number);
+                opened.take().and_then(|conn| connected.borrow_mut().remove(&conn));
             })
         })
     }
@@ -115,11 +136,13 @@ impl Server {
         }
         self.scene.note(struck);
         let of_messages = self.names.of_messages;
-        self.served.with(|redis, now| match (fault, consumer) {
-            (RedisFault::DeleteConsumer { .. }, Some(id)) if !of_messages => drop(redis.command(delete_consumer(id))),
-            _ => redis.inject(fault, now),
-        });
-        if self.names.of_messages && messages::alters(fault) {
+        match (fault, consumer) {
+            (RedisFault::DeleteConsumer { .. }, Some(id)) if !of_messages => {
+                self.primary().with(|redis, _| redis.command(self.names.delete_consumer(id)));
+            }
+            _ => self.servers.inject(fault),
+        }
+        if (of_messages && messages::alters(fault)) || (self.of_entries && entries::alters(fault)) {
             self.stands("hand");
         }
         if let Some(forgot) = self.forgets_by(fault) {
@@ -129,42 +152,121 @@ impl Server {
     }
 
     /// A lasting fault is about to end by itself, now.
-    pub(crate) fn over(&mut self) {
-        self.served.with(Redis::tick);
-        if !self.served.with(|redis, _| redis.is_down())
+    pub(crate) fn over(&mut self, kind: &'static str) {
+        self.servers.data().iter().for_each(|server| server.with(Redis::tick));
+        self.servers.over(kind);
+        if matches!(kind, "redis switch" | "redis switch alive" | "redis move-slot" | "redis failover") {
+            self.end_switch();
+        }
+        if !self.primary().with(|redis, _| redis.is_down())
             && let Some(forgot) = self.forgets.take()
         {
             self.scene.note(What::RedisUp { forgot });
-            if self.names.of_messages {
-                self.stands("up");
-            }
+            self.stands("up");
         }
     }
 
-    /// Notes how everything about messages stands.
+    /// Notes how everything about messages or entries stands, if the plan is about them.
     pub(crate) fn stands(&self, why: &'static str) {
-        let stock = self.served.with(|redis, _| messages::stock::take(why, |command| redis.command(command)));
+        if self.of_entries {
+            let stock = self.primary().with(|redis, _| entries::stock::take(why, |command| redis.command(command)));
+            return self.scene.note(What::Entry(entries::facts::Said::Stands(stock)));
+        }
+        if !self.names.of_messages {
+            return;
+        }
+        let stock = self.primary().with(|redis, _| messages::stock::take(why, |command| redis.command(command)));
         self.scene.note(What::Message(Said::Stands(stock)));
+    }
+
+    /// Somebody near it adds so many entries to each of these streams. Whether it serves.
+    pub(crate) fn append(&self, streams: impl Iterator<Item = String>, entries: u64) -> bool {
+        if !Hand(self.primary(), &self.names).is_there() {
+            return false;
+        }
+        for stream in streams {
+            for _ in 0..entries {
+                let body = entries::body(self.appended.replace(self.appended.get() + 1));
+                let add = ["XADD", &stream, "*", "body", &body].map(str::to_owned);
+                self.primary().with(|redis, _| redis.command(add));
+            }
+        }
+        true
     }
 
     /// So many answers to this host still arrive; the next one is lost, and its connection breaks. Whether there is one.
     pub(crate) fn lose_answer(&self, host: HostId, after: u32) -> bool {
         let connected = self.connected.borrow();
-        let from_there: Vec<ConnId> =
-            connected.iter().filter(|(_, (other, _))| *other == host).map(|(conn, _)| *conn).collect();
-        self.served.with(|redis, _| from_there.iter().for_each(|conn| redis.lose_answer(*conn, after)));
+        let from_there: Vec<_> = connected.iter().filter(|(_, (other, _))| *other == host).collect();
+        for ((number, conn), _) in &from_there {
+            self.servers.data()[*number].with(|redis, _| redis.lose_answer(*conn, after));
+        }
         !from_there.is_empty()
     }
 
-    /// No more answers are lost.
+    /// No more answers are lost, and every server knows who the primary is.
     pub(crate) fn heal(&self) {
+        self.servers.heal();
         let connected = self.connected.borrow();
-        self.served.with(|redis, _| connected.keys().for_each(|conn| redis.lose_answer(*conn, u32::MAX)));
+        for (number, conn) in connected.keys() {
+            self.servers.data()[*number].with(|redis, _| redis.lose_answer(*conn, u32::MAX));
+        }
+    }
+
+    /// Roles begin to change, or cannot. The steps, and how many milliseconds after now each of them is.
+    pub(crate) fn begin_switch(&mut self, fault: &RedisFault, struck: What) -> Option<Vec<(u64, Step)>> {
+        if matches!(fault, RedisFault::MoveSlot { .. }) {
+            let begins = !self.servers.is_switching() && self.servers.begin_move();
+            return begins.then(|| {
+                self.scene.note(struck);
+                Vec::new()
+            });
+        }
+        let (ms, after_ms, spread_ms, alive) = match *fault {
+            RedisFault::Switch { ms, after_ms, spread_ms, alive } => (ms, after_ms, spread_ms, alive),
+            RedisFault::Failover { ms } => (ms, ms, 0, false),
+            _ => return None,
+        };
+        if self.servers.is_switching() || !self.servers.has_heir() {
+            return None;
+        }
+        self.scene.note(struck);
+        Some(self.servers.begin_switch(ms, after_ms, spread_ms, alive))
+    }
+
+    /// A part of a change of roles.
+    pub(crate) fn step(&mut self, step: Step) {
+        match step {
+            Step::Promote => {
+                if let Some(loses) = self.servers.promote() {
+                    self.forgets = None;
+                    self.scene.note(What::RedisUp { forgot: if loses { Forgot::Latest } else { Forgot::Nothing } });
+                    self.stands("up");
+                }
+            }
+            Step::Learn(sentinel) => self.servers.learn(sentinel),
+        }
+    }
+
+    /// The former primary is told. What it has written by itself is lost.
+    fn end_switch(&self) {
+        let Some(switching) = self.servers.end_switch() else { return };
+        if switching.alone || switching.moves {
+            let forgot = if switching.alone { Forgot::Latest } else { Forgot::Nothing };
+            self.scene.note(What::RedisUp { forgot });
+            self.stands("up");
+        }
+    }
+
+    fn primary(&self) -> &serve::Server {
+        self.servers.primary()
     }
 
     /// How often the scripts answered what: by script and first word.
     pub(crate) fn words(&self) -> BTreeMap<String, u64> {
-        self.heard.words.take()
+        let mut words = self.heard.words.take();
+        words.extend(self.servers.remarks());
+        words
     }
 
     /// What the scripts were asked and answered.
@@ -173,27 +275,40 @@ impl Server {
     }
 
     fn can_strike(&self, fault: &RedisFault, consumer: Option<&str>) -> bool {
-        let hand = Hand(&self.served, &self.names);
+        let hand = Hand(self.primary(), &self.names);
         match fault {
             RedisFault::ClearFlags => hand.is_there() && !hand.has_no_flags(),
             RedisFault::Disconnect | RedisFault::ForgetScripts | RedisFault::FlushAll => hand.is_there(),
             RedisFault::DestroyGroup | RedisFault::Redeliver => hand.is_there() && hand.has_group(),
             RedisFault::DeleteLbs => hand.is_there() && hand.announced() > 0,
             RedisFault::Trim { left } => hand.is_there() && hand.announced() > *left,
+            RedisFault::TrimData { .. } => hand.is_there() && self.of_entries,
             RedisFault::Evict { .. } | RedisFault::WrongType { .. } => hand.is_there() && hand.has_leases(),
             RedisFault::DeleteConsumer { .. } if self.names.of_messages => hand.is_there() && hand.has_group(),
             RedisFault::DeleteConsumer { .. } => hand.is_there() && consumer.is_some_and(|id| hand.has_consumer(id)),
+            // Whoever changes roles is left alone meanwhile.
+            RedisFault::Kill { server, .. } => !self.servers.is_switching() && self.has(*server),
+            RedisFault::Freeze { server, .. } => self.has(*server),
+            RedisFault::Detach { .. } => !self.servers.is_switching() && self.servers.has_heir(),
+            RedisFault::Switch { .. } | RedisFault::Cut { .. } => false,
+            RedisFault::MoveSlot { .. } | RedisFault::Stale { .. } => false,
             RedisFault::DeleteAttempts => hand.is_there() && hand.has("attempts"),
             RedisFault::DeleteDelayed | RedisFault::Unpark { .. } => hand.is_there() && hand.has("delayed"),
             _ => true,
         }
     }
 
+    /// Whether this server holds data, and there is one.
+    fn has(&self, server: ServerName) -> bool {
+        matches!(server, ServerName::Data(number) if number < self.servers.data().len())
+    }
+
     /// What it will have forgotten after this.
     fn forgets_by(&self, fault: &RedisFault) -> Option<Forgot> {
         let early = |every_ms: u64| self.scene.clock().now().as_micros() < every_ms.saturating_mul(1_000);
         Some(match fault {
-            RedisFault::Crash { .. } => match self.settings.persistence {
+            RedisFault::Kill { server, .. } if !self.servers.is_primary(*server) => return None,
+            RedisFault::Crash { .. } | RedisFault::Kill { .. } => match self.settings.persistence {
                 Persistence::None => Forgot::All,
                 Persistence::Rdb { every_ms } if early(every_ms) => Forgot::All,
                 Persistence::Rdb { .. } | Persistence::Aof => Forgot::Latest,
@@ -205,94 +320,6 @@ impl Server {
             _ => return None,
         })
     }
-}
-
-impl Heard {
-    fn hear(&self, Executed { args, script, reply, lost, at, .. }: &Executed, scene: &Scene) {
-        let mut words = self.words.borrow_mut();
-        let mut say = |word: String| *words.entry(word).or_default() += 1;
-        if args.first().is_some_and(|name| name.eq_ignore_ascii_case(b"EVAL")) {
-            say("script sent in full".to_owned());
-        }
-        let Some(script) = script else { return };
-        if script.starts_with("messages/") {
-            return messages::sometimes::words(script, reply, *lost).into_iter().for_each(say);
-        }
-        self.stories.borrow_mut().executed(*at, script, args, reply, *lost);
-        let testimony = witness::hear(script, args, reply);
-        testimony.words.into_iter().for_each(say);
-        testimony.facts.into_iter().for_each(|fact| scene.note(fact));
-    }
-}
-
-/// Whoever has the server in their hands, and looks before they act.
-struct Hand<'a>(&'a serve::Server, &'a Names);
-
-impl Hand<'_> {
-    fn is_there(&self) -> bool {
-        self.0.with(|redis, _| !redis.is_down() && !redis.is_stalled())
-    }
-
-    fn has_no_flags(&self) -> bool {
-        match self.ask(["CONFIG", "GET", "notify-keyspace-events"]) {
-            Reply::Map(pairs) => pairs.iter().all(|(_, flags)| *flags == Reply::bulk("")),
-            _ => true,
-        }
-    }
-
-    fn announced(&self) -> u64 {
-        match self.ask(["XLEN".to_owned(), self.1.stream.clone()]) {
-            Reply::Int(announced) => announced.unsigned_abs(),
-            _ => 0,
-        }
-    }
-
-    fn has_group(&self) -> bool {
-        matches!(self.ask(["XINFO".to_owned(), "GROUPS".to_owned(), self.1.stream.clone()]), Reply::Array(groups) if !groups.is_empty())
-    }
-
-    fn has_consumer(&self, id: &str) -> bool {
-        let consumers =
-            self.ask(["XINFO".to_owned(), "CONSUMERS".to_owned(), self.1.stream.clone(), self.1.group.clone()]);
-        let is_it = |field: &(Reply, Reply)| field.1 == Reply::bulk(id.to_owned());
-        let Reply::Array(consumers) = consumers else { return false };
-        consumers.iter().any(|consumer| matches!(consumer, Reply::Map(fields) if fields.iter().any(is_it)))
-    }
-
-    fn has_leases(&self) -> bool {
-        let any = |pattern: &String| matches!(self.ask(["KEYS".to_owned(), pattern.clone()]), Reply::Array(found) if !found.is_empty());
-        self.1.leases.iter().any(any)
-    }
-
-    /// Whether this key of the group of messages is there.
-    fn has(&self, what: &str) -> bool {
-        self.ask(["EXISTS".to_owned(), format!("{}:{}:{what}", self.1.stream, self.1.group)]) == Reply::Int(1)
-    }
-
-    fn ask<A: Into<bytes::Bytes>>(&self, command: impl IntoIterator<Item = A>) -> Reply {
-        self.0.with(|redis, _| redis.command(command))
-    }
-}
-
-impl Names {
-    fn of(plan: &Plan) -> Names {
-        if plan.has_workers() {
-            let (stream, group) = (messages::STREAM.to_owned(), messages::GROUP.to_owned());
-            let leases = vec![format!("{stream}:once:*"), format!("{stream}:{group}:reclaimer")];
-            return Names { stream, group, leases, of_messages: true };
-        }
-        let leases = vec![format!("*{}*", streamkeeper_core::id::LEASE_SEPARATOR)];
-        Names { stream: key(Keys::lbs), group: key(Keys::group), leases, of_messages: false }
-    }
-}
-
-fn delete_consumer(id: &str) -> [String; 5] {
-    ["XGROUP".to_owned(), "DELCONSUMER".to_owned(), key(Keys::lbs), key(Keys::group), id.to_owned()]
-}
-
-/// A key of the simulated service.
-fn key(name: impl Fn(&Keys) -> String) -> String {
-    Keys::plain(SERVICE).map(|keys| name(&keys)).unwrap_or_default()
 }
 
 fn worse(one: Forgot, other: Forgot) -> Forgot {

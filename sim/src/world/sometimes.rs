@@ -4,7 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::stories::{STORIES, Stories};
-use crate::facts::{Fact, Forgot, What};
+use crate::{
+    facts::{Fact, Forgot, What},
+    plan::Topology,
+};
 
 /// What plans do, by kind.
 const STRUCK: [&str; 51] = [
@@ -109,6 +112,70 @@ const RECOVERED: [&str; 44] = [
     "unanswered announcement",
 ];
 
+/// What must happen where there are sentinels: what befalls servers, and what comes of it.
+const OF_SENTINELS: [&str; 21] = [
+    "redis switch",
+    "redis switch alive",
+    "redis cut",
+    "redis freeze",
+    "redis kill",
+    "redis detach",
+    "redis crash",
+    "redis refuse loading",
+    "redis refuse readonly",
+    "redis refuse masterdown",
+    "redis refuse noreplicas",
+    "redis up, nothing forgotten",
+    "redis up, the latest forgotten",
+    "a former primary was left",
+    "a replica told its role",
+    "a replica was waited for",
+    "a replica was waited for in vain",
+    "takeover",
+    "epoch waits",
+    "epoch settled",
+    "ended done",
+];
+
+/// What must happen in a cluster.
+const OF_CLUSTERS: [&str; 19] = [
+    "redis switch",
+    "redis switch alive",
+    "redis move-slot",
+    "redis stale",
+    "redis cut",
+    "redis freeze",
+    "redis kill",
+    "redis detach",
+    "redis refuse tryagain",
+    "redis refuse clusterdown",
+    "redis up, nothing forgotten",
+    "redis up, the latest forgotten",
+    "moved",
+    "ask",
+    "tryagain",
+    "a replica told its role",
+    "takeover",
+    "epoch settled",
+    "ended done",
+];
+
+/// How often what must happen among several servers has happened.
+pub(crate) fn of_servers(
+    topology: Topology,
+    facts: &[Fact],
+    words: &BTreeMap<String, u64>,
+) -> BTreeMap<&'static str, u64> {
+    let names: &[&'static str] = match topology {
+        Topology::One => &[],
+        Topology::Sentinel => &OF_SENTINELS,
+        Topology::Cluster => &OF_CLUSTERS,
+    };
+    let mut counts: BTreeMap<&'static str, u64> = names.iter().map(|name| (*name, 0)).collect();
+    tally(&mut counts, facts, words);
+    counts
+}
+
 /// What must happen sometimes: all names.
 pub fn names() -> impl Iterator<Item = &'static str> {
     STRUCK.into_iter().chain(RECOVERED).chain(STORIES)
@@ -117,6 +184,13 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// How often each of them happened, in these facts, by these words of the scripts, and in these stories of them.
 pub(crate) fn count(facts: &[Fact], words: &BTreeMap<String, u64>, stories: Stories) -> BTreeMap<&'static str, u64> {
     let mut counts: BTreeMap<&'static str, u64> = names().map(|name| (name, 0)).collect();
+    tally(&mut counts, facts, words);
+    counts.extend(stories.end(facts));
+    counts
+}
+
+/// Counts what has a name.
+fn tally(counts: &mut BTreeMap<&'static str, u64>, facts: &[Fact], words: &BTreeMap<String, u64>) {
     let mut add = |name: &str, times| {
         if let Some(count) = counts.get_mut(name) {
             *count += times;
@@ -131,8 +205,6 @@ pub(crate) fn count(facts: &[Fact], words: &BTreeMap<String, u64>, stories: Stor
             add(&name, 1);
         }
     }
-    counts.extend(stories.end(facts));
-    counts
 }
 
 /// What is known so far, for what is only remarkable the second time.

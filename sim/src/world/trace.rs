@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::{
+    entries,
     facts::{Fact, Forgot, Owned, What, Who},
     messages,
 };
@@ -52,6 +53,7 @@ fn row(what: &What) -> Row {
         What::Renewed { consumer, entries } => {
             redis("renewed", format!("{} of {consumer}: {}", entries.len(), entries.join(" ")))
         }
+        What::Claimed { entries } => redis("claimed", entries.join(" ")),
         What::Finished { value, stream, entry } => redis("finished", format!("{stream} {entry} by {value}")),
         What::GivenBack { value, stream, entry } => redis("given back", format!("{stream} {entry} by {value}")),
         What::SetAside { entry, why } => redis("set aside", format!("{entry}: {why}")),
@@ -68,6 +70,10 @@ fn row(what: &What) -> Row {
         What::Healed => someone("-", "healed", String::new()),
         What::Message(said) => {
             let (who, word, rest) = messages::trace::row(said);
+            Row { who, word, rest }
+        }
+        What::Entry(said) => {
+            let (who, word, rest) = entries::trace::row(said);
             Row { who, word, rest }
         }
         What::Note { text } => someone("-", "note", text.clone()),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     facts::{Owned, What},
-    redis::reply::Reply,
+    redis::{Touched, reply::Reply},
 };
 
 /// What a script call did.
@@ -22,6 +22,26 @@ pub(crate) struct Testimony {
 /// those that change ownerships, or failed.
 pub(crate) fn hear(script: &str, command: &[Bytes], reply: &Reply) -> Testimony {
     testify(script, command, reply).unwrap_or_default()
+}
+
+/// What somebody claimed by a command, and not by one of our scripts.
+pub(crate) fn claimed(touched: &Touched) -> Option<What> {
+    let name = text(touched.args.first().filter(|_| touched.script.is_none())?)?;
+    let claimed = match (name.to_ascii_lowercase().as_str(), &touched.reply) {
+        ("xclaim", claimed) => claimed,
+        ("xautoclaim", Reply::Array(parts)) => parts.get(1)?,
+        _ => return None,
+    };
+    let Reply::Array(claimed) = claimed else { return None };
+    let id = |entry: &Reply| match entry {
+        Reply::Array(entry) => match entry.first()? {
+            Reply::Bulk(id) => shared(id),
+            _ => None,
+        },
+        _ => None,
+    };
+    let entries: Vec<Arc<str>> = claimed.iter().filter_map(id).collect();
+    (!entries.is_empty()).then_some(What::Claimed { entries })
 }
 
 fn testify(script: &str, command: &[Bytes], reply: &Reply) -> Option<Testimony> {
@@ -160,6 +180,7 @@ fn answers(reply: &Reply) -> Option<Vec<String>> {
     let Reply::Array(items) = reply else { return None };
     let one = |item: &Reply| match item {
         Reply::Bulk(bytes) | Reply::Status(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        Reply::Int(number) => Some(number.to_string()),
         _ => None,
     };
     items.iter().map(one).collect()
@@ -202,6 +223,15 @@ mod tests {
     }
 
     #[test]
+    fn an_epoch_is_settled_or_waits() {
+        for (wait, word) in [("", "epoch settled"), ("wait:n", "epoch waits")] {
+            let reply = [Reply::bulk("id"), Reply::bulk(wait), Reply::bulk("3000"), Reply::Int(17)];
+            let heard = called("epoch", "e l t", "3000 n 0 0 0", &Reply::Array(reply.to_vec()));
+            assert_eq!((heard.facts.len(), heard.words), (0, vec![word.to_owned()]));
+        }
+    }
+
+    #[test]
     fn what_is_lost_is_not_renewed() {
         let reply = &list(&["", "1 lost other", "2 back"]);
         let heard = called("renew", "l f e t k1 k2 k3", "g me 3000  7-0 8-0 9-0 JUSTID v1 v2 v3", reply);
@@ -224,6 +254,23 @@ mod tests {
         let buried = called("bury", "l d", "g 10 7-0 why", &Reply::Int(1));
         assert_eq!(buried.facts, [What::SetAside { entry: "7-0".into(), why: "malformed".into() }]);
         assert_eq!(called("bury", "l d", "g 10 7-0 why", &Reply::Int(0)), Testimony::default());
+    }
+
+    #[test]
+    fn what_go_peers_claim_is_heard_before_they_lock() {
+        let heard = |command: &str, script, reply| {
+            let args = command.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+            claimed(&Touched { conn: None, script, args, reply, left: None })
+        };
+        let entry = |id: &'static str| Reply::Array(vec![Reply::bulk(id), list(&["lbs-input", "{}"])]);
+        let both = || Reply::Array(vec![entry("7-0"), entry("8-0")]);
+        let said = Some(What::Claimed { entries: vec!["7-0".into(), "8-0".into()] });
+        assert_eq!(heard("XCLAIM lbs g go 3000 7-0 8-0", None, both()), said);
+        let recovered = Reply::Array(vec![Reply::bulk("0-0"), both(), list(&[])]);
+        assert_eq!(heard("XAUTOCLAIM lbs g go 40000 0-0", None, recovered), said);
+        assert_eq!(heard("XCLAIM lbs g go 3000 7-0", None, list(&[])), None);
+        assert_eq!(heard("XCLAIM lbs g c0 0 7-0 8-0", Some("acquire"), both()), None);
+        assert_eq!(heard("XACK lbs g 7-0", None, Reply::Int(1)), None);
     }
 
     #[test]

@@ -16,17 +16,32 @@ pub(crate) struct Canary {
     pub(crate) what: String,
     /// One of these is seen to be broken.
     pub(crate) promises: Vec<String>,
-    /// In which profile it is looked for: the usual one, or `messages`.
+    /// In which profile it is looked for: the usual one, `messages`, `entries`, `sentinel` or `cluster`.
     #[serde(default)]
     pub(crate) profile: Half,
     /// Where it is looked for, if not in an ordinary swarm: a plan as text, of which only the seed varies. For what needs
     /// several rare things to meet.
     pub(crate) plan: Option<String>,
+    /// It is found, besides, by the engine that has the machines alone.
+    #[serde(default)]
+    pub(crate) core: bool,
+    /// It is found, besides, among all lives of a small cluster.
+    pub(crate) explored: Option<Explored>,
     #[serde(rename = "change")]
     pub(crate) changes: Vec<Change>,
 }
 
-/// Which half of the library it is about.
+/// Two consumers and a stream, in which so much may happen.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Explored {
+    #[serde(default)]
+    pub(crate) faults: u8,
+    #[serde(default)]
+    pub(crate) wishes: u8,
+}
+
+/// Which half of the library it is about, or which servers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Half {
@@ -35,6 +50,12 @@ pub(crate) enum Half {
     Swarm,
     /// Messages and their workers.
     Messages,
+    /// Work on owned streams.
+    Entries,
+    /// Servers behind sentinels.
+    Sentinel,
+    /// Nodes of a cluster.
+    Cluster,
 }
 
 impl Half {
@@ -43,6 +64,9 @@ impl Half {
         match self {
             Half::Swarm => Profile::Swarm,
             Half::Messages => Profile::Messages,
+            Half::Entries => Profile::Entries,
+            Half::Sentinel => Profile::Sentinel,
+            Half::Cluster => Profile::Cluster,
         }
     }
 }

@@ -41,10 +41,33 @@ use std::sync::OnceLock;
 /// Whether this one is.
 #[allow(dead_code)]
 pub(crate) fn on(name: &str) -> bool {
+    awake() == name
+}
+
+/// Its name; empty if all sleep.
+#[allow(dead_code)]
+pub(crate) fn awake() -> &'static str {
     static AWAKE: OnceLock<String> = OnceLock::new();
-    AWAKE.get_or_init(|| std::env::var("STREAMKEEPER_CANARY").unwrap_or_default()) == name
+    AWAKE.get_or_init(|| std::env::var("STREAMKEEPER_CANARY").unwrap_or_default())
 }
 "#;
+
+/// The machines assert what holds of them, and would stop where many a canary begins. It is the judges that are to see it:
+/// so the assertions of the core sleep while a canary is awake.
+const FIRST_MODULE: &str = "\npub mod announcement;\n";
+
+/// These macros, in front of the core's first module, stand for the ones of the standard library in all of it; where a
+/// constant is asserted, the core names those.
+fn sleeping_assertions() -> String {
+    let names = ["assert", "assert_eq", "assert_ne", "debug_assert", "debug_assert_eq", "debug_assert_ne"];
+    let asleep = |name: &str| {
+        format!(
+            "#[allow(unused_macros)]\nmacro_rules! {name} {{\n    ($($what:tt)*) => {{ if crate::canary::awake().is_empty() \
+             {{ ::std::{name}!($($what)*) }} }};\n}}\n"
+        )
+    };
+    names.into_iter().map(asleep).collect()
+}
 
 /// The copy, with all changes made; or which change does not fit any more.
 pub(crate) fn sources(canaries: &[Canary]) -> Result<Tree, String> {
@@ -74,6 +97,13 @@ pub(crate) fn sources(canaries: &[Canary]) -> Result<Tree, String> {
     for part in ["core", "io", "sim"] {
         let lib = tree.get_mut(&format!("{part}/src/lib.rs")).ok_or(format!("{part}/src/lib.rs is missing"))?;
         lib.extend_from_slice(b"\n#[allow(missing_docs)]\nmod canary;\n");
+        if part == "core" {
+            let text = String::from_utf8_lossy(lib);
+            if !text.contains(FIRST_MODULE) {
+                return Err(format!("core/src/lib.rs does not contain any more: {FIRST_MODULE}"));
+            }
+            *lib = text.replacen(FIRST_MODULE, &format!("\n{}{FIRST_MODULE}", sleeping_assertions()), 1).into_bytes();
+        }
         let more = if part == "sim" { scripts.as_str() } else { "" };
         tree.insert(format!("{part}/src/canary.rs"), format!("{SWITCH}{more}").into_bytes());
     }

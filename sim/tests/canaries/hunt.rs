@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    canary::{Canary, Half},
+    canary::{Canary, Explored, Half},
     copy::{self, Tree},
 };
 
@@ -76,31 +76,57 @@ impl Hunter {
     /// The first seed in which something is broken breaks what is expected.
     fn look_for(&self, canary: &Canary) -> Result<(), String> {
         let (name, began) = (&canary.name, Instant::now());
-        let found = self.run(name, canary.profile, canary.plan.as_deref())?;
-        let Some((seed, promise, how)) = found else {
-            return Err(format!("{name}: not found in {SEEDS} seeds ({})", canary.what));
+        for engine in ["events", "core"].into_iter().take(1 + usize::from(canary.core)) {
+            let found = self.run(name, canary.profile, engine, canary.plan.as_deref())?;
+            let Some((seed, promise, how)) = found else {
+                return Err(format!("{name}: not found in {SEEDS} seeds on {engine} ({})", canary.what));
+            };
+            println!("{name}: seed {seed} on {engine}, `{promise}`, {:.1} s: {how}", began.elapsed().as_secs_f64());
+            if !canary.promises.contains(&promise) {
+                let expected = &canary.promises;
+                return Err(format!(
+                    "{name}: seed {seed} on {engine} breaks `{promise}`, expected {expected:?}: {how}"
+                ));
+            }
+        }
+        canary.explored.map_or(Ok(()), |explored| self.explore(canary, explored))
+    }
+
+    /// It is among all lives of a small cluster.
+    fn explore(&self, canary: &Canary, Explored { faults, wishes }: Explored) -> Result<(), String> {
+        let (name, began) = (&canary.name, Instant::now());
+        let mut command = Command::new(&self.program);
+        command.args(["explore", &faults.to_string(), &wishes.to_string()]).env("STREAMKEEPER_CANARY", name);
+        let Some((states, promise, how)) = self.found(name, &mut command)? else {
+            return Err(format!("{name}: in no life with {faults} faults and {wishes} wishes ({})", canary.what));
         };
-        println!("{name}: seed {seed}, `{promise}`, {:.1} s: {how}", began.elapsed().as_secs_f64());
+        println!("{name}: {states} states, `{promise}`, {:.1} s: {how}", began.elapsed().as_secs_f64());
         if canary.promises.contains(&promise) {
             return Ok(());
         }
-        Err(format!("{name}: seed {seed} breaks `{promise}`, expected {:?}: {how}", canary.promises))
+        Err(format!("{name}: explored, it breaks `{promise}`, expected {:?}: {how}", canary.promises))
     }
 
     /// With no canary, all is well.
     fn look_for_none(&self) -> Result<(), String> {
-        for half in [Half::Swarm, Half::Messages] {
-            if let Some((seed, promise, how)) = self.run("", half, None)? {
-                return Err(format!("no canary: seed {seed} ({half:?}) breaks `{promise}`: {how}"));
+        for (half, engine) in [(Half::Swarm, "events"), (Half::Messages, "events"), (Half::Swarm, "core")] {
+            if let Some((seed, promise, how)) = self.run("", half, engine, None)? {
+                return Err(format!("no canary: seed {seed} ({half:?}, {engine}) breaks `{promise}`: {how}"));
             }
         }
         Ok(())
     }
 
     /// The first seed in which something is broken: the seed, the promise and how.
-    fn run(&self, canary: &str, half: Half, plan: Option<&str>) -> Result<Option<(u64, String, String)>, String> {
+    fn run(
+        &self,
+        canary: &str,
+        half: Half,
+        engine: &str,
+        plan: Option<&str>,
+    ) -> Result<Option<(u64, String, String)>, String> {
         let mut command = Command::new(&self.program);
-        command.arg(SEEDS.to_string()).arg(half.profile().to_string()).env("STREAMKEEPER_CANARY", canary);
+        command.arg(SEEDS.to_string()).arg(half.profile().to_string()).arg(engine).env("STREAMKEEPER_CANARY", canary);
         if let Some(plan) = plan {
             let path = self.plans.join(format!("{canary}.txt"));
             std::fs::create_dir_all(&self.plans)
@@ -108,6 +134,11 @@ impl Hunter {
                 .map_err(|error| format!("{}: {error}", path.display()))?;
             command.arg(path);
         }
+        self.found(canary, &mut command)
+    }
+
+    /// What the copy says that it has found.
+    fn found(&self, canary: &str, command: &mut Command) -> Result<Option<(u64, String, String)>, String> {
         let output = command.output().map_err(|error| format!("{}: {error}", self.program.display()))?;
         let said = String::from_utf8_lossy(&output.stdout);
         if !output.status.success() {

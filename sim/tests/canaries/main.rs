@@ -18,7 +18,7 @@ mod hunt;
 
 use std::collections::BTreeSet;
 
-use streamkeeper_sim::{judge::PROMISES, messages, plan::Plan};
+use streamkeeper_sim::{entries, judge::PROMISES, messages, plan::Plan};
 
 use canary::{Canary, Half};
 
@@ -40,6 +40,7 @@ fn every_promise_has_a_canary() {
     };
     assert_eq!(of(Half::Swarm), BTreeSet::from(PROMISES));
     assert_eq!(of(Half::Messages), BTreeSet::from(messages::judge::PROMISES));
+    assert_eq!(of(Half::Entries), BTreeSet::from(entries::judge::PROMISES));
 }
 
 #[test]

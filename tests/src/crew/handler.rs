@@ -26,6 +26,20 @@ impl Handler {
         Self::new(&format!("sleep {span}"))
     }
 
+    /// It waits for [`Crew::open`](super::Crew::open) of this gate, does this, and answers as [`Handler::new`] says. When
+    /// the test is over, nobody waits any more.
+    #[must_use]
+    pub fn waiting(gate: &str, body: &str) -> Self {
+        Self::new(&format!("while [ -e \"$LOG\" ] && [ ! -e \"$LOG.{gate}\" ]; do sleep 0.05; done\n{body}"))
+    }
+
+    /// The same for the message of this number; with all others it does nothing.
+    #[must_use]
+    pub fn waiting_with(number: u64, gate: &str, body: &str) -> Self {
+        let Self { body } = Self::waiting(gate, body);
+        Self::new(&format!("case $n in {number}) {body};; esac"))
+    }
+
     /// The whole script.
     #[must_use]
     pub fn script(&self) -> String {

@@ -18,7 +18,9 @@ pub use handler::Handler;
 pub use runs::{Run, Runs};
 pub use worker::{Outcome, Worker};
 
-use crate::command::{Answer, streamkeeper_fed};
+use crate::cluster::Cluster;
+use crate::command::{Answer, must_succeed, streamkeeper_fed};
+use crate::home::Home;
 use crate::server::{Server, run_on};
 use crate::wait;
 
@@ -28,7 +30,7 @@ pub type Letter = BTreeMap<String, String>;
 /// A group's workers. A test must end with [`Crew::conclude`].
 #[derive(Debug)]
 pub struct Crew<'s> {
-    server: &'s Server,
+    home: Cell<Home<'s>>,
     url: String,
     reach: Vec<String>,
     stream: String,
@@ -47,10 +49,21 @@ impl<'s> Crew<'s> {
     /// 100 ms.
     #[must_use]
     pub fn on(server: &'s Server) -> Self {
+        Self::at(Home::Server(server), server.url())
+    }
+
+    /// The same on a cluster, where all its keys share a slot by themselves.
+    #[must_use]
+    pub fn on_cluster(cluster: &'s Cluster) -> Self {
+        let crew = Self::at(Home::Slot(cluster, cluster.slot("orders")), cluster.url());
+        crew.tagged()
+    }
+
+    fn at(home: Home<'s>, url: String) -> Self {
         let usual = ["--reclaim-idle", "1s", "--reclaim-interval", "200ms", "--backoff", "100ms"];
         Self {
-            server,
-            url: server.url(),
+            home: Cell::new(home),
+            url,
             reach: Vec::new(),
             stream: "orders".to_owned(),
             base: "orders".to_owned(),
@@ -70,6 +83,11 @@ impl<'s> Crew<'s> {
         self
     }
 
+    /// Tells the harness that the data are on another server from now on.
+    pub fn moved_to(&self, server: &'s Server) {
+        self.home.set(Home::Server(server));
+    }
+
     /// Arguments that every command needs to get to the server.
     #[must_use]
     pub fn reached_with(mut self, arguments: &[&str]) -> Self {
@@ -79,9 +97,13 @@ impl<'s> Crew<'s> {
 
     /// All its keys share a slot of a cluster.
     #[must_use]
-    pub fn hash_tagged(mut self) -> Self {
+    pub fn hash_tagged(self) -> Self {
+        self.tagged().reached_with(&["--hash-tagged"])
+    }
+
+    fn tagged(mut self) -> Self {
         self.base = format!("{{{}}}", self.stream);
-        self.reached_with(&["--hash-tagged"])
+        self
     }
 
     /// Arguments for every worker; a later one replaces an earlier one of the same name.
@@ -136,7 +158,7 @@ impl<'s> Crew<'s> {
         let from = self.sent.get();
         self.sent.set(from + count);
         let numbers: Vec<u64> = (from..from + count).collect();
-        let mut connection = self.server.connect();
+        let mut connection = self.home.get().server().connect();
         for chunk in numbers.chunks(10_000) {
             let mut pipeline = redis::pipe();
             for number in chunk {
@@ -154,6 +176,12 @@ impl<'s> Crew<'s> {
         number
     }
 
+    /// How many messages with a number there are so far.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent.get()
+    }
+
     /// Adds one entry as it is, and answers its id.
     pub fn add_raw(&self, fields: &[&str]) -> String {
         self.run(&[&["XADD", &self.stream, "*"], fields].concat())
@@ -164,7 +192,7 @@ impl<'s> Crew<'s> {
     /// # Panics
     /// If the server answers with an error.
     pub fn run<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
-        run_on(&mut self.server.connect(), words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+        run_on(&mut self.home.get().server().connect(), words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
     /// The arguments that lead any command to this group.
@@ -191,9 +219,7 @@ impl<'s> Crew<'s> {
     /// # Panics
     /// If it does not.
     pub fn command_ok(&self, words: &[&str]) -> Answer {
-        let answer = self.command(words);
-        assert_eq!(answer.code, Some(0), "{words:?}: {answer:?}");
-        answer
+        must_succeed(words, || self.command(words))
     }
 
     /// Runs a command against this stream, whatever the group, with this on its standard input.
@@ -211,8 +237,12 @@ impl<'s> Crew<'s> {
     /// What is pending: the message's id, under which name, and how often it was delivered.
     #[must_use]
     pub fn pending(&self) -> Vec<(String, String, u64)> {
-        let all: Vec<(String, String, u64, u64)> =
-            self.server.try_run(&["XPENDING", &self.stream, &self.group, "-", "+", "100000"]).unwrap_or_default();
+        let all: Vec<(String, String, u64, u64)> = self
+            .home
+            .get()
+            .server()
+            .try_run(&["XPENDING", &self.stream, &self.group, "-", "+", "100000"])
+            .unwrap_or_default();
         all.into_iter().map(|(id, name, _, deliveries)| (id, name, deliveries)).collect()
     }
 
@@ -221,10 +251,11 @@ impl<'s> Crew<'s> {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         let scheduled = format!("{}:scheduled", self.base);
-        if self.server.try_run::<u64>(&["ZCARD", &scheduled]).unwrap_or(1) > 0 {
+        if self.home.get().server().try_run::<u64>(&["ZCARD", &scheduled]).unwrap_or(1) > 0 {
             return false;
         }
-        let Ok(groups) = self.server.try_run::<Vec<BTreeMap<String, redis::Value>>>(&["XINFO", "GROUPS", &self.stream])
+        let Ok(groups) =
+            self.home.get().server().try_run::<Vec<BTreeMap<String, redis::Value>>>(&["XINFO", "GROUPS", &self.stream])
         else {
             return false;
         };
@@ -235,7 +266,9 @@ impl<'s> Crew<'s> {
         };
         // What is delayed is pending too, under a name of its own.
         let behind = format!("({}", text(&group["last-delivered-id"]));
-        let unread = || self.server.try_run::<Vec<redis::Value>>(&["XRANGE", &self.stream, &behind, "+", "COUNT", "1"]);
+        let unread = || {
+            self.home.get().server().try_run::<Vec<redis::Value>>(&["XRANGE", &self.stream, &behind, "+", "COUNT", "1"])
+        };
         text(&group["pending"]) == "0" && unread().is_ok_and(|unread| unread.is_empty())
     }
 
@@ -274,6 +307,25 @@ impl<'s> Crew<'s> {
     /// Waits until the handlers' story is so.
     pub fn wait_runs(&self, what: &str, mut condition: impl FnMut(&Runs) -> bool) {
         self.wait(what, || condition(&self.runs()));
+    }
+
+    /// Sends messages until the worker is in the middle of one: however late it is, some are left for it.
+    pub fn send_until_working(&self, worker: &Worker) {
+        self.wait_runs(&format!("{} to work", worker.name()), |runs| {
+            let works = !runs.running(worker.name()).is_empty();
+            if !works {
+                self.send(20);
+            }
+            works
+        });
+    }
+
+    /// Lets the handlers go on that wait at this gate, and all that come.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    pub fn open(&self, gate: &str) {
+        std::fs::write(self.folder.path().join(format!("log.{gate}")), "").expect("an open gate");
     }
 
     /// Waits until nothing is left to do.
@@ -375,13 +427,13 @@ impl Drop for Crew<'_> {
         }
         let runs = self.runs();
         let last = runs.all().len().saturating_sub(40);
-        eprintln!("== {} on {:?}, the last runs:", self.stream, self.server.flavor());
+        let server = self.home.get().try_server();
+        eprintln!("== {} on {:?}, the last runs:", self.stream, server.map(Server::flavor));
         for run in &runs.all()[last..] {
             eprintln!("{run:?}");
         }
-        if let Ok(pending) =
-            self.server.try_run::<redis::Value>(&["XPENDING", &self.stream, &self.group, "-", "+", "20"])
-        {
+        let pending = ["XPENDING", &self.stream, &self.group, "-", "+", "20"];
+        if let Some(Ok(pending)) = server.map(|server| server.try_run::<redis::Value>(&pending)) {
             eprintln!("-- pending: {pending:?}");
         }
         for worker in self.workers.borrow().iter() {

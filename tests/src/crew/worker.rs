@@ -111,6 +111,15 @@ impl Worker {
         self.process.terminate();
     }
 
+    /// SIGTERM, and once more while it is about to stop: it ends at once, in the middle of anything.
+    ///
+    /// # Panics
+    /// If it does not end.
+    pub fn terminate_at_once(&self) {
+        self.let_crash();
+        self.process.terminate_until_ended();
+    }
+
     /// Says that it may end by itself from now on, in the middle of anything.
     pub fn let_crash(&self) {
         self.may_end.store(true, Ordering::Relaxed);

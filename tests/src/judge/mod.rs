@@ -107,15 +107,16 @@ fn exclusive(ledger: &Ledger, ownerships: &BTreeMap<String, Vec<Ownership>>, vio
     }
 }
 
-/// Tokens of one stream only grow, and no two ownerships share one.
+/// Tokens of one stream only grow, also where it moves to another partition; and no two ownerships in one partition share
+/// one.
 fn fenced(ledger: &Ledger, ownerships: &BTreeMap<String, Vec<Ownership>>, violations: &mut Vec<Violation>) {
-    let mut holders: BTreeMap<u64, &Ownership> = BTreeMap::new();
+    let mut holders: BTreeMap<(u32, u64), &Ownership> = BTreeMap::new();
     for (stream, list) in ownerships {
         for ownership in list {
             let name = &ledger.lives[ownership.life].name;
             if ownership.token == 0 {
                 violations.push(violation("fenced", format!("{stream}: {name} owns it without a token")));
-            } else if let Some(other) = holders.insert(ownership.token, ownership) {
+            } else if let Some(other) = holders.insert((ownership.partition, ownership.token), ownership) {
                 violations.push(violation(
                     "fenced",
                     format!("token {} was given twice: for {} and {stream}", ownership.token, other.stream),
@@ -133,14 +134,18 @@ fn fenced(ledger: &Ledger, ownerships: &BTreeMap<String, Vec<Ownership>>, violat
 
 /// What was done is never handed out again.
 fn finished(ledger: &Ledger, violations: &mut Vec<Violation>) {
-    let mut done: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    let key = |event: &'_ Event| {
+        let (stream, entry) = (event.stream.as_deref().unwrap_or(""), event.entry.as_deref().unwrap_or(""));
+        (stream.to_owned(), event.partition.unwrap_or_default(), entry.to_owned())
+    };
+    let mut done: BTreeMap<(String, u32, String), u64> = BTreeMap::new();
     for (_, event) in ledger.events().filter(|(_, event)| event.kind == Kind::Done) {
-        let key = (event.stream.as_deref().unwrap_or(""), event.entry.as_deref().unwrap_or(""));
+        let key = key(event);
         let first = done.entry(key).or_insert(event.at_us);
         *first = (*first).min(event.at_us);
     }
     for (index, event) in ledger.events().filter(|(_, event)| event.kind == Kind::Added) {
-        let key = (event.stream.as_deref().unwrap_or(""), event.entry.as_deref().unwrap_or(""));
+        let key = key(event);
         if done.get(&key).is_some_and(|at| event.at_us > *at) {
             let name = &ledger.lives[index].name;
             violations.push(violation("finished", format!("{key:?} was done, and then added by {name}")));
@@ -185,7 +190,8 @@ fn in_order(life: &Life, violations: &mut Vec<Violation>) {
     }
 }
 
-/// An owner that slept for longer than its lease says `disowned` before anything else about that stream.
+/// An owner that slept for longer than its lease says `disowned` before anything else about that stream; but that its
+/// process was killed meanwhile may be said as it comes.
 fn woken(ledger: &Ledger, life: &Life, violations: &mut Vec<Violation>) {
     for pause in &life.pauses {
         let Some(woke) = pause.to_us.filter(|woke| woke - pause.from_us > micros(ledger.ttl)) else { continue };
@@ -201,7 +207,9 @@ fn woken(ledger: &Ledger, life: &Life, violations: &mut Vec<Violation>) {
             }
         }
         for stream in owned {
-            if let Some(first) = after.iter().find(|event| event.stream.as_deref() == Some(stream))
+            let was_killed = |event: &Event| event.rest.get("outcome").is_some_and(|outcome| outcome == "killed");
+            let mut said = after.iter().filter(|event| event.stream.as_deref() == Some(stream));
+            if let Some(first) = said.find(|event| !was_killed(event))
                 && first.kind != Kind::Disowned
             {
                 let name = &life.name;

@@ -19,6 +19,7 @@ fn about(at: u64, kind: Kind, stream: &str, entry: &str, token: u64) -> Event {
         consumer: None,
         stream: Some(stream.to_owned()),
         entry: Some(entry.to_owned()),
+        partition: None,
         token: Some(token),
         takeover: None,
         deliveries: None,
@@ -94,6 +95,8 @@ fn a_token_that_does_not_grow_breaks_fenced() {
     assert_eq!(broken(vec![a(), life("b", vec![event(3, Kind::Added, 4)])]), ["fenced"]);
     assert_eq!(broken(vec![a(), life("b", vec![event(3, Kind::Added, 5)])]), ["fenced"]);
     assert_eq!(broken(vec![a(), life("b", vec![about(3, Kind::Added, "other", "2-2", 5)])]), ["fenced"]);
+    let elsewhere = Event { partition: Some(1), ..about(3, Kind::Added, "other", "2-2", 5) };
+    assert_eq!(broken(vec![a(), life("b", vec![elsewhere])]), NOTHING, "each partition has its own tokens");
     assert_eq!(broken(vec![life("b", vec![event(3, Kind::Added, 0)])]), ["fenced"]);
 }
 
@@ -136,6 +139,15 @@ fn waking_with_another_word_than_disowned_breaks_exclusive() {
     assert_eq!(broken(vec![sleeper(Kind::Disowned)]), NOTHING);
     assert_eq!(broken(vec![sleeper(Kind::Released)]), ["exclusive"]);
     assert_eq!(broken(vec![sleeper(Kind::Done)]), ["exclusive"]);
+    let with_process = |outcome: &str| {
+        let mut process = event(8, Kind::Other, 1);
+        process.rest.insert("outcome".to_owned(), outcome.into());
+        let mut life = sleeper(Kind::Disowned);
+        life.events.insert(1, process);
+        life
+    };
+    assert_eq!(broken(vec![with_process("killed")]), NOTHING);
+    assert_eq!(broken(vec![with_process("done")]), ["exclusive"]);
 }
 
 #[test]

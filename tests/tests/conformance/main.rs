@@ -9,20 +9,11 @@
 //! SEQUENCE=my-file cargo test -p streamkeeper-tests --test conformance -- --ignored write_the_replies
 //! ```
 
-mod masks;
 mod random;
 mod real;
-mod run;
-mod sequence;
-mod side;
-mod simulated;
-mod value;
 
 use real::Real;
-use run::{differences, run};
-use sequence::{Part, Sequence};
-use side::Side;
-use simulated::Simulated;
+use streamkeeper_sim::conformance::{Part, Sequence, Side, Simulated, differences, run};
 use streamkeeper_tests::flavor::Flavor;
 
 #[test]

@@ -9,11 +9,7 @@ use proptest::{
     test_runner::{Config, TestError, TestRunner},
 };
 
-use crate::{
-    run::{differences, run},
-    sequence::{Part, Sequence, Step},
-    side::Side,
-};
+use streamkeeper_sim::conformance::{Part, Sequence, Side, Step, differences, run};
 
 /// The longest one.
 const STEPS: usize = 40;
@@ -96,7 +92,7 @@ fn beginning() -> impl Strategy<Value = Vec<Part>> {
 
 /// One step, or two that belong together.
 fn parts() -> impl Strategy<Value = Vec<Part>> {
-    prop_oneof![20 => part().prop_map(|part| vec![part]), 1 => death()]
+    prop_oneof![20 => part().prop_map(|part| vec![part]), 1 => death(), 1 => waiting(), 1 => commit(), 1 => fetch()]
 }
 
 fn part() -> BoxedStrategy<Part> {
@@ -119,6 +115,67 @@ fn part() -> BoxedStrategy<Part> {
 /// A key that lapses before the next step.
 fn death() -> impl Strategy<Value = Vec<Part>> {
     key().prop_map(|key| vec![words(&["PEXPIRE", key, "10"]), Step::wait(14)])
+}
+
+/// Somebody waits for entries of all keys, and is woken if nothing has come.
+fn waiting() -> impl Strategy<Value = Vec<Part>> {
+    let waits = (id(), id(), id(), select(vec!["", "COUNT 1"]));
+    let two = (grow(), grow()).prop_map(|(one, two)| vec![words(&["MULTI"]), one, two, words(&["EXEC"])]);
+    let one = prop_oneof![3 => grow(), 1 => shrink()].prop_map(|part| vec![part]);
+    (waits, prop::collection::vec(prop_oneof![4 => one, 1 => two], 1..4)).prop_map(|((s, t, k, count), happens)| {
+        let read = format!("XREAD {count} BLOCK 0 STREAMS s t k {s} {t} {k}");
+        let read: Vec<&str> = read.split(' ').filter(|word| !word.is_empty()).collect();
+        let mut parts = vec![Step::call("waiter", &["CLIENT", "ID"]), Step::ask("waiter", &read)];
+        parts.extend(happens.concat());
+        parts.extend([words(&["CLIENT UNBLOCK <client>"]), Step::receive("waiter")]);
+        parts
+    })
+}
+
+/// What is behind a position, and the stream at that moment.
+fn fetch() -> impl Strategy<Value = Vec<Part>> {
+    (key(), id(), count()).prop_map(|(key, id, n)| {
+        vec![
+            words(&["MULTI"]),
+            words(&["XRANGE", key, &format!("({id}"), "+ COUNT", n]),
+            words(&["XINFO STREAM", key]),
+            words(&["EXEC"]),
+        ]
+    })
+}
+
+/// A commit of a few writes, which are made all or not at all.
+fn commit() -> impl Strategy<Value = Vec<Part>> {
+    let number = || select(vec!["0", "1", "-1", "9223372036854775807", "-9223372036854775808", "-9223372036854775000"]);
+    let write = prop_oneof![
+        number().prop_map(|n| format!("SET 1 {n}")),
+        Just("SET 3 text PX 100000".to_owned()),
+        Just("DEL 0".to_owned()),
+        Just("PEXPIRE 1 100000".to_owned()),
+        number().prop_map(|n| format!("INCRBY 1 {n}")),
+        number().prop_map(|n| format!("HSET 4 f {n} g x")),
+        Just("HDEL 1 f".to_owned()),
+        number().prop_map(|n| format!("HINCRBY 2 f {n}")),
+        Just("SADD 2 a b".to_owned()),
+        Just("SREM 1 a".to_owned()),
+        Just("ZADD 4 1.5 a inf b".to_owned()),
+        Just("ZREM 1 a".to_owned()),
+        Just("RPUSH 2 a b".to_owned()),
+        Just("XADD 3 * f v".to_owned()),
+        Just("XADD 6 MAXLEN ~ 2 * f v".to_owned()),
+    ];
+    prop::collection::vec((key(), write), 1..5).prop_map(|writes| {
+        let keys: Vec<&str> = writes.iter().map(|(key, _)| *key).collect();
+        let commands: Vec<&str> = writes.iter().map(|(_, command)| command.as_str()).collect();
+        let (count, number) = ((2 + keys.len()).to_string(), writes.len().to_string());
+        let (keys, commands) = (keys.join(" "), commands.join(" "));
+        vec![
+            words(&["SET l a#1"]),
+            words(&["DEL cps"]),
+            words(&["EVAL @lua/entries/commit", &count, "cps l", &keys, "s a#1 0-0 - 1-0 - m.1", &number, &commands]),
+            words(&["HGETALL cps"]),
+        ]
+    })
 }
 
 /// Mostly the stream.
@@ -172,6 +229,8 @@ fn read() -> BoxedStrategy<Part> {
             words(&["XREADGROUP GROUP", group, consumer, options, "STREAMS", key, &from])
         }),
         1 => (key(), id()).prop_map(|(key, id)| words(&["XREAD COUNT 2 STREAMS", key, id])),
+        1 => (id(), id(), id(), select(vec!["", "COUNT 1", "BLOCK 1", "COUNT 1 BLOCK 1"]))
+            .prop_map(|(s, t, k, options)| words(&["XREAD", options, "STREAMS s t k", s, t, k])),
         1 => (group_name(), consumer()).prop_map(|(group, consumer)| {
             words(&["XREADGROUP GROUP", group, consumer, "COUNT 2 STREAMS", KEYS[0], KEYS[1], "> >"])
         }),

@@ -7,14 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use streamkeeper_sim::conformance::{Got, Side, Value};
 use streamkeeper_tests::{
     flavor::Flavor,
     server::{Server, run_on},
-};
-
-use crate::{
-    side::{Got, Side},
-    value::Value,
 };
 
 /// A server process with raw connections.

@@ -11,7 +11,7 @@ on_both!(a_dead_consumers_backlog, each_once_under_load, all_due_at_once);
 /// 2,000 that nobody has read. All are reclaimed and done, each once.
 fn a_dead_consumers_backlog(flavor: Flavor) {
     let server = Server::start(flavor);
-    let crew = Crew::on(&server).with(&["--concurrency", "2", "--prefetch", "1000"]);
+    let crew = Crew::on(&server).with(&["--concurrency", "2", "--prefetch", "1000", "--reclaim-idle", "5s"]);
     crew.run::<()>(&["XGROUP", "CREATE", crew.stream(), crew.group(), "0", "MKSTREAM"]);
     crew.send(10_000);
     let ghost = ["XREADGROUP", "GROUP", crew.group(), "ghost", "COUNT", "10000", "STREAMS", crew.stream(), ">"];
@@ -27,7 +27,7 @@ fn a_dead_consumers_backlog(flavor: Flavor) {
 /// a reclaimer that looks five times a second: none.
 fn each_once_under_load(flavor: Flavor) {
     let server = Server::start(flavor);
-    let crew = Crew::on(&server).with(&["--concurrency", "2", "--prefetch", "200"]);
+    let crew = Crew::on(&server).with(&["--concurrency", "2", "--prefetch", "200", "--reclaim-idle", "5s"]);
     crew.start_all(["a", "b"], &Handler::quick());
     for _ in 0..5 {
         crew.send(1_600);
@@ -41,7 +41,7 @@ fn each_once_under_load(flavor: Flavor) {
 /// Thousands of delayed messages that are due in the same moment come into the stream and are done, each once.
 fn all_due_at_once(flavor: Flavor) {
     let server = Server::start(flavor);
-    let crew = Crew::on(&server).with(&["--concurrency", "2", "--prefetch", "200"]);
+    let crew = Crew::on(&server).with(&["--concurrency", "2", "--prefetch", "200", "--reclaim-idle", "5s"]);
     let lines: String = (0..3_000).map(|_| format!("{{\"n\":{}}}\n", crew.next_number())).collect();
     let answer = crew.command_on_stream(&["send", "--delay", "100ms"], lines.as_bytes());
     assert_eq!(answer.code, Some(0), "{}", answer.errors);

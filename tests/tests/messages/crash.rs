@@ -10,14 +10,15 @@ on_both!(another_name_takes_over, nobody_is_there_meanwhile, the_same_name_comes
 /// Here a worker of another name has them after `reclaim_idle`, and everything is processed.
 fn another_name_takes_over(flavor: Flavor) {
     let server = Server::start(flavor);
-    let crew = Crew::on(&server).with(&["--concurrency", "8"]);
-    let handler = Handler::sleeping("0.05");
+    let crew = Crew::on(&server).with(&["--concurrency", "8", "--reclaim-idle", "5s"]);
+    let handler = Handler::waiting("gate", "sleep 0.05");
     let [a, _b] = crew.start_all(["a", "b"], &handler);
     crew.send(200);
     crew.wait_runs("a to be in the middle of its work", |runs| runs.running("a").len() >= 4);
     a.kill();
     let held: Vec<_> = crew.pending().into_iter().filter(|(_, name, _)| name.starts_with("a-")).collect();
     assert!(!held.is_empty(), "it held some");
+    crew.open("gate");
     crew.conclude();
     // One crash says nothing about a message: no attempt is counted as failed, and none is dead.
     assert!(crew.dead().is_empty());
@@ -27,7 +28,7 @@ fn another_name_takes_over(flavor: Flavor) {
 fn nobody_is_there_meanwhile(flavor: Flavor) {
     let server = Server::start(flavor);
     let crew = Crew::on(&server).with(&["--concurrency", "4"]);
-    let [a, b] = crew.start_all(["a", "b"], &Handler::sleeping("0.2"));
+    let [a, b] = crew.start_all(["a", "b"], &Handler::waiting("gate", ":"));
     crew.send(40);
     crew.wait_runs("both to work", |runs| !runs.running("a").is_empty() && !runs.running("b").is_empty());
     a.kill();
@@ -42,7 +43,7 @@ fn nobody_is_there_meanwhile(flavor: Flavor) {
 fn the_same_name_comes_back(flavor: Flavor) {
     let server = Server::start(flavor);
     let crew = Crew::on(&server).with(&["--concurrency", "4"]);
-    let a = crew.start("a", &Handler::sleeping("0.2"));
+    let a = crew.start("a", &Handler::waiting("gate", ":"));
     crew.send(20);
     crew.wait_runs("a to work", |runs| !runs.running("a").is_empty());
     a.kill();

@@ -16,8 +16,7 @@ pub(crate) fn whole_life(crew: &Crew<'_>) {
     assert_eq!(answer.code, Some(0), "{answer:?}");
     assert!(crew.command_on_stream(&["scheduled", "list"], b"").out.contains('y'));
     assert_eq!(crew.command_on_stream(&["scheduled", "cancel", "y"], b"").code, Some(0));
-    crew.send(10);
-    crew.wait_runs("a to work", |runs| !runs.running("a").is_empty());
+    crew.send_until_working(&a);
     a.kill();
     let b = crew.start("b", &handler);
     crew.wait("two to be dead", || crew.dead_numbers() == [1, 2]);

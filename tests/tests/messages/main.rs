@@ -4,23 +4,8 @@
 //! turned into one test for each server by [`on_both!`]. What was measured of other libraries as a defect (PEERS.md) is
 //! a test that passes here; its comment names the row.
 
-/// Turns situations into tests: `on_redis::<situation>` and `on_valkey::<situation>`.
-macro_rules! on_both {
-    ($($situation:ident),+ $(,)?) => {
-        mod on_redis {
-            $(#[test]
-            fn $situation() {
-                super::$situation(streamkeeper_tests::flavor::Flavor::Redis);
-            })+
-        }
-        mod on_valkey {
-            $(#[test]
-            fn $situation() {
-                super::$situation(streamkeeper_tests::flavor::Flavor::Valkey);
-            })+
-        }
-    };
-}
+#[macro_use]
+extern crate streamkeeper_tests;
 
 mod backlog;
 mod broken;

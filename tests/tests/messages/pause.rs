@@ -11,14 +11,16 @@ on_both!(a_stale_failure_is_ignored, a_stale_success_is_a_success, a_paused_work
 fn a_stale_failure_is_ignored(flavor: Flavor) {
     let server = Server::start(flavor);
     let crew = Crew::on(&server);
-    let a = crew.start("a", &Handler::new("sleep 0.5; answer='dead stale'"));
+    let a = crew.start("a", &Handler::waiting("a", "answer='dead stale'"));
     crew.send(1);
     crew.wait_runs("a to have begun", |runs| runs.count(0) == 1);
     a.stop();
-    crew.start("b", &Handler::sleeping("3"));
+    crew.start("b", &Handler::waiting("b", ":"));
     crew.wait_runs("b to have taken it over", |runs| !runs.running("b").is_empty());
+    crew.open("a");
     a.cont();
     crew.wait("a to hear its handler's answer", || a.outcomes().iter().any(|outcome| outcome.outcome == "dead"));
+    crew.open("b");
     crew.conclude();
     assert!(crew.dead().is_empty(), "{:?}", crew.dead());
     assert_eq!(crew.runs().count(0), 2, "it was run once more, and not once more than that");
@@ -28,13 +30,16 @@ fn a_stale_failure_is_ignored(flavor: Flavor) {
 fn a_stale_success_is_a_success(flavor: Flavor) {
     let server = Server::start(flavor);
     let crew = Crew::on(&server);
-    let a = crew.start("a", &Handler::sleeping("0.5"));
+    let a = crew.start("a", &Handler::waiting("a", ":"));
     crew.send(1);
     crew.wait_runs("a to have begun", |runs| runs.count(0) == 1);
     a.stop();
-    let b = crew.start("b", &Handler::new("sleep 2; answer='failed after all'"));
+    let b = crew.start("b", &Handler::waiting("b", "answer='failed after all'"));
     crew.wait_runs("b to have taken it over", |runs| !runs.running("b").is_empty());
+    crew.open("a");
     a.cont();
+    crew.wait("a to have succeeded", || a.outcomes().iter().any(|outcome| outcome.outcome == "ok"));
+    crew.open("b");
     crew.wait("b to have failed", || b.outcomes().iter().any(|outcome| outcome.outcome == "failed"));
     crew.conclude();
     assert_eq!(crew.runs().count(0), 2, "a's success was taken: it was not tried a third time");
@@ -47,7 +52,7 @@ fn a_paused_worker_is_a_full_member_again(flavor: Flavor) {
     let [a, b] = crew.start_all(["a", "b"], &Handler::sleeping("0.05"));
     for paused in [&a, &b, &a] {
         crew.send(60);
-        crew.wait_runs("it to work", |runs| !runs.running(paused.name()).is_empty());
+        crew.send_until_working(paused);
         paused.stop();
         std::thread::sleep(std::time::Duration::from_millis(1_600));
         paused.cont();

@@ -16,7 +16,7 @@ fn not_before_its_time(flavor: Flavor) {
     let a = crew.start("a", &Handler::quick());
     crew.wait("a to be ready", || a.said("ready"));
     let before = now_us();
-    let words = ["send", "--delay", "2s", "--header", "x=y", &format!("{{\"n\":{}}}", crew.next_number())];
+    let words = ["send", "--delay", "6s", "--header", "x=y", &format!("{{\"n\":{}}}", crew.next_number())];
     let answer = crew.command_on_stream(&words, b"");
     assert!(answer.code == Some(0) && answer.out.starts_with("scheduled "), "{answer:?}");
     crew.send(10);
@@ -25,7 +25,7 @@ fn not_before_its_time(flavor: Flavor) {
     crew.conclude();
     let outcomes = a.outcomes();
     let last = outcomes.last().unwrap();
-    assert!(last.at_us >= before + 2_000_000, "not before its time");
+    assert!(last.at_us >= before + 6_000_000, "not before its time");
     let fields: redis::streams::StreamRangeReply = crew.run(&["XRANGE", crew.stream(), &last.id, &last.id]);
     assert_eq!(fields.ids[0].get::<String>("h:x").as_deref(), Some("y"));
     assert_eq!(crew.run::<u64>(&["EXISTS", "orders:scheduled", "orders:scheduled:body"]), 0, "nothing is left behind");
@@ -60,9 +60,9 @@ fn listed_cancelled_and_sent_once(flavor: Flavor) {
 /// What is scheduled is Redis's: producer and consumers may die meanwhile, and the server too.
 fn survive_a_restart(flavor: Flavor) {
     let server = Server::start_with(flavor, &[("appendonly", "yes"), ("appendfsync", "always")]);
-    let crew = Crew::on(&server);
+    let crew = Crew::on(&server).with(&["--reclaim-idle", "5s"]);
     let lines: String = (0..50).map(|_| format!("{{\"n\":{}}}\n", crew.next_number())).collect();
-    let answer = crew.command_on_stream(&["send", "--delay", "1500ms"], lines.as_bytes());
+    let answer = crew.command_on_stream(&["send", "--delay", "10s"], lines.as_bytes());
     assert_eq!(answer.code, Some(0), "{answer:?}");
     let a = crew.start("a", &Handler::quick());
     crew.wait("a to be ready", || a.said("ready"));

@@ -90,8 +90,8 @@ fn without_acknowledgements(flavor: Flavor) {
 /// PEERS.md F, "equal consumer names in every process": two workers of one name at the same time are two.
 fn equal_names(flavor: Flavor) {
     let server = Server::start(flavor);
-    let crew = Crew::on(&server).with(&["--concurrency", "2"]);
-    let [a, _b] = crew.start_all(["same", "same"], &Handler::sleeping("1.5"));
+    let crew = Crew::on(&server).with(&["--concurrency", "2", "--reclaim-idle", "3s"]);
+    let [a, _b] = crew.start_all(["same", "same"], &Handler::sleeping("4"));
     crew.send(8);
     crew.wait("both to hold some", || {
         let mut names: Vec<String> = crew.pending().into_iter().map(|(_, name, _)| name).collect();

@@ -12,10 +12,10 @@ fn finishes_what_runs(flavor: Flavor) {
     let crew = Crew::on(&server).with(&["--concurrency", "4", "--reclaim-idle", "30s"]);
     let handler = Handler::sleeping("0.1");
     let mut workers: Vec<_> = crew.start_all(["w0", "w1"], &handler).into();
-    crew.send(150);
     for number in 2..4 {
         let leaving = workers.remove(0);
-        crew.wait_runs("it to work", |runs| !runs.running(leaving.name()).is_empty());
+        crew.send(50);
+        crew.send_until_working(&leaving);
         workers.push(crew.start(&format!("w{number}"), &handler));
         leaving.terminate();
         assert_eq!(leaving.wait_end().code(), Some(0), "{}", leaving.errors());
@@ -53,10 +53,7 @@ fn the_second_signal_ends_at_once(flavor: Flavor) {
     crew.send(1);
     crew.wait_runs("a to work", |runs| !runs.running("a").is_empty());
     let child = crew.runs().of(0)[0].process;
-    a.terminate();
-    std::thread::sleep(std::time::Duration::from_millis(200));
-    a.let_crash();
-    a.terminate();
+    a.terminate_at_once();
     assert_eq!(a.wait_end().code(), Some(1), "{}", a.errors());
     crew.wait("the child to be gone", || !std::path::Path::new(&format!("/proc/{child}")).exists());
     crew.start("b", &Handler::quick());

@@ -59,7 +59,7 @@ fn made_before_any_consumer_existed(flavor: Flavor) {
 /// One owner at a time; when the first announcement is finished, the second is handed out.
 fn one_stream_announced_twice(flavor: Flavor) {
     let server = Server::start(flavor);
-    let fleet = Fleet::on(&server).with(&["--finish-after", "3s"]);
+    let fleet = Fleet::on(&server).with(&["--finish-after", "3s"]).patient();
     let [_a, _b] = fleet.start_all(["a", "b"]);
     let first = fleet.add_raw("*", "lbs-input", &announcement("twin"));
     let second = fleet.add_raw("*", "lbs-input", &announcement("twin"));

@@ -1,12 +1,14 @@
 //! The one-shot commands: `announce`, `status`, `dead`, and wrong usage.
 
+use std::time::Duration;
+
 use streamkeeper_tests::command::streamkeeper;
 use streamkeeper_tests::event::Kind;
 use streamkeeper_tests::flavor::Flavor;
 use streamkeeper_tests::fleet::Fleet;
 use streamkeeper_tests::server::Server;
 
-on_both!(announce, status, dead);
+on_both!(announce, status, dead, patience);
 
 fn announce(flavor: Flavor) {
     let server = Server::start(flavor);
@@ -147,4 +149,38 @@ fn wrong_usage() {
         assert_eq!(answer.code, Some(0), "{words:?}: {answer:?}");
         assert!(!answer.out.is_empty());
     }
+}
+
+/// Each command waits for a server that stands still for as long as it is told to, and no longer.
+fn patience(flavor: Flavor) {
+    let server = Server::start(flavor);
+    let url = server.url();
+    let commands = [
+        "announce --service svc one",
+        "status --service svc",
+        "dead list --service svc",
+        "dead list --stream m --group g",
+        "send --stream m {}",
+        "scheduled list --stream m",
+        "messages status --stream m --group g",
+    ];
+    let run = |command: &str, timeout: &str| {
+        let words: Vec<&str> = command.split(' ').chain(["--redis", &url, "--call-timeout", timeout]).collect();
+        streamkeeper(&words)
+    };
+    server.run::<()>(&["XGROUP", "CREATE", "m", "g", "0", "MKSTREAM"]);
+    server.freeze();
+    for command in commands {
+        let answer = run(command, "20ms");
+        assert_eq!(answer.code, Some(1), "{command}: {answer:?}");
+    }
+    std::thread::scope(|scope| {
+        let patient = commands.map(|command| scope.spawn(move || (command, run(command, "60s"))));
+        // By default they would have given up by then: a second to connect, and one for the answer.
+        std::thread::sleep(Duration::from_secs(4));
+        server.thaw();
+        for (command, answer) in patient.map(|command| command.join().expect("it ends")) {
+            assert_eq!(answer.code, Some(0), "{command}: {answer:?}");
+        }
+    });
 }

@@ -8,7 +8,7 @@ use streamkeeper_tests::fleet::Fleet;
 use streamkeeper_tests::keys::Keys;
 use streamkeeper_tests::server::{Server, free_port};
 
-on_both!(unix_socket, user_and_password, password_rotated, errors_at_start);
+on_both!(unix_socket, ip_version_six, user_and_password, errors_at_start);
 
 fn survive_a_crash(fleet: &Fleet<'_>) {
     let [a, b] = fleet.start_all(["a", "b"]);
@@ -28,6 +28,12 @@ fn unix_socket(flavor: Flavor) {
     survive_a_crash(&Fleet::on(&server).url(&url).database(1).service("other"));
 }
 
+/// An address of the newer kind stands in brackets.
+fn ip_version_six(flavor: Flavor) {
+    let server = Server::start_with(flavor, &[("bind", "127.0.0.1 ::1")]);
+    survive_a_crash(&Fleet::on(&server).url(&format!("redis://[::1]:{}", server.port())));
+}
+
 fn user_and_password(flavor: Flavor) {
     let server = Server::start(flavor);
     server.run::<()>(&["ACL", "SETUSER", "somebody", "on", ">secret", "~*", "resetchannels", "&*", "+@all"]);
@@ -36,19 +42,6 @@ fn user_and_password(flavor: Flavor) {
     let answer = streamkeeper(&["work", "--redis", &url, "--service", "svc", "--name", "a"]);
     assert_eq!(answer.code, Some(1), "{answer:?}");
     assert!(!answer.errors.contains("wrong@"), "the password is not repeated: {answer:?}");
-}
-
-/// The password changes while consumers run: what is connected goes on.
-fn password_rotated(flavor: Flavor) {
-    let server = Server::start(flavor);
-    server.run::<()>(&["ACL", "SETUSER", "somebody", "on", ">old", "~*", "resetchannels", "&*", "+@all"]);
-    let fleet = Fleet::on(&server).url(&server.url_as("somebody", "old"));
-    let [_a] = fleet.start_all(["a"]);
-    let streams = fleet.announce("s", 10);
-    fleet.wait_owned(&streams);
-    server.run::<()>(&["ACL", "SETUSER", "somebody", "<old", ">new"]);
-    fleet.observe(2 * fleet.ttl(), |ledger| assert_eq!(ledger.owners().len(), streams.len()));
-    fleet.conclude_with(&streams);
 }
 
 /// Errors name what to change, and the exit code is 1; nobody waits for ever for what does not come by itself.

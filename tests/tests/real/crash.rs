@@ -11,7 +11,7 @@ on_both!(one_of_three, all_and_a_fresh_one_after_everything_lapsed, claimed_by_h
 /// Its streams go to the others, with larger tokens.
 fn one_of_three(flavor: Flavor) {
     let server = Server::start(flavor);
-    let fleet = Fleet::on(&server);
+    let fleet = Fleet::on(&server).patient();
     let [a, b, c] = fleet.start_all(["a", "b", "c"]);
     let streams = fleet.announce("s", 30);
     fleet.wait_owned(&streams);
@@ -50,7 +50,7 @@ fn all_and_a_fresh_one_after_everything_lapsed(flavor: Flavor) {
 /// Manual mode: the application hears that a lease lapsed and claims it; losing the race is a normal answer.
 fn claimed_by_hand(flavor: Flavor) {
     let server = Server::start(flavor);
-    let fleet = Fleet::on(&server).with(&["--claim", "manual"]);
+    let fleet = Fleet::on(&server).with(&["--claim", "manual"]).patient();
     let [a, b, c] = fleet.start_all(["a", "b", "c"]);
     let streams = fleet.announce("s", 12);
     fleet.wait_owned(&streams);

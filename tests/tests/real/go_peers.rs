@@ -69,7 +69,7 @@ fn hears_of_our_release(flavor: Flavor) {
 /// A Go pod that starts claims whatever has been pending for 40 s. Our heartbeat keeps our entries fresher than that.
 fn its_recovery_does_not_disturb_us(flavor: Flavor) {
     let server = Server::start(flavor);
-    let fleet = Fleet::on(&server);
+    let fleet = Fleet::on(&server).patient();
     let [ours] = fleet.start_all(["ours"]);
     let streams = fleet.announce("s", 10);
     fleet.wait_owned_by(&streams, &[&ours]);

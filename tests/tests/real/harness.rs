@@ -6,10 +6,15 @@ use streamkeeper_tests::certificates::Certificates;
 use streamkeeper_tests::flavor::Flavor;
 use streamkeeper_tests::fleet::Fleet;
 use streamkeeper_tests::go_peer::GoPeer;
-use streamkeeper_tests::server::{Server, free_port};
+use streamkeeper_tests::server::{Server, free_port, run_on};
 use streamkeeper_tests::wait;
 
-on_both!(servers_restart, go_peers_take_from_each_other, leases_are_seen_without_touching);
+on_both!(
+    servers_restart,
+    connections_that_end_are_no_answer,
+    go_peers_take_from_each_other,
+    leases_are_seen_without_touching
+);
 
 fn servers_restart(flavor: Flavor) {
     let server = Server::start(flavor);
@@ -33,6 +38,27 @@ fn servers_restart(flavor: Flavor) {
     assert!(durable.info("run_id").is_some());
 }
 
+/// As a sentinel ends them when it makes a server a replica: a test that waits for that must not fail of it.
+fn connections_that_end_are_no_answer(flavor: Flavor) {
+    let server = Server::start(flavor);
+    let mut killer = server.connect();
+    let seen = std::thread::scope(|scope| {
+        let asker = scope.spawn(|| {
+            let mut unanswered = 0;
+            wait::within_limit(|| {
+                unanswered += usize::from(server.info("role").is_none());
+                unanswered >= 3
+            })
+        });
+        while !asker.is_finished() {
+            run_on::<u64>(&mut killer, &["CLIENT", "KILL", "TYPE", "normal"]).expect("it does not kill itself");
+        }
+        asker.join().expect("no question panics")
+    });
+    assert!(seen, "connections were ended in the middle of a question");
+    assert_eq!(server.info("role").as_deref(), Some("master"));
+}
+
 fn go_peers_take_from_each_other(flavor: Flavor) {
     let server = Server::start(flavor);
     let mut a = GoPeer::start(&server, "svc", "a");
@@ -54,8 +80,9 @@ fn leases_are_seen_without_touching(flavor: Flavor) {
     let server = Server::start(flavor);
     server.run::<()>(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
     let fleet = Fleet::on(&server);
-    server.run::<()>(&["SET", "s<MUTEX_KEY_SEP>1-1", "a", "PX", "100"]);
+    server.run::<()>(&["SET", "s<MUTEX_KEY_SEP>1-1", "a", "PX", "60000"]);
     assert_eq!(fleet.leases().len(), 1);
+    server.run::<()>(&["PEXPIRE", "s<MUTEX_KEY_SEP>1-1", "1"]);
     wait::until("the lease to lapse", || fleet.leases().is_empty());
     assert_eq!(server.run::<u64>(&["DBSIZE"]), 1, "looking deleted nothing");
     fleet.conclude();

@@ -3,23 +3,8 @@
 //! One file a family of situations. Each situation is a function of the server's [`Flavor`](streamkeeper_tests::flavor::Flavor),
 //! turned into one test for each server by [`on_both!`].
 
-/// Turns situations into tests: `on_redis::<situation>` and `on_valkey::<situation>`.
-macro_rules! on_both {
-    ($($situation:ident),+ $(,)?) => {
-        mod on_redis {
-            $(#[test]
-            fn $situation() {
-                super::$situation(streamkeeper_tests::flavor::Flavor::Redis);
-            })+
-        }
-        mod on_valkey {
-            $(#[test]
-            fn $situation() {
-                super::$situation(streamkeeper_tests::flavor::Flavor::Valkey);
-            })+
-        }
-    };
-}
+#[macro_use]
+extern crate streamkeeper_tests;
 
 mod announcements;
 mod commands;
@@ -31,12 +16,18 @@ mod distribution;
 mod failing_handler;
 mod go_peers;
 mod harness;
+mod managed;
 mod names;
 mod notifications;
+mod partitions;
 mod pause;
 mod privileges;
+mod process_entries;
+mod processes;
 mod restart;
+mod rotation;
 mod services;
 mod shutdown;
 mod slow_application;
 mod trouble;
+mod versions;

@@ -10,11 +10,11 @@ on_both!(two_at_once, restart_under_the_same_name, successor_of_a_stopped_one);
 /// Two processes call themselves `twin`: still one owner a stream, and one takes over from the other.
 fn two_at_once(flavor: Flavor) {
     let server = Server::start(flavor);
-    let fleet = Fleet::on(&server);
+    let fleet = Fleet::on(&server).patient();
     let [first, second] = fleet.start_all(["twin", "twin"]);
     let streams = fleet.announce("s", 20);
     fleet.wait_owned(&streams);
-    fleet.observe(2 * fleet.ttl(), |ledger| {
+    fleet.observe(fleet.ttl() + fleet.ttl() / 3, |ledger| {
         assert!(ledger.events().all(|(_, event)| event.kind != Kind::Disowned), "{}", ledger.story(10));
     });
     first.kill();
@@ -38,7 +38,7 @@ fn restart_under_the_same_name(flavor: Flavor) {
 /// The old process is only stopped. It wakes after its successor of the same name owns everything.
 fn successor_of_a_stopped_one(flavor: Flavor) {
     let server = Server::start(flavor);
-    let fleet = Fleet::on(&server);
+    let fleet = Fleet::on(&server).patient();
     let [old] = fleet.start_all(["pod-0"]);
     let streams = fleet.announce("s", 20);
     fleet.wait_owned_by(&streams, &[&old]);

@@ -35,12 +35,13 @@ fn stopped_owner_wakes(flavor: Flavor) {
     fleet.conclude_with(&all);
 }
 
-/// The application blocks the thread of its runtime for three leases: nobody may notice.
+/// The application blocks the thread of its runtime for two leases: nobody may notice.
 fn application_blocks_its_runtime(flavor: Flavor) {
     let server = Server::start(flavor);
-    let fleet = Fleet::on(&server);
-    let blocked = fleet.start_with("blocked", &["--block-runtime", "9s"]);
+    let fleet = Fleet::on(&server).patient();
+    let blocked = fleet.start_with("blocked", &["--block-runtime", "20s"]);
     let other = fleet.start("other");
+    fleet.wait_ready(&blocked); // it says so before it blocks
     fleet.wait_ready(&other);
     let streams = fleet.announce("s", 20);
     fleet.wait("every stream leased", |_| fleet.leases().len() == streams.len());

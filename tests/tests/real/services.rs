@@ -11,7 +11,7 @@ on_both!(two_services_with_equal_entry_ids, database_one);
 /// Both hear each other's expiries, and both have an entry of that very id: neither may act on the other's.
 fn two_services_with_equal_entry_ids(flavor: Flavor) {
     let server = Server::start(flavor);
-    let (red, blue) = (Fleet::on(&server).service("red"), Fleet::on(&server).service("blue"));
+    let (red, blue) = (Fleet::on(&server).service("red").patient(), Fleet::on(&server).service("blue").patient());
     let ids: Vec<String> = (1..=10).map(|index| format!("{index}-1")).collect();
     let (mut reds, mut blues) = (Vec::new(), Vec::new());
     for id in &ids {

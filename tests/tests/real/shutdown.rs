@@ -12,7 +12,7 @@ on_both!(others_take_over_at_once, nobody_else_is_there, second_signal_ends_at_o
 /// Each stream is released and taken over long before its lease would have lapsed; the program ends with 0.
 fn others_take_over_at_once(flavor: Flavor) {
     let server = Server::start(flavor);
-    let fleet = Fleet::on(&server);
+    let fleet = Fleet::on(&server).patient();
     let [a, b, c] = fleet.start_all(["a", "b", "c"]);
     let streams = fleet.announce("s", 30);
     fleet.wait_owned(&streams);
@@ -61,9 +61,7 @@ fn second_signal_ends_at_once(flavor: Flavor) {
     let streams = fleet.announce("s", 5);
     fleet.wait_owned_by(&streams, &[&a]);
     server.freeze();
-    a.terminate();
-    std::thread::sleep(Duration::from_millis(200));
-    a.terminate();
+    a.terminate_at_once();
     let _ = a.wait_end();
     server.thaw();
     let [b] = fleet.start_all(["b"]);

@@ -12,7 +12,7 @@ on_both!(never_reads_its_notifications);
 fn never_reads_its_notifications(flavor: Flavor) {
     const MANY: usize = 4000;
     let server = Server::start(flavor);
-    let fleet = Fleet::on(&server);
+    let fleet = Fleet::on(&server).patient();
     let slow = fleet.start_with("slow", &["--never-read"]);
     let held_by_slow = || -> BTreeMap<String, String> {
         fleet.leases().into_iter().filter(|(_, value)| value.starts_with("redis-consumer-slow#")).collect()
@@ -26,7 +26,7 @@ fn never_reads_its_notifications(flavor: Flavor) {
     let before = held_by_slow();
     fleet.wait("the other to say what it owns", |_| fleet.owned_by(&other).len() + before.len() == MANY + 1);
     assert!(before.len() < MANY, "the buffer has an end");
-    fleet.observe(2 * fleet.ttl(), |_| {
+    fleet.observe(fleet.ttl() + fleet.ttl() / 3, |_| {
         let now = held_by_slow();
         let lost: Vec<_> = before.iter().filter(|(lease, value)| now.get(*lease) != Some(value)).collect();
         assert!(lost.is_empty(), "{} leases changed: {:?}", lost.len(), lost.first());

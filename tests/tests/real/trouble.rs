@@ -8,6 +8,7 @@ use streamkeeper_tests::flavor::Flavor;
 use streamkeeper_tests::fleet::Fleet;
 use streamkeeper_tests::ledger::Ledger;
 use streamkeeper_tests::server::Server;
+use streamkeeper_tests::wait;
 
 on_both!(
     out_of_memory,
@@ -27,7 +28,7 @@ fn nobody_disowned(ledger: &Ledger) {
 /// Owners keep their leases, nobody takes new streams, and nobody gives up.
 fn out_of_memory(flavor: Flavor) {
     let server = Server::start(flavor);
-    let fleet = Fleet::on(&server);
+    let fleet = Fleet::on(&server).patient();
     let a = fleet.start_with("a", &["--capacity", "5"]);
     fleet.wait_ready(&a);
     let streams = fleet.announce("s", 10);
@@ -35,7 +36,7 @@ fn out_of_memory(flavor: Flavor) {
     assert_eq!(server.setting("maxmemory-policy"), "noeviction");
     server.set("maxmemory", "1");
     let b = fleet.start("b");
-    fleet.observe(2 * fleet.ttl(), |ledger| {
+    fleet.observe(fleet.ttl() + fleet.ttl() / 3, |ledger| {
         nobody_disowned(ledger);
         assert_eq!(fleet.leases().len(), 5);
     });
@@ -50,13 +51,13 @@ fn out_of_memory(flavor: Flavor) {
 /// Nothing is noticed.
 fn scripts_flushed(flavor: Flavor) {
     let server = Server::start(flavor);
-    let fleet = Fleet::on(&server);
+    let fleet = Fleet::on(&server).patient();
     let [_a, _b] = fleet.start_all(["a", "b"]);
     let streams = fleet.announce("s", 20);
     fleet.wait_owned(&streams);
     let mut round = 0;
     let mut all = streams;
-    fleet.observe(2 * fleet.ttl(), |ledger| {
+    fleet.observe(fleet.ttl() + fleet.ttl() / 3, |ledger| {
         server.run::<()>(&["SCRIPT", "FLUSH"]);
         nobody_disowned(ledger);
         round += 1;
@@ -102,7 +103,7 @@ fn frozen(flavor: Flavor, span: Duration) {
     std::thread::sleep(span);
     server.thaw();
     // It answers again only when all that had queued up is through; then every stream has one owner, and keeps it.
-    assert!(server.info("run_id").is_some());
+    wait::until("the server to answer again", || server.info("run_id").is_some());
     fleet.wait_owned(&streams);
     let more = fleet.announce("t", 5);
     let all: Vec<String> = streams.iter().chain(&more).cloned().collect();
@@ -128,7 +129,7 @@ fn frozen_for_10_s(flavor: Flavor) {
 /// All connections are taken: a new consumer waits, and comes in when some are free. Those inside notice nothing.
 fn no_connection_to_spare(flavor: Flavor) {
     let server = Server::start(flavor);
-    let fleet = Fleet::on(&server);
+    let fleet = Fleet::on(&server).patient();
     let a = fleet.start_with("a", &["--capacity", "5"]);
     fleet.wait_ready(&a);
     let streams = fleet.announce("s", 10);

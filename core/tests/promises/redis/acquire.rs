@@ -128,11 +128,16 @@ impl Redis {
             return if *other == entry { held(ttl) } else { busy(ttl) };
         }
         if let Some(record) = record.as_ref().filter(|record| record.entry != entry) {
+            let its = self.pending(record.entry)?.map(|pending| self.idle(&pending));
             if item.other != Some(record.entry) {
                 return Ok(Verdict::No(Acquired::Other(record.entry)));
             }
             match self.holder(stream, record.entry) {
-                Holder::Nobody => {}
+                Holder::Nobody => {
+                    if let Some(idle) = its.filter(|idle| !record.released && *idle < record.ttl) {
+                        return busy(record.ttl - idle);
+                    }
+                }
                 Holder::Somebody(_, left) => return busy(left),
                 Holder::Broken => return busy(ttl),
             }
@@ -195,7 +200,14 @@ impl Redis {
                 self.set_lease(stream, entry, &record.value, who.ttl());
                 self.xclaim(entry, &who.consumer, 0);
                 let (stream, value) = (stream.to_owned(), record.value.clone());
-                self.granted.push(Granted { stream: stream.clone(), entry, token: *token, value, idle });
+                self.granted.push(Granted {
+                    stream: stream.clone(),
+                    entry,
+                    token: *token,
+                    value,
+                    at: self.clock,
+                    idle,
+                });
                 let grant = Grant { takeover: taken, ..repeat(&record, deliveries) };
                 self.data.fences.insert(stream, record);
                 Acquired::Granted(grant)

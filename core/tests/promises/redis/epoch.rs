@@ -32,6 +32,7 @@ impl Redis {
 
     pub(super) fn epoch(&mut self, call: &EpochCall, who: &Caller) -> Result<Answer, Trouble> {
         let here = self.identity.clone();
+        let consumers = self.others(who).map_or(0, |(live, _)| live + 1);
         let known = who.ttl().max(u64::try_from(call.longest_ttl.as_micros()).unwrap_or(u64::MAX));
         if !self.out_of_memory {
             self.data.epoch.ttl = self.data.epoch.ttl.max(known);
@@ -47,6 +48,7 @@ impl Redis {
                 identity: Identity::new(&here),
                 wait: wait.map(|wait| wait.as_str().into()),
                 longest_ttl: Duration::from_micros(longest),
+                consumers,
             }))
         };
         if settled {

@@ -8,7 +8,7 @@ use streamkeeper_core::{
     trouble::Trouble,
 };
 
-use super::{Caller, Holder, Record, Redis, micros, wrong_type};
+use super::{Caller, GivenBack, Holder, Record, Redis, micros, wrong_type};
 
 const HOUR: u64 = 3_600_000_000;
 
@@ -105,6 +105,7 @@ impl Redis {
             if last {
                 self.data.fences.remove(stream);
             }
+            self.note_release(item, value);
             return Released::SetAside;
         }
         if mine == Some(true) || held {
@@ -114,8 +115,14 @@ impl Redis {
         if held {
             self.expire_in(stream, entry, 1_000);
         }
-        self.released.push((entry, value));
+        self.note_release(item, value);
         Released::Released
+    }
+
+    fn note_release(&mut self, item: &ReleaseItem, value: String) {
+        let record = self.data.fences.get(item.stream.as_str()).filter(|record| record.value == value);
+        let not_before = record.map_or(0, |record| record.not_before);
+        self.released.push(GivenBack { entry: item.entry, value, failure: item.failure.clone(), not_before });
     }
 
     fn write_release(&mut self, item: &ReleaseItem, value: &str, record: Option<Record>) {

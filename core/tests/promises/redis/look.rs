@@ -39,7 +39,7 @@ impl Redis {
     }
 
     /// How many live consumers there are besides this one, and how many of them have a smaller name.
-    fn others(&mut self, who: &Caller) -> Result<(u32, u32), Trouble> {
+    pub(super) fn others(&mut self, who: &Caller) -> Result<(u32, u32), Trouble> {
         let (clock, within) = (self.clock, micros(who.config.live_within()));
         let group = self.group()?;
         let live = group

@@ -15,7 +15,7 @@ use streamkeeper_core::{
     id::EntryId,
     streams::{
         Answer, Call,
-        call::{Delivery, Fields},
+        call::{Delivery, Failure, Fields, HEIRS},
     },
     trouble::Trouble,
 };
@@ -54,7 +54,7 @@ pub(crate) struct Redis {
     /// Every entry that was finished for ever since data was last lost, and with which lease value.
     pub(crate) finished: Vec<(EntryId, String)>,
     /// Every release and what it released.
-    pub(crate) released: Vec<(EntryId, String)>,
+    pub(crate) released: Vec<GivenBack>,
 }
 
 /// Something that subscribers hear.
@@ -72,8 +72,20 @@ pub(crate) struct Granted {
     pub(crate) entry: EntryId,
     pub(crate) token: u64,
     pub(crate) value: String,
+    pub(crate) at: u64,
     /// How long nobody had touched the entry, if its last owner has not given it back.
     pub(crate) idle: Option<u64>,
+}
+
+/// A release, as it happened.
+#[derive(Clone, Debug)]
+pub(crate) struct GivenBack {
+    pub(crate) entry: EntryId,
+    pub(crate) value: String,
+    /// What it was said to be given back for.
+    pub(crate) failure: Option<Failure>,
+    /// Nobody is to be granted it before, as far as that could be written down.
+    pub(crate) not_before: u64,
 }
 
 /// Everything that a restart may lose.
@@ -162,7 +174,7 @@ impl Redis {
             Call::Epoch(call) => self.epoch(call, who),
             Call::Ping => Ok(Answer::Pong),
             Call::Read { count, .. } => self.read(*count, who).map(Answer::Read),
-            Call::Take { count, share } => self.take(*count, *share, who),
+            Call::Take { count, share } => self.take(*count, share.is_some(), who),
             Call::Look(entries) => self.look(entries, who),
             Call::Mine { after, count } => self.mine(*after, *count, who),
             Call::Acquire(call) => self.acquire(call, who),
@@ -177,9 +189,10 @@ impl Redis {
                 self.published.push(Published::Doorbell(ids.join(" ")));
                 Ok(Answer::Hinted)
             }
-            Call::Ring(entries) => {
-                let ids: Vec<String> = entries.iter().map(EntryId::to_string).collect();
-                self.published.push(Published::Doorbell(ids.join(" ")));
+            Call::Ring { entries, heirs } => {
+                let heirs = heirs.map(|heirs| format!("{HEIRS}{heirs}"));
+                let words: Vec<String> = heirs.into_iter().chain(entries.iter().map(EntryId::to_string)).collect();
+                self.published.push(Published::Doorbell(words.join(" ")));
                 Ok(Answer::Rung)
             }
             Call::Reap { after, count, room } => self.reap(*after, *count, *room, who),

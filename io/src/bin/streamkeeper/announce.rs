@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
-use crate::{Failure, args::Announce, at_start, output::now_us};
+use crate::{Failure, args::Announce, output::now_us};
 
 /// How many are announced before their entries are written and the bar moves.
 const CHUNK: usize = 5_000;
@@ -15,7 +15,7 @@ pub(crate) async fn run(announce: Announce) -> Result<(), Failure> {
         let checked = serde_json::from_str::<serde::de::IgnoredAny>(info);
         checked.map_err(|e| Failure::Usage(format!("--info `{info}` is no JSON: {e}")))?;
     }
-    let service = announce.place.builder().service().map_err(at_start)?;
+    let service = announce.place.service(&announce.patience)?;
     let numbered = announce.prefix.iter().flat_map(|prefix| {
         let count = announce.count.unwrap_or(0);
         (0..count).map(move |number| format!("{prefix}{number}"))

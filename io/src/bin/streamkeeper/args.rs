@@ -1,17 +1,20 @@
 //! What can be asked for on the command line.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use streamkeeper::{Builder, ClaimMode, Client, Tls};
+use streamkeeper::{Builder, ClaimMode, Client, Service, entries::Start};
 
-use crate::duration;
+use crate::{Failure, at_start, duration};
 
 mod dead;
 mod messages;
+mod sentinels;
+mod server;
 
 pub(crate) use dead::{Dead, DeadTask, Half, Which};
 pub(crate) use messages::{Begin, Consume, Messages, MessagesTask, Scheduled, ScheduledTask, Send};
+pub(crate) use server::{Patience, Server};
 
 /// Redis Streams: every stream owned by exactly one live consumer, or every message worked on by one of many.
 #[derive(Debug, Parser)]
@@ -39,59 +42,36 @@ pub(crate) enum Task {
     Messages(Messages),
     /// How the service stands, and what of the server weakens a promise.
     Status(Status),
-}
-
-/// Where the server is.
-#[derive(Debug, Args)]
-pub(crate) struct Server {
-    /// The server: redis://[user][:password@]host[:port][/db], rediss://…, unix:///path?db=1.
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "REDIS_URL",
-        hide_env_values = true,
-        default_value = "redis://127.0.0.1:6379"
-    )]
-    pub(crate) redis: Vec<String>,
-    /// PEM file with the certificate authorities to trust instead of the web's.
-    #[arg(long, value_name = "FILE")]
-    tls_ca: Option<PathBuf>,
-    /// PEM file with our certificate.
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    tls_cert: Option<PathBuf>,
-    /// PEM file with our certificate's private key.
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    tls_key: Option<PathBuf>,
-}
-
-impl Server {
-    pub(crate) fn tls(&self) -> Tls {
-        let identity = self.tls_cert.clone().zip(self.tls_key.clone());
-        Tls { ca: self.tls_ca.clone(), identity }
-    }
-
-    fn service(&self, name: &str, hash_tagged: bool) -> Builder {
-        let builder = Client::builder(name).hash_tagged(hash_tagged).tls(self.tls());
-        self.redis.iter().fold(builder, |builder, url| builder.redis(url))
-    }
+    /// What `work --exec` starts to have its processes killed when it cannot.
+    #[command(hide = true)]
+    Guard,
 }
 
 /// Which service, where.
 #[derive(Debug, Args)]
 pub(crate) struct Place {
     #[command(flatten)]
-    server: Server,
+    pub(crate) server: Server,
     /// The service: the first part of its keys.
     #[arg(long, value_name = "NAME")]
     service: String,
     /// Put {SERVICE} in front of every key: for Redis Cluster.
     #[arg(long)]
     hash_tagged: bool,
+    /// The service is spread over so many partitions, each in a slot of its own. Give it to every command for the service;
+    /// more of them, a multiple, raise it for all.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    partitions: u32,
 }
 
 impl Place {
     pub(crate) fn builder(&self) -> Builder {
-        self.server.service(&self.service, self.hash_tagged)
+        self.server.lead(Client::builder(&self.service).partitions(self.partitions), self.hash_tagged)
+    }
+
+    /// The service from outside.
+    pub(crate) fn service(&self, patience: &Patience) -> Result<Service, Failure> {
+        patience.tell(self.builder()).service().map_err(at_start)
     }
 }
 
@@ -104,16 +84,16 @@ pub(crate) struct Work {
     name: Option<String>,
     /// How long a lease lives without a heartbeat.
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = duration::parse)]
-    lease_ttl: Duration,
+    pub(crate) lease_ttl: Duration,
     /// How often leases are renewed; at most a third of the ttl.
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration::parse)]
     heartbeat: Duration,
     /// How often one consumer of the fleet looks for orphans.
     #[arg(long, value_name = "DURATION", default_value = "200ms", value_parser = duration::parse)]
     reap_interval: Duration,
-    /// How many streams to own at most.
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
-    capacity: usize,
+    /// How many streams to own at most [default: 10000, with --exec 100].
+    #[arg(long, value_name = "N")]
+    capacity: Option<usize>,
     /// Who claims orphans: the library by itself, or this program when it is told that one has expired.
     #[arg(long, value_enum, default_value_t = Claim::Auto)]
     pub(crate) claim: Claim,
@@ -123,10 +103,35 @@ pub(crate) struct Work {
     /// How many times in a row a stream's handler may fail before it is set aside; 0: no limit.
     #[arg(long, value_name = "N", default_value_t = 10)]
     max_failures: u32,
+    /// The command that works on a stream, run by `sh -c`: one process for each owned stream, told of it by
+    /// STREAMKEEPER_STREAM, _TOKEN, _ENTRY, _INFO, _CHECKPOINT (what was committed), _CONSUMER, _SERVICE and _REDIS in its
+    /// environment. It is killed, with all that it has started, before its lease ends. Exit code 0: the stream is finished
+    /// for ever; 75: it is given back, for later; 126 and 127: the command cannot be run here; any other: it has failed.
+    /// What it writes goes to standard error; with --commits its standard output is read.
+    #[arg(long, value_name = "CMD", conflicts_with_all = ["finish_after", "fail_after", "never_read"])]
+    pub(crate) exec: Option<String>,
+    /// Hand each process its stream's entries on standard input, from what was committed on: one line of JSON each, with
+    /// `id` and `fields`.
+    #[arg(long, requires = "exec")]
+    pub(crate) entries: bool,
+    /// Where a stream begins of which nothing was ever committed: beginning, end, an entry's id to begin behind, or @ and
+    /// milliseconds since 1970.
+    #[arg(long, value_name = "WHERE", requires = "entries", default_value = "beginning", value_parser = start)]
+    pub(crate) from: Start,
+    /// Each line on a process's standard output is the id of an entry: everything up to it was worked on, and the next
+    /// process begins behind it.
+    #[arg(long, requires = "exec")]
+    pub(crate) commits: bool,
+    /// How long a stream rests that a process has given back for later (75), or whose command cannot be run.
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse)]
+    pub(crate) pause: Duration,
+    /// Leave the server's URL, which may have a password in it, out of the environment of the processes.
+    #[arg(long, requires = "exec")]
+    pub(crate) no_redis_env: bool,
     /// Finish each stream for ever after owning it for so long.
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub(crate) finish_after: Option<Duration>,
-    /// How long giving everything back may take at the end.
+    /// How long giving everything back may take at the end; processes get the most of it to end by themselves.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse)]
     pub(crate) shutdown_within: Duration,
     /// How long to wait for the server at start.
@@ -135,6 +140,13 @@ pub(crate) struct Work {
     /// How long one call to Redis may take [default: 1s, less for short leases].
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     call_timeout: Option<Duration>,
+    /// After an acquire, wait until so many replicas know of it. If too few do in time, that is said, and the streams are
+    /// owned all the same.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    wait_for_replicas: u32,
+    /// For how long; at most a quarter of --heartbeat.
+    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = duration::parse)]
+    replicas_within: Duration,
     /// One JSON object a line on stdout.
     #[arg(long)]
     pub(crate) json: bool,
@@ -167,13 +179,29 @@ impl Work {
             .lease_ttl(self.lease_ttl)
             .heartbeat(self.heartbeat)
             .reap_interval(self.reap_interval)
-            .capacity(self.capacity)
+            .capacity(self.capacity.unwrap_or(if self.exec.is_some() { 100 } else { 10_000 }))
             .claim(self.claim.into())
             .max_takeovers(self.max_takeovers)
             .max_failures(self.max_failures)
             .call_timeout(timeout)
+            .wait_for_replicas(self.wait_for_replicas, self.replicas_within)
             .start_within(self.start_within)
             .output_buffer(self.output_buffer)
+    }
+}
+
+/// Reads where a stream begins.
+fn start(text: &str) -> Result<Start, String> {
+    let wrong = || {
+        format!("`{text}` is no beginning: expected beginning, end, an id such as 1700000000000-0, or @1700000000000")
+    };
+    match text.split_at_checked(1) {
+        Some(("@", unix_ms)) => Ok(Start::At { unix_ms: unix_ms.parse().map_err(|_| wrong())? }),
+        _ => match text {
+            "beginning" => Ok(Start::Beginning),
+            "end" => Ok(Start::End),
+            id => Ok(Start::After(id.parse().map_err(|_| wrong())?)),
+        },
     }
 }
 
@@ -198,6 +226,8 @@ impl From<Claim> for ClaimMode {
 pub(crate) struct Announce {
     #[command(flatten)]
     pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
     /// The streams.
     #[arg(value_name = "STREAM", required_unless_present = "prefix")]
     pub(crate) streams: Vec<String>,
@@ -225,6 +255,8 @@ pub(crate) struct Announce {
 pub(crate) struct Status {
     #[command(flatten)]
     pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
     /// As a JSON object.
     #[arg(long)]
     pub(crate) json: bool,
@@ -257,10 +289,18 @@ mod tests {
             "streamkeeper dead retry --service s 1-1 --all",
             "streamkeeper dead show --service s x",
             "streamkeeper work --service s --tls-cert f",
+            "streamkeeper work --service s --no-redis-env",
+            "streamkeeper work --service s --entries",
+            "streamkeeper work --service s --commits",
+            "streamkeeper work --service s --exec cat --from end",
+            "streamkeeper work --service s --exec cat --entries --from 5",
+            "streamkeeper work --service s --exec cat --finish-after 1s",
+            "streamkeeper status --service s --call-timeout 5",
             "streamkeeper dead list",
             "streamkeeper dead list --service s --stream m --group g",
             "streamkeeper dead list --stream m",
             "streamkeeper dead list --group g",
+            "streamkeeper dead list --stream m --group g --partitions 4",
             "streamkeeper send 1",
             "streamkeeper send --stream m --delay 1s --once k 1",
             "streamkeeper send --stream m --id x 1",
@@ -279,12 +319,24 @@ mod tests {
         for line in [
             "streamkeeper work --redis redis://h --service s --name n --lease-ttl 3s --heartbeat 1s --claim manual --json",
             "streamkeeper work --service s --fail-after 1s --block-runtime 5s --never-read",
+            "streamkeeper work --service s --exec cat --capacity 5 --no-redis-env --commits --pause 1m",
+            "streamkeeper work --service s --exec cat --entries --from 5-1",
+            "streamkeeper work --service s --exec cat --entries --from @1700000000000",
             "streamkeeper announce --service s a b --info {}",
             "streamkeeper announce --service s --prefix p --count 10 --key k",
             "streamkeeper dead list --service s --reason failed --json",
             "streamkeeper dead retry --service s 1-1 2-1",
             "streamkeeper dead drop --service s --all",
             "streamkeeper status --service s --json",
+            "streamkeeper announce --service s a --call-timeout 5s",
+            "streamkeeper status --service s --call-timeout 5s",
+            "streamkeeper dead list --service s --call-timeout 5s",
+            "streamkeeper send --stream m --call-timeout 5s {}",
+            "streamkeeper scheduled list --stream m --call-timeout 5s",
+            "streamkeeper scheduled cancel --stream m a --call-timeout 5s",
+            "streamkeeper messages status --stream m --group g --call-timeout 5s",
+            "streamkeeper work --service s --partitions 8",
+            "streamkeeper dead list --service s --partitions 8",
             "streamkeeper dead list --stream m --group g --reason rejected",
             "streamkeeper dead retry --stream m --group g 1-1",
             "streamkeeper send --stream m --key k --header a=b --header c=d --once k --window 1h {} [] --json",

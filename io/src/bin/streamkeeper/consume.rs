@@ -72,9 +72,7 @@ pub(crate) async fn run(consume: Consume) -> Result<(), Failure> {
 
 fn builder(consume: &Consume) -> Builder {
     let place = &consume.place;
-    let builder =
-        Consumer::builder(&place.stream, &consume.group).hash_tagged(place.hash_tagged).tls(place.server.tls());
-    let mut builder = place.server.redis.iter().fold(builder, |builder, url| builder.redis(url));
+    let mut builder = place.lead(Consumer::builder(&place.stream, &consume.group));
     if let Some(name) = &consume.name {
         builder = builder.name(name);
     }

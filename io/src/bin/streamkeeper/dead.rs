@@ -53,7 +53,7 @@ async fn list(service: &Service, reason: Option<&str>, json: bool) -> Result<(),
             }
         }
         match page.last() {
-            Some(last) if page.len() == PAGE => after = Some(last.id),
+            Some(last) if page.len() >= PAGE => after = Some(last.id),
             _ => return Ok(()),
         }
     }
@@ -132,8 +132,12 @@ async fn chosen(service: &Service, which: Which) -> Result<Vec<EntryId>, Failure
         let wanted = page.iter().filter(|one| which.reason.as_deref().is_none_or(|reason| reason == &*one.reason));
         ids.extend(wanted.map(|one| one.id));
         match page.last() {
-            Some(last) if page.len() == PAGE => after = Some(last.id),
-            _ => return Ok(ids),
+            Some(last) if page.len() >= PAGE => after = Some(last.id),
+            _ => {
+                // Two partitions may have the same id: each means both.
+                ids.dedup();
+                return Ok(ids);
+            }
         }
     }
 }
@@ -148,6 +152,7 @@ fn describe(one: &Dead) -> Value {
         one.original.iter().map(|(name, value)| (text(name), Value::from(text(value)))).collect();
     json!({
         "id": one.id.to_string(),
+        "partition": one.partition,
         "entry": entry(one),
         "stream": one.stream,
         "reason": one.reason,

@@ -16,6 +16,8 @@ mod lines;
 mod messages;
 mod outcomes;
 mod output;
+mod password;
+mod processes;
 mod scheduled;
 mod send;
 mod signals;
@@ -105,5 +107,6 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Task::Scheduled(scheduled) => scheduled::run(scheduled).await,
         Task::Messages(messages) => messages::run(messages).await,
         Task::Status(status) => status::run(status).await,
+        Task::Guard => processes::guard::run(),
     }
 }

@@ -13,8 +13,8 @@ use crate::{
 };
 
 pub(crate) async fn run(asked: args::Messages) -> Result<(), Failure> {
-    let MessagesTask::Status { place, group, json } = asked.what;
-    let status = place.messages(&group)?.status().await?;
+    let MessagesTask::Status { place, patience, group, json } = asked.what;
+    let status = place.messages(&patience, &group)?.status().await?;
     let mut out = io::stdout().lock();
     if json {
         writeln!(out, "{}", serde_json::to_string(&status)?)?;

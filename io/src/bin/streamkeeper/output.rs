@@ -9,6 +9,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use streamkeeper::{Lease, Notification, Report};
 
+use crate::processes::{self, Ended};
+
 /// One line. What does not belong to its event is left out.
 #[derive(Default, Serialize)]
 pub(crate) struct Line<'a> {
@@ -19,6 +21,8 @@ pub(crate) struct Line<'a> {
     stream: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     entry: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partition: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,6 +35,14 @@ pub(crate) struct Line<'a> {
     deliveries: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     info: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    took_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,11 +69,23 @@ pub(crate) fn now_us() -> u64 {
 pub(crate) struct Printer {
     pub(crate) consumer: String,
     pub(crate) json: bool,
+    /// The service has partitions: each line says which one it is about.
+    pub(crate) partitions: bool,
 }
 
 impl Printer {
     pub(crate) fn print(&self, notification: &Notification) -> io::Result<()> {
-        let line = Line { at_us: now_us(), consumer: &self.consumer, ..describe(notification) };
+        self.line(describe(notification))
+    }
+
+    /// What is told of processes.
+    pub(crate) fn print_process(&self, event: &processes::Event) -> io::Result<()> {
+        self.line(describe_process(event))
+    }
+
+    fn line(&self, line: Line<'_>) -> io::Result<()> {
+        let partition = line.partition.filter(|_| self.partitions);
+        let line = Line { at_us: now_us(), consumer: &self.consumer, partition, ..line };
         let mut out = io::stdout().lock();
         if self.json {
             serde_json::to_writer(&mut out, &line)?;
@@ -78,38 +102,45 @@ fn describe(notification: &Notification) -> Line<'_> {
     match notification {
         Notification::Ready => Line { event: "ready", ..line },
         Notification::Added(lease) => added(lease),
-        Notification::Expired { entry, stream } => {
-            Line { event: "expired", stream: Some(stream.as_str()), entry: Some(entry.to_string()), ..line }
-        }
-        Notification::ClaimLost { entry, stream, why } => Line {
+        Notification::Expired { entry, stream, partition } => Line {
+            event: "expired",
+            stream: Some(stream.as_str()),
+            entry: Some(entry.to_string()),
+            partition: Some(*partition),
+            ..line
+        },
+        Notification::ClaimLost { entry, stream, why, partition } => Line {
             event: "claim-lost",
             stream: stream.as_ref().map(|stream| stream.as_str()),
             entry: Some(entry.to_string()),
+            partition: Some(*partition),
             reason: Some(why.label()),
             detail: Some(format!("{why:?}")),
             ..line
         },
-        Notification::Disowned { entry, stream, token, reason } => Line {
+        Notification::Disowned { entry, stream, token, reason, partition } => Line {
             event: "disowned",
             stream: Some(stream.as_str()),
             entry: Some(entry.to_string()),
+            partition: Some(*partition),
             token: Some(token.0),
             reason: Some(reason.label()),
             detail: Some(format!("{reason:?}")),
             ..line
         },
-        Notification::Done { entry, stream, token } => {
-            let (stream, entry) = (Some(stream.as_str()), Some(entry.to_string()));
-            Line { event: "done", stream, entry, token: Some(token.0), ..line }
+        Notification::Done { entry, stream, token, partition } => {
+            let (stream, entry, partition) = (Some(stream.as_str()), Some(entry.to_string()), Some(*partition));
+            Line { event: "done", stream, entry, partition, token: Some(token.0), ..line }
         }
-        Notification::Released { entry, stream, token } => {
-            let (stream, entry) = (Some(stream.as_str()), Some(entry.to_string()));
-            Line { event: "released", stream, entry, token: Some(token.0), ..line }
+        Notification::Released { entry, stream, token, partition } => {
+            let (stream, entry, partition) = (Some(stream.as_str()), Some(entry.to_string()), Some(*partition));
+            Line { event: "released", stream, entry, partition, token: Some(token.0), ..line }
         }
-        Notification::Rejected { entry, stream, reason, error } => Line {
+        Notification::Rejected { entry, stream, reason, error, partition } => Line {
             event: "rejected",
             stream: stream.as_ref().map(|stream| stream.as_str()),
             entry: Some(entry.to_string()),
+            partition: Some(*partition),
             reason: Some(reason.label()),
             detail: Some(error.to_string()),
             ..line
@@ -126,6 +157,7 @@ fn added(lease: &Lease) -> Line<'_> {
         event: "added",
         stream: Some(lease.stream().as_str()),
         entry: Some(lease.entry().to_string()),
+        partition: Some(lease.partition()),
         token: Some(lease.token().0),
         takeover: Some(lease.takeover()),
         takeovers: Some(lease.takeovers()),
@@ -133,6 +165,29 @@ fn added(lease: &Lease) -> Line<'_> {
         deliveries: Some(lease.deliveries()),
         info: RawValue::from_string(info).ok(),
         ..Line::default()
+    }
+}
+
+fn describe_process(event: &processes::Event) -> Line<'_> {
+    let about = |lease: &'_ Lease| {
+        let (entry, token) = (Some(lease.entry().to_string()), Some(lease.token().0));
+        Line { entry, partition: Some(lease.partition()), token, ..Line::default() }
+    };
+    match event {
+        processes::Event::Started { lease, pid } => {
+            Line { event: "started", stream: Some(lease.stream().as_str()), pid: Some(*pid), ..about(lease) }
+        }
+        processes::Event::Ended(Ended { lease, pid, outcome, code, error, took }) => Line {
+            event: "ended",
+            stream: Some(lease.stream().as_str()),
+            pid: *pid,
+            outcome: Some(outcome),
+            code: *code,
+            took_ms: u64::try_from(took.as_millis()).ok(),
+            detail: error.clone(),
+            ..about(lease)
+        },
+        processes::Event::GuardGone(why) => Line { event: "guard-gone", reason: Some(why), ..Line::default() },
     }
 }
 
@@ -150,9 +205,14 @@ fn human(line: &Line<'_>) -> String {
     };
     say("", line.stream.map(str::to_owned));
     say("entry=", line.entry.clone());
+    say("partition=", line.partition.map(|partition| partition.to_string()));
     say("token=", line.token.map(|token| token.to_string()));
     say("", line.takeover.filter(|takeover| *takeover).map(|_| "takeover".to_owned()));
     say("info=", line.info.as_ref().map(|info| info.get().to_owned()).filter(|info| info != "null"));
+    say("pid=", line.pid.map(|pid| pid.to_string()));
+    say("outcome=", line.outcome.map(str::to_owned));
+    say("code=", line.code.map(|code| code.to_string()));
+    say("took=", line.took_ms.map(|took| format!("{took}ms")));
     say("reason=", line.reason.map(str::to_owned));
     say("", line.detail.as_ref().map(|detail| format!("({detail})")));
     if let Some(Counts { done, released, disowned, unanswered }) = &line.report {
@@ -177,6 +237,8 @@ mod tests {
         );
         assert_eq!(human(&line), "stopped    done=0 released=2 disowned=0 unanswered=0");
         let info = RawValue::from_string(r#"{"n":12345678901234567890123}"#.to_owned()).ok();
+        let line = Line { event: "ended", outcome: Some("failed"), code: Some(3), ..Line::default() };
+        assert_eq!(human(&line), "ended      outcome=failed code=3");
         let line = Line { event: "added", info, ..Line::default() };
         assert!(serde_json::to_string(&line).unwrap().contains(r#""info":{"n":12345678901234567890123}"#));
     }

@@ -17,8 +17,8 @@ const NO_GROUP: &str = "none";
 
 pub(crate) async fn run(scheduled: args::Scheduled) -> Result<(), Failure> {
     match scheduled.what {
-        ScheduledTask::List { place, json } => {
-            let messages = place.messages(NO_GROUP)?;
+        ScheduledTask::List { place, patience, json } => {
+            let messages = place.messages(&patience, NO_GROUP)?;
             let mut out = io::stdout().lock();
             for skip in (0..).step_by(PAGE) {
                 let page = messages.scheduled(skip, PAGE).await?;
@@ -35,8 +35,9 @@ pub(crate) async fn run(scheduled: args::Scheduled) -> Result<(), Failure> {
             }
             Ok(())
         }
-        ScheduledTask::Cancel { place, ids, json } => {
-            let cancelled = place.messages(NO_GROUP)?.cancel_scheduled(ids.iter().map(String::as_str)).await?;
+        ScheduledTask::Cancel { place, patience, ids, json } => {
+            let cancelled =
+                place.messages(&patience, NO_GROUP)?.cancel_scheduled(ids.iter().map(String::as_str)).await?;
             let count = cancelled.iter().filter(|cancelled| **cancelled).count();
             let text = if json { json!({ "cancelled": count }).to_string() } else { format!("{count} cancelled") };
             writeln!(io::stdout(), "{text}")?;

@@ -17,9 +17,9 @@ type Body = Box<RawValue>;
 
 pub(crate) async fn run(send: Send) -> Result<(), Failure> {
     let place = &send.place;
-    let builder = Producer::<Body>::builder(&place.stream).hash_tagged(place.hash_tagged).tls(place.server.tls());
-    let builder = place.server.redis.iter().fold(builder, |builder, url| builder.redis(url));
-    let producer = builder.codec(Json::field(&*send.json_field)).build().map_err(at_start_of_messages)?;
+    let builder =
+        send.patience.tell(place.lead(Producer::<Body>::builder(&place.stream))).codec(Json::field(&*send.json_field));
+    let producer = builder.build().map_err(at_start_of_messages)?;
     let mut sending = Sending { send: &send, producer, out: BufWriter::new(io::stdout()), sent: 0, failed: 0 };
     if send.messages.is_empty() {
         let mut chunks = lines::read(io::stdin());

@@ -26,7 +26,7 @@ fn announcements_are_made_in_order_and_once_where_asked() {
         assert_eq!(a.int("XLEN svc-input").await, 1_204);
         assert!(a.int("PTTL svc-once:k1").await > 59_000);
         a.settle().await;
-        let taken = a.call(Call::Take { count: 1, share: false }).await.unwrap();
+        let taken = a.call(Call::Take { count: 1, share: None }).await.unwrap();
         let Answer::Taken { deliveries, .. } = taken else { panic!() };
         let json = &deliveries[0].fields.as_ref().unwrap()[0].1;
         assert_eq!(json, br#"{"DataStreamName":"s0","Info":{"a":1}}"#);
@@ -66,7 +66,7 @@ fn what_was_set_aside_can_be_put_back_or_dropped() {
         assert!(back[0].is_some() && back[1].is_none() && back[2].is_none());
         assert_eq!(a.calls.dead_drop(&mut a.connection, &[first[1].id, unknown]).await.unwrap(), 1);
         assert_eq!((a.int("XLEN svc-dead").await, a.int("XLEN svc-input").await), (1, 1));
-        let Answer::Taken { deliveries, .. } = a.call(Call::Take { count: 9, share: true }).await.unwrap() else {
+        let Answer::Taken { deliveries, .. } = a.call(Call::Take { count: 9, share: Some(0) }).await.unwrap() else {
             panic!()
         };
         assert_eq!(deliveries[0].fields, Some(first[0].original.clone()));

@@ -180,3 +180,40 @@ fn cost() {
         .await;
     });
 }
+
+/// What the crowd adds to the calls that ask who shares: where nobody has counted the consumers of the group, and where
+/// somebody has.
+#[test]
+#[ignore = "a measurement"]
+fn crowd() {
+    on_redis(&[], |redis| async move {
+        let mut a = Peer::new(&redis, "redis-worker-0123456789-abcdefgh").await;
+        a.settle().await;
+        let mut crowd = 1;
+        a.given("a").await;
+        for size in [1, 10, 100, 300, 1_000] {
+            for number in crowd..size {
+                a.raw(&format!("XGROUP CREATECONSUMER svc-input svc-group redis-worker-{number:04}")).await;
+            }
+            crowd = size;
+            for counted in [false, true] {
+                a.raw("HDEL svc-epoch live").await;
+                if counted {
+                    let now = r"redis.call('TIME')[1]..'000'";
+                    let count = format!(r"return\x20redis.call('HSET',KEYS[1],'live','{size}\x20'..{now})");
+                    a.raw(&format!("EVAL {count} 1 svc-epoch")).await;
+                }
+                let share = Call::Take { count: 1, share: Some(1_000) };
+                for (what, call) in [("look", Call::Look(Vec::new())), ("take a share", share)] {
+                    let what = format!("{what}, {size} consumers{}", if counted { ", counted" } else { "" });
+                    measure(&what, &mut a, 200, |mut a| async move {
+                        for _ in 0..200 {
+                            a.call(call.clone()).await.unwrap();
+                        }
+                    })
+                    .await;
+                }
+            }
+        }
+    });
+}

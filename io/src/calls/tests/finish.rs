@@ -187,6 +187,29 @@ fn what_was_owned_by_a_deleted_consumer_is_given_back_all_the_same() {
 }
 
 #[test]
+fn what_was_given_back_is_so_again_if_its_consumer_was_deleted_since() {
+    on_redis(&[], |redis| async move {
+        let (mut a, mut b) = (Peer::new(&redis, "a").await, Peer::new(&redis, "b").await);
+        a.settle().await;
+        b.settle().await;
+        let entry = a.given("s").await;
+        let owned = a.own(entry, "s").await;
+        let item = ReleaseItem { entry, stream: owned.stream.clone(), attempt: owned.attempt, failure: None };
+        for _ in 0..2 {
+            let Answer::Released(released) = a.call(Call::Release(vec![item.clone()])).await.unwrap() else { panic!() };
+            assert_eq!(released, [Released::Released]);
+            let idle = a.raw("XPENDING svc-input svc-group IDLE 3000000 - + 1").await;
+            assert!(matches!(&idle, Value::Array(found) if found.len() == 1), "nobody would ever find it");
+            // The answer is lost, and a hand deletes the consumer before it asks again.
+            a.raw("XGROUP DELCONSUMER svc-input svc-group redis-consumer-a").await;
+        }
+        let Answer::Released(_) = a.call(Call::Release(vec![item])).await.unwrap() else { panic!() };
+        while a.int(&format!("EXISTS s<MUTEX_KEY_SEP>{entry}")).await == 1 {}
+        b.own(entry, "s").await;
+    });
+}
+
+#[test]
 fn nothing_is_given_back_where_redis_takes_no_writes() {
     for lapsed in [false, true] {
         on_redis(&[], |redis| async move {
@@ -209,6 +232,49 @@ fn nothing_is_given_back_where_redis_takes_no_writes() {
             assert_ne!(a.raw("HGET svc-fences s").await, record);
         });
     }
+}
+
+#[test]
+fn nothing_is_finished_where_redis_takes_no_writes() {
+    for lapsed in [false, true] {
+        on_redis(&[], |redis| async move {
+            let mut a = Peer::new(&redis, "a").await;
+            let identity = a.settle().await;
+            let entry = a.given("s").await;
+            let owned = a.own(entry, "s").await;
+            if lapsed {
+                a.raw(&format!("DEL s<MUTEX_KEY_SEP>{entry}")).await;
+            }
+            a.raw("CONFIG SET min-replicas-to-write 1").await;
+            let (stream, attempt) = (owned.stream.clone(), owned.attempt);
+            let item = DoneItem { entry, stream, attempt, identity: identity.clone() };
+            let refused = a.call(Call::Done(vec![item])).await.unwrap_err();
+            assert!(refused.to_string().contains("NOREPLICAS"), "{refused}");
+            a.raw("CONFIG SET min-replicas-to-write 0").await;
+            assert_eq!(a.int("XLEN svc-input").await, 1);
+            assert_eq!(a.done(&owned, &identity).await, Finished::Done);
+        });
+    }
+}
+
+#[test]
+fn what_cannot_be_set_aside_is_given_back_with_its_pause() {
+    on_redis(&[], |redis| async move {
+        let mut a = Peer::new(&redis, "a").await;
+        a.settle().await;
+        let entry = a.given("s").await;
+        let owned = a.own(entry, "s").await;
+        a.raw("LPUSH svc-dead 1").await;
+        let pause = Duration::from_secs(60);
+        let failure = Failure { error: "boom".into(), failures: 3, pause, set_aside: true };
+        let answer = a.release(&owned, Some(failure.clone())).await;
+        assert!(matches!(&answer, Released::Broken(error) if error.contains("WRONGTYPE")), "{answer:?}");
+        let record = a.text("HGET svc-fences s").await;
+        let record: Vec<&str> = record.split(' ').collect();
+        assert_eq!((record[4], record[6]), ("1", "3"), "released, three failures");
+        let item = a.item(entry, "s");
+        assert!(matches!(a.acquire_item(&item).await, Acquired::Held(left) if left > pause / 2));
+    });
 }
 
 #[test]
@@ -235,7 +301,7 @@ fn a_failure_stands_in_the_record() {
         a.settle().await;
         let entry = a.given("s").await;
         let owned = a.own(entry, "s").await;
-        let pause = Duration::from_millis(200);
+        let pause = Duration::from_secs(2);
         let failure = Failure { error: "no".into(), failures: 4, pause, set_aside: false };
         assert_eq!(a.release(&owned, Some(failure.clone())).await, Released::Released);
         let item = a.item(entry, "s");
@@ -268,6 +334,8 @@ fn after_too_many_failures_it_is_set_aside() {
         a.raw("SET svc-dead x").await;
         assert!(matches!(a.release(&owned, Some(failure("no"))).await, Released::Broken(_)));
         a.raw("DEL svc-dead").await;
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        let owned = a.own(entry, "s").await;
         // Out of memory, too: it makes room.
         a.raw("CONFIG SET maxmemory 1").await;
         assert_eq!(a.release(&owned, Some(failure("no"))).await, Released::SetAside);

@@ -14,7 +14,7 @@ const EPOCH: EpochCall = EpochCall {
 };
 
 async fn share(peer: &mut Peer, count: usize) -> (usize, bool) {
-    match peer.call(Call::Take { count, share: true }).await.unwrap() {
+    match peer.call(Call::Take { count, share: Some(0) }).await.unwrap() {
         Answer::Taken { deliveries, more } => (deliveries.len(), more),
         other => panic!("{other:?}"),
     }
@@ -70,6 +70,91 @@ fn who_was_not_heard_of_does_not_count() {
     });
 }
 
+/// So many consumers that were heard of just now.
+async fn crowd(peer: &mut Peer, numbers: std::ops::Range<u32>) {
+    for number in numbers {
+        peer.raw(&format!(
+            "XREADGROUP GROUP svc-group pod-{number:03} COUNT 1 STREAMS svc-input 18446744073709551615-0"
+        ))
+        .await;
+    }
+}
+
+async fn fleet(peer: &mut Peer) -> Fleet {
+    let Answer::Looked { fleet, .. } = peer.call(Call::Look(vec![])).await.unwrap() else { panic!() };
+    fleet
+}
+
+async fn asks_the_epoch(peer: &mut Peer) -> u32 {
+    let Answer::Epoch(answer) = peer.call(Call::Epoch(EPOCH)).await.unwrap() else { panic!() };
+    answer.consumers
+}
+
+#[test]
+fn a_crowd_is_counted_now_and_then_and_a_small_fleet_each_time() {
+    on_redis(&[], |redis| async move {
+        let mut a = Peer::new(&redis, "a").await;
+        a.settle().await;
+        crowd(&mut a, 0..9).await;
+        let pause = Duration::from_millis(120);
+        tokio::time::sleep(pause).await;
+        assert_eq!(asks_the_epoch(&mut a).await, 10);
+        crowd(&mut a, 9..11).await;
+        assert_eq!(fleet(&mut a).await.consumers, 12, "ten are no crowd: each look counts");
+        crowd(&mut a, 11..16).await;
+        tokio::time::sleep(pause).await;
+        assert_eq!(asks_the_epoch(&mut a).await, 17);
+        crowd(&mut a, 16..20).await;
+        assert_eq!(fleet(&mut a).await, Fleet { announced: 0, consumers: 17, rank: 0 }, "a crowd is not counted again");
+        tokio::time::sleep(pause).await;
+        assert_eq!((fleet(&mut a).await.consumers, asks_the_epoch(&mut a).await), (17, 21));
+        assert_eq!(fleet(&mut a).await.consumers, 21);
+        for (live, why) in [("99\\x201", "counted long ago"), ("many", "no count"), ("2\\x2099999999999999", "too few")]
+        {
+            a.raw(&format!("HSET svc-epoch live {live}")).await;
+            assert_eq!(fleet(&mut a).await.consumers, 21, "{why}: this look counts");
+        }
+    });
+}
+
+#[test]
+fn a_newcomer_adds_itself_to_a_count_that_still_stands() {
+    on_redis(&[], |redis| async move {
+        let mut a = Peer::new(&redis, "a").await;
+        a.settle().await;
+        // A count of so many stands for minutes.
+        let now = r"redis.call('TIME')[1]..'000'";
+        a.raw(&format!(r"EVAL return\x20redis.call('HSET',KEYS[1],'live','5000000\x20'..{now}) 1 svc-epoch")).await;
+        assert_eq!(asks_the_epoch(&mut a).await, 5_000_000);
+        let newcomer = EpochCall { fresh: true, ..EPOCH };
+        let Answer::Epoch(answer) = a.call(Call::Epoch(newcomer)).await.unwrap() else { panic!() };
+        assert_eq!((answer.consumers, fleet(&mut a).await.consumers), (5_000_001, 5_000_001));
+        assert_eq!(asks_the_epoch(&mut a).await, 5_000_001, "it is no newcomer any more");
+    });
+}
+
+#[test]
+fn in_a_crowd_the_caller_says_what_it_holds() {
+    on_redis(&[], |redis| async move {
+        let mut a = Peer::new(&redis, "a").await;
+        a.settle().await;
+        crowd(&mut a, 0..19).await;
+        tokio::time::sleep(Duration::from_millis(120)).await;
+        assert_eq!(asks_the_epoch(&mut a).await, 20);
+        for number in 0..40 {
+            a.announce(&format!("s{number}")).await;
+        }
+        for (held, allowed) in [(5, (0, true)), (2, (0, true)), (1, (1, false)), (0, (2, false))] {
+            let Answer::Taken { deliveries, more } =
+                a.call(Call::Take { count: 500, share: Some(held) }).await.unwrap()
+            else {
+                panic!()
+            };
+            assert_eq!((deliveries.len(), more), allowed, "{held} of 40 announcements for 20 are held");
+        }
+    });
+}
+
 #[test]
 fn looking_tells_what_is_pending_and_what_it_says() {
     on_redis(&[], |redis| async move {
@@ -99,8 +184,8 @@ fn a_lost_group_is_told_by_every_call_that_needs_it() {
             a.raw(spoil).await;
             for call in [
                 Call::Read { count: 1, block: Duration::from_millis(1) },
-                Call::Take { count: 1, share: false },
-                Call::Take { count: 1, share: true },
+                Call::Take { count: 1, share: None },
+                Call::Take { count: 1, share: Some(0) },
                 Call::Look(vec![entry]),
                 Call::Mine { after: None, count: 1 },
                 Call::Reap { after: None, count: 1, room: 9 },
@@ -294,7 +379,7 @@ fn the_doorbell_is_heard() {
         let mut listener = redis.listen(sender).await;
         listener.subscribe("svc-orphans").await.unwrap();
         let entries: Vec<_> = (0..501).map(|seq| EntryId { ms: 7, seq }).collect();
-        a.call(Call::Ring(entries)).await.unwrap();
+        a.call(Call::Ring { entries, heirs: None }).await.unwrap();
         let mut heard = Vec::new();
         while heard.len() < 2 {
             let push = pushed.recv().await.unwrap();
@@ -304,5 +389,8 @@ fn the_doorbell_is_heard() {
         }
         assert_eq!(heard[0].split(' ').count(), 500);
         assert_eq!(heard[1], "7-500");
+        a.call(Call::Ring { entries: vec![EntryId { ms: 7, seq: 8 }], heirs: Some(32) }).await.unwrap();
+        let push = pushed.recv().await.unwrap();
+        assert_eq!(super::super::value::text(&push.data[1]).unwrap(), "heirs=32 7-8");
     });
 }

@@ -5,7 +5,9 @@ mod admin;
 mod cost;
 mod epoch;
 mod finish;
+mod limits;
 mod look;
+mod partitions;
 mod prepare;
 mod renew;
 mod smoke;
@@ -118,7 +120,7 @@ impl Peer {
     }
 
     async fn take(&mut self, count: usize) -> Vec<EntryId> {
-        match self.call(Call::Take { count, share: false }).await.unwrap() {
+        match self.call(Call::Take { count, share: None }).await.unwrap() {
             Answer::Taken { deliveries, .. } => deliveries.into_iter().map(|d| d.entry).collect(),
             other => panic!("{other:?}"),
         }

@@ -93,7 +93,7 @@ fn what_cannot_work_is_named() {
         a.raw("REPLICAOF 127.0.0.1 1").await;
         let trouble = a.call(Call::Prepare).await.unwrap_err();
         assert_eq!(trouble.kind, TroubleKind::WrongServer, "{trouble}");
-        let read = a.call(Call::Take { count: 1, share: false }).await.unwrap_err();
+        let read = a.call(Call::Take { count: 1, share: None }).await.unwrap_err();
         assert!(matches!(read.kind, TroubleKind::WrongServer | TroubleKind::GroupLost), "{read:?}");
     });
     // The bus of a cluster needs a port of its own.
@@ -124,7 +124,7 @@ fn what_cannot_work_is_named() {
         a.raw(&format!("HSET {{svc}}-epoch id {}", server.identity.as_str())).await;
         let item = ToAnnounce { stream: name("s"), info: None, once: Some(("k".into(), TTL)) };
         let entry = tagged.announce(&mut a.connection, &[item]).await.pop().unwrap().unwrap();
-        tagged.execute(&mut a.connection, &Call::Take { count: 1, share: true }).await.unwrap();
+        tagged.execute(&mut a.connection, &Call::Take { count: 1, share: Some(0) }).await.unwrap();
         let item = a.item(entry, "s");
         let (stream, attempt) = (item.stream.clone(), item.attempt);
         let call = AcquireCall { items: vec![item], identity: server.identity.clone(), floor: Token(0) };
@@ -178,8 +178,8 @@ fn with_few_rights_it_works_and_says_what_is_missing() {
         a.call(Call::Clean).await.unwrap();
         // The doorbell only shortens the wait.
         admin.raw("ACL SETUSER limited -publish").await;
-        a.call(Call::Ring(vec![entry])).await.unwrap();
-        a.call(Call::Ring(vec![entry])).await.unwrap();
+        a.call(Call::Ring { entries: vec![entry], heirs: None }).await.unwrap();
+        a.call(Call::Ring { entries: vec![entry], heirs: None }).await.unwrap();
     });
 }
 

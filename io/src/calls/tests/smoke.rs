@@ -30,7 +30,7 @@ fn every_call_is_answered_in_both_protocols() {
             let Answer::Read(read) = read else { panic!() };
             assert_eq!(read[0].entry, one);
             assert_eq!(read[0].fields.as_ref().unwrap()[0].0, b"lbs-input");
-            let taken = a.call(Call::Take { count: 5, share: true }).await.unwrap();
+            let taken = a.call(Call::Take { count: 5, share: Some(0) }).await.unwrap();
             let Answer::Taken { deliveries, more: false } = taken else { panic!("{taken:?}") };
             assert_eq!(deliveries.iter().map(|d| d.entry).collect::<Vec<_>>(), [two]);
             let nothing = a.call(Call::Read { count: 1, block: Duration::from_millis(1) }).await.unwrap();
@@ -49,7 +49,7 @@ fn every_call_is_answered_in_both_protocols() {
             assert_eq!(a.done(&owned_one, &first.identity).await, Finished::Done);
             assert_eq!(a.release(&owned_two, None).await, Released::Released);
             assert_eq!(a.call(Call::Hint(vec![(name("two"), two)])).await.unwrap(), Answer::Hinted);
-            assert_eq!(a.call(Call::Ring(vec![two])).await.unwrap(), Answer::Rung);
+            assert_eq!(a.call(Call::Ring { entries: vec![two], heirs: None }).await.unwrap(), Answer::Rung);
             let Answer::Reaped { idle, announced: 1 } =
                 a.call(Call::Reap { after: None, count: 9, room: 9 }).await.unwrap()
             else {

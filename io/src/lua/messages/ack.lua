@@ -21,5 +21,5 @@ if recorded[1] then
   redis.pcall('ZREM', delayed, unpack(recorded))
 end
 for i, entry in ipairs(marked) do redis.call('SET', KEYS[3 + i], entry, 'PX', ARGV[3]) end
-if ARGV[2] == '1' and only_group(stream) then redis.call('XDEL', stream, unpack(entries)) end
+if ARGV[2] == '1' and only_group(stream, group) then redis.call('XDEL', stream, unpack(entries)) end
 return acked

@@ -7,7 +7,7 @@
 --  * it works when Redis is out of memory; asked again, it answers `gone`. Each item is judged by itself.
 -- KEYS: stream attempts delayed dead. ARGV: group, consumer, how many dead letters are kept, about, or '', 1 to delete,
 --       else 0, then for each message: entry, deliveries, reason, error, how many texts follow (0: its payload is in the
---       stream), its fields.
+--       stream; 1: its fields as one text), its fields.
 -- Reply: for each `done`, `lost`, `gone` or `broken <error>`.
 local stream, attempts, delayed, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local group, me, cap, delete = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
@@ -45,6 +45,8 @@ local function bury_gone(item, record)
   if not record or record.state ~= 'gone:' .. whole(item.deliveries) then return 'gone' end
   local begun = begin_writing(stream)
   if type(begun) == 'table' then return nil, begun end
+  -- The failure that it is buried for was not counted, unless it is dying of it.
+  if item.reason == 'failed' and record.dying == '-' then count_failure(record, item.deliveries, item.error) end
   local err = add(item, record, item.fields)
   if err then return 'broken ' .. err.err end
   record.state, record.last = 'buried', now
@@ -75,7 +77,7 @@ local function judge(item)
   redis.call('XACK', stream, group, item.entry)
   redis.call('HDEL', attempts, item.entry)
   redis.pcall('ZREM', delayed, item.entry)
-  if delete and only_group(stream) then redis.call('XDEL', stream, item.entry) end
+  if delete and only_group(stream, group) then redis.call('XDEL', stream, item.entry) end
   return 'done'
 end
 
@@ -89,6 +91,7 @@ while at < #ARGV do
   if texts > 0 then
     item.fields = {}
     for i = 1, texts do item.fields[i] = ARGV[at + i] end
+    if texts == 1 then item.fields = unpack_fields(item.fields[1]) or {'body', item.fields[1]} end
     at = at + texts
   end
   out[#out + 1], err = judge(item)

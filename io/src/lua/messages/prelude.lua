@@ -94,9 +94,10 @@ local function begin_writing(stream)
   return redis.pcall('XACK', stream, '', '0-1')
 end
 
--- Whether no other group reads the stream.
-local function only_group(stream)
-  return #redis.call('XINFO', 'GROUPS', stream) == 1
+-- Whether this group reads the stream, and no other does.
+local function only_group(stream, group)
+  local groups = redis.call('XINFO', 'GROUPS', stream)
+  return #groups == 1 and groups[1][2] == group
 end
 
 -- Fields as one text: `<length>:<bytes>` by turns, as names and values stand in a stream.

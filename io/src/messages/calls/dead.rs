@@ -69,7 +69,7 @@ impl Calls {
         count: usize,
     ) -> Result<Vec<DeadLetter>, Trouble> {
         let mut range = redis::cmd("XRANGE");
-        range.arg(&self.0.dead).arg(start(after)).arg("+").arg("COUNT").arg(count);
+        range.arg(&self.0.dead).arg(start(after)).arg("+").arg("COUNT").arg(count.min(isize::MAX.unsigned_abs()));
         let entries = list(self.ask(connection, &range).await?).unwrap_or_default();
         entries.into_iter().map(|v| letter(v).ok_or_else(|| Trouble::other("dead: Redis answered no entry"))).collect()
     }

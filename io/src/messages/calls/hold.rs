@@ -16,7 +16,7 @@ use super::{
     settle::fenced,
     value::{list, number, odd},
 };
-use crate::wire::{entry_text, millis};
+use crate::wire::{entry_text, longest, millis};
 
 pub(super) static MARK: Lazy = script!(messages + "mark.lua");
 pub(super) static REFRESH: Lazy = script!(messages + "refresh.lua");
@@ -91,7 +91,7 @@ impl Calls {
             return Ok(Answer::Permits { granted: count, wait: Duration::ZERO });
         };
         let mut cmd = RATE.invoke(1, 3, 128);
-        cmd.arg(&self.0.rate).arg(count).arg(rate.count).arg(millis(rate.per));
+        cmd.arg(&self.0.rate).arg(count).arg(rate.count).arg(millis(longest(rate.per)));
         let value = self.run(connection, &RATE, cmd).await?;
         let parts = list(value).ok_or_else(|| Trouble::other("permits: Redis answered no list"))?;
         match parts.iter().map(number).collect::<Option<Vec<_>>>().as_deref() {

@@ -14,10 +14,7 @@ use super::{
     Calls,
     value::{bytes, field, list, number, pairs, text},
 };
-use crate::wire::{
-    info::{Info, OLDEST},
-    troubles::refused,
-};
+use crate::wire::{info::Info, troubles::refused};
 
 impl Calls {
     pub(super) async fn prepare(&self, connection: &mut MultiplexedConnection) -> Result<Server, Trouble> {
@@ -60,14 +57,7 @@ impl Calls {
 
     /// Whether messages can be worked on at this server.
     fn suits(&self, info: &Info) -> Result<(), Trouble> {
-        if info.too_old() {
-            return Err(Trouble::unsupported(format_args!(
-                "Redis {} is too old: Streamkeeper needs {}.{} or later",
-                info.version(),
-                OLDEST.0,
-                OLDEST.1
-            )));
-        }
+        info.check_version()?;
         if info.get("role") == Some("slave") {
             return Err(Trouble {
                 kind: TroubleKind::WrongServer,

@@ -35,7 +35,7 @@ impl Calls {
         cmd.arg(&names.reclaimer).arg(names.keys.stream()).arg(&names.delayed).arg(&names.attempts);
         cmd.arg(names.consumer.as_str()).arg(millis(ROLE.max(2 * config.reclaim_interval)));
         cmd.arg(names.keys.group()).arg(millis(config.reclaim_idle));
-        cmd.arg(config.reclaim_count.clamp(1, 1_000));
+        cmd.arg(config.reclaim_count);
         // A question that waits in a server that stands still is answered before the refreshes of the living. What is
         // held is refreshed before it has been idle for half of `reclaim_idle`: so long may it have waited.
         cmd.arg(names.told_ms.load(Ordering::Relaxed)).arg(millis(config.reclaim_idle / 2));

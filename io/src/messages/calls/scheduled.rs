@@ -40,18 +40,27 @@ impl Calls {
             return Ok(Vec::new());
         }
         let mut range = redis::cmd("ZRANGE");
-        range.arg(&names.scheduled).arg(skip).arg(skip.saturating_add(count) - 1).arg("WITHSCORES");
+        let most = i64::MAX.unsigned_abs();
+        let place = |n: usize| u64::try_from(n).map_or(most, |n| n.min(most));
+        range.arg(&names.scheduled).arg(place(skip)).arg(place(skip.saturating_add(count) - 1)).arg("WITHSCORES");
         let found = list(self.ask(connection, &range).await?).unwrap_or_default();
         let waiting = scored(&found).ok_or_else(|| Trouble::other("scheduled: Redis answered no times"))?;
         if waiting.is_empty() {
             return Ok(Vec::new());
         }
-        let mut hmget = redis::cmd("HMGET");
-        hmget.arg(&names.bodies);
-        for (id, _) in &waiting {
-            hmget.arg(*id);
+        let mut bodies = Vec::with_capacity(waiting.len());
+        for some in waiting.chunks(BATCH) {
+            let mut hmget = redis::cmd("HMGET");
+            hmget.arg(&names.bodies);
+            for (id, _) in some {
+                hmget.arg(*id);
+            }
+            let found = list(self.ask(connection, &hmget).await?).unwrap_or_default();
+            if found.len() != some.len() {
+                return Err(Trouble::other(format_args!("scheduled: {} bodies of {}", found.len(), some.len())));
+            }
+            bodies.extend(found);
         }
-        let bodies = list(self.ask(connection, &hmget).await?).unwrap_or_default();
         let one = |((id, due_ms), body): ((&[u8], u64), &Value)| {
             // Without a body it was moved into the stream just now.
             let fields = unpacked(bytes(body)?);

@@ -205,7 +205,7 @@ pub(super) fn marker(id: &str) -> String {
 }
 
 /// Fields as one text: `<length>:<bytes>` by turns.
-fn packed(fields: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+pub(super) fn packed(fields: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     let mut text = Vec::with_capacity(fields.iter().map(|(name, value)| name.len() + value.len() + 16).sum());
     for part in fields.iter().flat_map(|(name, value)| [name, value]) {
         text.extend_from_slice(part.len().to_string().as_bytes());

@@ -10,16 +10,19 @@ use super::{
     BATCH, Calls,
     record::cut,
     script::{Lazy, script},
+    send::packed,
     value::{list, number, odd, text},
 };
-use crate::wire::{entry_text, longest, millis};
+use crate::wire::{MOST_ARGUMENTS, calls, cap, entry_text, longest, millis};
 
 pub(super) static ACK: Lazy = script!(messages + "ack.lua");
 pub(super) static PARK: Lazy = script!(messages + "park.lua");
 pub(super) static BURY: Lazy = script!(messages + "bury.lua");
 
 /// How many messages one XACK is about, at most.
-const PLAIN: usize = 10_000;
+const PLAIN: usize = MOST_ARGUMENTS - 3;
+/// More texts than this in a payload come as one, packed.
+const MOST_TEXTS: usize = 1_000;
 
 impl Calls {
     pub(super) async fn ack(&self, connection: &mut MultiplexedConnection, items: &[AckItem]) -> Result<u64, Trouble> {
@@ -80,19 +83,29 @@ impl Calls {
         items: &[BuryItem],
     ) -> Result<Vec<Fenced>, Trouble> {
         let (names, mut buffer, mut all) = (&*self.0, String::new(), Vec::with_capacity(items.len()));
-        for items in items.chunks(BATCH) {
-            let texts = |item: &BuryItem| item.gone.as_ref().map_or(0, |fields| 2 * fields.len());
+        let texts = |item: &BuryItem| match item.gone.as_ref().map_or(0, |fields| 2 * fields.len()) {
+            n if n > MOST_TEXTS => 1,
+            n => n,
+        };
+        for items in calls(items, BATCH, 11, |item| 5 + texts(item)) {
             let arguments = 4 + items.iter().map(|item| 5 + texts(item)).sum::<usize>();
             let mut cmd = BURY.invoke(4, arguments, 256 + 256 * items.len());
             cmd.arg(names.keys.stream()).arg(&names.attempts).arg(&names.delayed).arg(&names.dead);
             cmd.arg(names.keys.group()).arg(names.consumer.as_str());
-            cmd.arg(names.config.dead_limit.map(|limit| limit.to_string()).unwrap_or_default());
+            cmd.arg(cap(names.config.dead_limit));
             cmd.arg(u8::from(names.config.delete_after_success));
             for item in items {
                 cmd.arg(entry_text(&mut buffer, item.hold.entry)).arg(item.hold.deliveries);
                 cmd.arg(item.reason.label()).arg(cut(&item.error)).arg(texts(item));
-                for (name, value) in item.gone.iter().flat_map(|fields| fields.iter()) {
-                    cmd.arg(name).arg(value);
+                match &item.gone {
+                    Some(fields) if texts(item) == 1 => {
+                        cmd.arg(packed(fields));
+                    }
+                    gone => {
+                        for (name, value) in gone.iter().flat_map(|fields| fields.iter()) {
+                            cmd.arg(name).arg(value);
+                        }
+                    }
                 }
             }
             all.extend(fenced("bury", self.run(connection, &BURY, cmd).await?, items.len())?);

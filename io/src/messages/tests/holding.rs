@@ -2,10 +2,12 @@
 
 use super::*;
 
-/// A consumer whose messages are taken from it after a second.
+/// After so long a consumer's messages are taken from it: not so soon that it is enough for this machine to keep it waiting.
+const IDLE: Duration = Duration::from_secs(3);
+
+/// A consumer whose messages are taken from it soon.
 fn impatient(world: &World) -> Builder {
-    let second = Duration::from_secs(1);
-    world.builder().reclaim_idle(second).call_timeout(second / 4).reclaim_interval(Duration::from_millis(100))
+    world.builder().reclaim_idle(IDLE).call_timeout(IDLE / 4).reclaim_interval(Duration::from_millis(100))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -19,7 +21,7 @@ async fn a_long_run_keeps_its_message() {
             let noted = noted.clone();
             async move {
                 noted.push(format!("begin {message}"));
-                tokio::time::sleep(Duration::from_secs(4)).await;
+                tokio::time::sleep(2 * IDLE).await;
                 noted.push(format!("end {message} {}", context.is_lost()));
             }
         };

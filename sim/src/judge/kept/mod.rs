@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     facts::{Fact, Forgot, Owned, What, Who},
-    plan::{Persistence, Plan},
+    plan::{Action, Persistence, Plan, RedisFault},
 };
 
 /// Of the promise.
@@ -49,10 +49,18 @@ pub(super) struct Kept {
     over: BTreeSet<Arc<str>>,
     /// What may be gone, and which stream it speaks of: a heartbeat or its release shows that it is not.
     doubtful: BTreeMap<Arc<str>, Arc<str>>,
+    /// What each Go peer has asked to finish, and has heard no answer to.
+    finishing: BTreeMap<Who, BTreeSet<Arc<str>>>,
+    /// What a Go peer was finishing as it ended: gone at any time, since its word may be on its way, and asks for no fence.
+    unfenced: BTreeSet<Arc<str>>,
     /// What is gone, and which stream it spoke of: while its owner does not know, other announcements of it wait.
     gone: BTreeMap<Arc<str>, Arc<str>>,
     /// Since when Redis is down.
     down: Option<Time>,
+    /// Half of the keys may be on another node.
+    moving: bool,
+    /// A node was started again meanwhile: what it forgets and what the other one keeps do not go together.
+    torn: bool,
     /// When announcements were last taken away by hand.
     swept: Option<Time>,
     /// The streams that each life owns, as far as Redis knows.
@@ -73,6 +81,15 @@ pub(super) struct Kept {
     next_look: Time,
 }
 
+/// How long a primary has been alone at most: no replica heard it, or everybody followed another one already.
+fn longest_alone_ms(plan: &Plan) -> u64 {
+    let alone = plan.actions.iter().map(|timed| match timed.action {
+        Action::Redis(RedisFault::Detach { ms } | RedisFault::Switch { ms, .. } | RedisFault::Kill { ms, .. }) => ms,
+        _ => 0,
+    });
+    alone.max().unwrap_or(0)
+}
+
 impl Kept {
     pub(super) fn new(plan: &Plan) -> Kept {
         let ours = || plan.consumers.iter().filter(|consumer| !consumer.go);
@@ -87,7 +104,8 @@ impl Kept {
             Persistence::Aof => 2_000,
             Persistence::AofAlways => 0,
         };
-        let forgets_ms = persisted_ms.max(plan.redis.replica_lag_ms) + 1_000;
+        let behind_ms = plan.redis.replica_lag_ms.saturating_add(longest_alone_ms(plan));
+        let forgets_ms = persisted_ms.max(behind_ms) + 1_000;
         let limits = ours().map(|consumer| consumer.max_takeovers).filter(|limit| *limit > 0);
         Kept {
             conditions: Conditions::new(plan),
@@ -97,8 +115,12 @@ impl Kept {
             ended: BTreeMap::new(),
             over: BTreeSet::new(),
             doubtful: BTreeMap::new(),
+            finishing: BTreeMap::new(),
+            unfenced: BTreeSet::new(),
             gone: BTreeMap::new(),
             down: None,
+            moving: false,
+            torn: false,
             swept: None,
             owned: BTreeMap::new(),
             room: BTreeMap::new(),
@@ -126,9 +148,11 @@ impl Kept {
         let span = self.conditions.ttl + stream.suspicion(self.max_takeovers, self.conditions.ttl);
         // What nobody has owned yet may have been handed to somebody who fell out: that looks like a heartbeat.
         let handed = if stream.owner.is_none() { self.conditions.fell_out.min(takers) } else { Time::ZERO };
-        let lapsed = stream.beat.max(handed) + span;
+        let since = stream.beat.max(handed);
+        let lapsed = self.conditions.by_redis(since, since + span);
         let taken = if stream.anew { takers + span } else { takers };
-        let from = lapsed.max(taken).max(stream.paused);
+        let paused = stream.paused.map_or(Time::ZERO, |(since, until)| self.conditions.by_redis(since, until));
+        let from = lapsed.max(taken).max(paused);
         // If the reaper fell out just then, another one has to find it.
         if self.conditions.reaper > lapsed {
             from.max(self.conditions.reaper) + self.allowance
@@ -194,6 +218,9 @@ impl Kept {
     }
 
     fn announced(&mut self, at: Time, stream: &Arc<str>, entry: &Arc<str>) {
+        if self.unfenced.contains(entry) {
+            return;
+        }
         let known = self.streams.entry(stream.clone()).or_insert_with(|| Stream::new(at));
         if known.entries.is_empty() {
             known.beat = at;
@@ -208,13 +235,19 @@ impl Kept {
     }
 
     fn granted(&mut self, at: Time, value: &Arc<str>, owned: &Owned) {
-        self.announced(at, &owned.stream, &owned.entry);
         for streams in self.owned.values_mut() {
             streams.remove(&owned.stream);
         }
         if let Some(who) = self.conditions.life(value) {
             self.owned.entry(who).or_default().insert(owned.stream.clone());
         }
+        let gone = self.gone.get(&owned.entry).and_then(|name| self.streams.get_mut(name));
+        if let Some(stream) = gone.filter(|stream| stream.token == owned.token) {
+            // Whoever asks again, having missed the answer, is answered by its lease, without a look at the announcement.
+            stream.beat = at;
+            return;
+        }
+        self.announced(at, &owned.stream, &owned.entry);
         let Some(stream) = self.streams.get_mut(&owned.stream) else { return };
         stream.granted(at, value, owned.token, self.conditions.ttl * 20);
     }
@@ -262,6 +295,13 @@ impl Kept {
         young.iter().for_each(|entry| self.doubt_entry(entry));
     }
 
+    /// Where the lease of an announcement outlives it, its owner gives it back without a look at it.
+    fn tear(&mut self) {
+        if std::mem::take(&mut self.torn) {
+            self.gone.append(&mut self.doubtful);
+        }
+    }
+
     /// This announcement may be gone.
     fn doubt_entry(&mut self, entry: &Arc<str>) {
         self.disown(entry);
@@ -281,6 +321,11 @@ impl Kept {
 
     /// A Go peer is no more: neither does it believe anything.
     fn disbelieve(&mut self, at: Time, who: Who) {
+        for entry in self.finishing.remove(&who).unwrap_or_default() {
+            self.doubt_entry(&entry);
+            self.doubtful.remove(&entry);
+            self.unfenced.insert(entry);
+        }
         self.streams.values_mut().for_each(|stream| stream.disbelieved(at, who));
     }
 
@@ -293,9 +338,11 @@ impl Kept {
 
     fn struck(&mut self, at: Time, kind: &str) {
         // From then on nothing more is written down, whatever strikes it before it is up again.
-        if matches!(kind, "redis crash" | "redis failover" | "redis restart") {
+        if matches!(kind, "redis crash" | "redis failover" | "redis restart" | "redis switch" | "redis kill") {
             self.down.get_or_insert(at);
         }
+        self.moving |= kind == "redis move-slot";
+        self.torn |= self.moving && kind == "redis crash";
         if matches!(kind, "redis destroy-group" | "redis redeliver") {
             self.streams.values_mut().for_each(Stream::again);
         }
@@ -343,12 +390,22 @@ impl Judge for Kept {
                     }
                 }
             }
+            What::Claimed { entries } => {
+                for entry in entries {
+                    if let Some(stream) = self.of_entry(entry) {
+                        stream.beat = at;
+                    }
+                }
+            }
             What::Finished { entry, .. } | What::SetAside { entry, .. } => {
                 self.over.insert(entry.clone());
                 self.doubtful.remove(entry);
                 self.gone(at, entry);
             }
             What::GivenBack { value, entry, .. } => self.given_back(at, value, entry),
+            What::Asked { who, owned, .. } if self.is_go(*who) => {
+                self.finishing.entry(*who).or_default().insert(owned.entry.clone());
+            }
             What::Asked { owned, end, .. } => {
                 if let Some(owner) = self.of_entry(&owned.entry).and_then(|stream| stream.owner_with(owned.token)) {
                     owner.asked = Some(end);
@@ -362,6 +419,9 @@ impl Judge for Kept {
                 }
             }
             What::Ended { who, owned, how } if self.is_go(*who) => {
+                if let Some(finishing) = self.finishing.get_mut(who) {
+                    finishing.remove(&owned.entry);
+                }
                 if let Some(stream) = self.streams.get_mut(&owned.stream) {
                     stream.disbelieved(at, *who);
                 }
@@ -391,12 +451,15 @@ impl Judge for Kept {
                 self.streams.values_mut().for_each(|stream| stream.forget(since));
                 self.doubt(since);
                 self.doubt_ends(since);
+                self.tear();
             }
             What::RedisUp { forgot: Forgot::All } => {
                 self.down = None;
                 self.doubt(Time::ZERO);
+                self.tear();
             }
             What::RedisUp { .. } => self.down = None,
+            What::Over { kind: "redis move-slot", .. } => self.moving = false,
             What::Struck { kind, .. } => self.struck(at, kind),
             _ => {}
         }

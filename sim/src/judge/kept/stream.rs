@@ -18,6 +18,8 @@ pub(super) struct Stream {
     pub(super) beat: Time,
     /// Whoever has owned it last.
     pub(super) owner: Option<Owner>,
+    /// The latest one that was granted, whatever has become of it since.
+    pub(super) token: u64,
     /// Go peers that believe to own it: they take its lease again whenever it has lapsed, whoever has owned it meanwhile.
     believers: BTreeSet<Who>,
     /// The latest owner has given it back.
@@ -34,8 +36,8 @@ pub(super) struct Stream {
     unreleased: bool,
     /// It is handed out anew: then it looks as fresh as if its owner had just been heard of.
     pub(super) anew: bool,
-    /// It is left alone on purpose until then.
-    pub(super) paused: Time,
+    /// It is left alone on purpose from then until then.
+    pub(super) paused: Option<(Time, Time)>,
     pub(super) reported: bool,
 }
 
@@ -57,6 +59,7 @@ impl Stream {
             entries: BTreeSet::new(),
             beat,
             owner: None,
+            token: 0,
             believers: BTreeSet::new(),
             given_back: false,
             failures: 0,
@@ -66,7 +69,7 @@ impl Stream {
             forgotten: false,
             unreleased: false,
             anew: false,
-            paused: Time::ZERO,
+            paused: None,
             reported: false,
         }
     }
@@ -122,8 +125,9 @@ impl Stream {
         }
         // If Redis forgets how this ownership ends, it was a crash.
         self.worst.1 = self.worst.1.max(self.crashes + 1);
+        self.token = token;
         self.owner = Some(Owner { value: value.clone(), token, since: at, asked: None, heard: false });
-        (self.given_back, self.reported, self.beat, self.paused) = (false, false, at, Time::ZERO);
+        (self.given_back, self.reported, self.beat, self.paused) = (false, false, at, None);
         (self.changed, self.forgotten, self.unreleased, self.anew) = (at, false, true, false);
     }
 
@@ -142,7 +146,7 @@ impl Stream {
         (self.changed, self.unreleased) = (at, false);
         if failed {
             let (first, longest) = FAILURE_PAUSE_MS;
-            self.paused = at + Duration::from_millis((first << self.failures.min(6)).min(longest));
+            self.paused = Some((at, at + Duration::from_millis((first << self.failures.min(6)).min(longest))));
             self.failures += 1;
             self.worst.0 = self.worst.0.max(self.failures);
         }

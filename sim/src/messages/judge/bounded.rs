@@ -90,7 +90,9 @@ fn held(who: Who, consumer: &Arc<str>, more: usize, view: &View, court: &mut Cou
     let open = view.ledger.messages.values().filter(|message| {
         // What a hand has trimmed away is pending no more when its holder looks at it.
         let open = message.state == State::Pending && !message.removed;
-        open && message.owner.as_ref() == Some(consumer) && message.ended.is_none()
+        // What was processed already, and is remembered as that, only waits for the next round of acknowledgements.
+        let skipped = message.done && setup.processed_ms.is_some();
+        open && !skipped && message.owner.as_ref() == Some(consumer) && message.ended.is_none()
     });
     // What waits for its ordering key takes up no room.
     let behind = if setup.ordered { setup.batch } else { 0 };
@@ -140,7 +142,31 @@ mod tests {
         bad_timed(P, &later(&[&facts[..], &[entered(9), delivered(0, &[9])]].concat()));
         let acked = [began(0, 1, 1), ended(0, 1, 1, "done"), entered(9), delivered(0, &[9])];
         good_timed(P, &later(&[&facts[..], &acked].concat()));
-        good_timed(P, &later(&[&facts[..], &[removed(None, &[1]), entered(9), delivered(0, &[9])]].concat()));
+        // What a hand has trimmed away is pending still, until its holder looks at it.
+        let all = [1, 2, 3, 4, 5, 6, 7, 8];
+        let looked_at = |left: &[u64]| {
+            let hand = [stands("hand", left, &all, Some(8)), entered(9), delivered(0, &[9])];
+            later(&[&facts[..], &hand].concat())
+        };
+        good_timed(P, &looked_at(&all[1..]));
+        bad_timed(P, &looked_at(&all));
+    }
+
+    #[test]
+    fn what_was_processed_takes_up_no_room_where_that_is_remembered() {
+        let all = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+        let redelivered = |by: usize| -> Vec<Fact> {
+            let mut whats = vec![started(by), ready(by)];
+            whats.extend(all.map(entered));
+            for n in all {
+                whats.extend([delivered(by, &[n]), began(by, n, n), ended(by, n, n, "done"), acked(by, &[n])]);
+            }
+            whats.push(stands("hand", &all, &[], None));
+            whats.extend(all.map(|n| delivered(by, &[n])));
+            whats.into_iter().enumerate().map(|(at, what)| timed(5_000 * u64::from(at > 1), what)).collect()
+        };
+        good_timed(P, &redelivered(2));
+        bad_timed(P, &redelivered(1));
     }
 
     #[test]

@@ -38,15 +38,16 @@ impl Promise for Due {
     fn hear(&mut self, fact: &Fact, view: &View, court: &mut Court<'_>) {
         let What::Message(said) = &fact.what else { return };
         let shows = |due_ms| view.ledger.clock.shows(due_ms);
+        let at = court.at;
+        let early = |due_ms| Some(shows(due_ms)).filter(|due| at + GRAIN < *due).map(|due| due.since(at).as_millis());
         match said {
             Said::Claimed { to, by, entries, .. } => {
                 for entry in entries {
                     let Some(message) = view.ledger.messages.get(entry) else { continue };
                     if &**to != PARKED
                         && message.is_parked()
-                        && let Some(due) = message.due_ms.map(shows).filter(|due| court.at + GRAIN < *due)
+                        && let Some(early) = message.due_ms.and_then(early)
                     {
-                        let early = due.since(court.at).as_millis();
                         court.harm(format!("{entry} is taken by {to} {early} ms before its time"));
                     }
                     let failed = matches!(message.ended, Some(How::Failed | How::Panicked))
@@ -58,7 +59,7 @@ impl Promise for Due {
                         && view.ledger.holder(message) == *by
                         && let Some(by) = by
                     {
-                        self.failed.insert(entry.clone(), (court.at, *by));
+                        self.failed.insert(entry.clone(), (at, *by));
                     }
                 }
             }
@@ -66,9 +67,8 @@ impl Promise for Due {
             Said::Scheduled { id, .. } => drop(number_of(id).map(|number| self.planned.insert(number, id.clone()))),
             Said::Entered { entry, number: Some(number) } => {
                 let first = self.arrived.insert(*number);
-                let due = self.planned.get(number).and_then(|id| view.ledger.scheduled.get(id)).copied().map(shows);
-                if let Some(due) = due.filter(|due| first && court.at + GRAIN < *due) {
-                    let early = due.since(court.at).as_millis();
+                let due_ms = self.planned.get(number).and_then(|id| view.ledger.scheduled.get(id)).copied();
+                if let Some(early) = due_ms.and_then(early).filter(|_| first) {
                     court.harm(format!("{entry} comes into the stream {early} ms before its time"));
                 }
             }
@@ -132,6 +132,13 @@ mod tests {
         facts
     }
 
+    /// Two more messages come at this time, and the worker, which has no room for more, begins this delivery of them.
+    fn full(ms: u64, deliveries: u64) -> Vec<Fact> {
+        let mut facts = vec![timed(ms, entered(2)), timed(ms, entered(3)), timed(ms, delivered(0, &[2, 3]))];
+        facts.extend([2, 3].map(|number| timed(ms + 1, began_again(0, number, number, deliveries))));
+        facts
+    }
+
     #[test]
     fn what_is_parked_is_taken_in_time_and_not_before() {
         let take = |ms| vec![timed(ms, claimed(0, "w0", 1, true)), timed(ms + 1, began(0, 2, 1))];
@@ -145,17 +152,29 @@ mod tests {
 
     #[test]
     fn who_has_no_room_takes_nothing() {
-        let full = vec![
-            timed(500, entered(2)),
-            timed(500, entered(3)),
-            timed(500, delivered(0, &[2, 3])),
-            timed(501, began(0, 2, 2)),
-            timed(501, began(0, 3, 3)),
-        ];
+        let full = full(500, 1);
         good_timed(P, &[parked(1_010), full.clone(), vec![timed(5_000, note())]].concat());
         bad_timed(P, &[parked(1_010), full[..4].to_vec(), vec![timed(5_000, note())]].concat());
         good_timed(P, &[parked(1_010), vec![timed(900, paused(0, 3_000)), timed(3_800, note())]].concat());
         good_timed(P, &[parked(1_010), vec![timed(900, crashed(0)), timed(5_000, note())]].concat());
+    }
+
+    #[test]
+    fn who_starts_on_a_slow_host_is_slow() {
+        let again = vec![timed(900, crashed(0)), timed(910, started(0)), timed(920, ready(0)), timed(5_000, note())];
+        let slow = vec![timed(600, struck_as("slow", "slow c0 by 110ms for 8s"))];
+        bad_timed(P, &[parked(1_010), again.clone()].concat());
+        good_timed(P, &[parked(1_010), slow, again].concat());
+    }
+
+    #[test]
+    fn who_was_struck_while_it_started_is_not_well_as_soon_as_it_is_ready() {
+        let begins = |ms| vec![timed(ms, started(0)), timed(ms + 2, scheduled(1, 1_000))];
+        let stalled = vec![timed(1_500, struck_as("stall", "stall c0 900ms out"))];
+        let ready = vec![timed(1_502, ready(0)), timed(2_450, note())];
+        good_timed(P, &[begins(1_490), stalled.clone(), ready.clone()].concat());
+        bad_timed(P, &[begins(1_490), ready.clone()].concat());
+        bad_timed(P, &[begins(1_490), stalled, ready, vec![timed(9_000, note())]].concat());
     }
 
     #[test]
@@ -179,16 +198,9 @@ mod tests {
 
     #[test]
     fn who_was_cut_off_while_it_was_full_sees_that_when_it_has_room_again() {
-        let full = vec![
-            timed(500, entered(2)),
-            timed(500, entered(3)),
-            timed(500, delivered(0, &[2, 3])),
-            timed(501, began(0, 2, 2)),
-            timed(501, began(0, 3, 3)),
-        ];
         let cut_off = vec![timed(600, struck_as("partition", "partition c0 66ms in"))];
         let free = vec![timed(9_000, ended(0, 2, 2, "done")), timed(9_000, acked(0, &[2]))];
-        let begins = [parked(1_010), full].concat();
+        let begins = [parked(1_010), full(500, 1)].concat();
         bad_timed(P, &[begins.clone(), free.clone(), vec![timed(10_100, note())]].concat());
         let cut_off = [begins, cut_off, free].concat();
         good_timed(P, &[cut_off.clone(), vec![timed(10_100, note())]].concat());
@@ -198,15 +210,10 @@ mod tests {
     #[test]
     fn who_is_full_as_soon_as_it_is_back_sees_later_that_it_was_cut_off() {
         let away = vec![timed(100, paused(0, 1_000)), timed(1_100, resumed(0))];
-        let full = |number| {
-            let entered = [timed(1_200, entered(2)), timed(1_200, entered(3)), timed(1_200, delivered(0, &[2, 3]))];
-            let began = [timed(1_201, began_again(0, 2, 2, number)), timed(1_201, began_again(0, 3, 3, number))];
-            [entered.to_vec(), began.to_vec()].concat()
-        };
         let free = vec![timed(5_500, ended(0, 2, 2, "done")), timed(5_500, acked(0, &[2])), timed(6_600, note())];
-        good_timed(P, &[parked(1_010), away.clone(), full(2), free.clone()].concat());
+        good_timed(P, &[parked(1_010), away.clone(), full(1_200, 2), free.clone()].concat());
         // What is new, its reader brought.
-        bad_timed(P, &[parked(1_010), away, full(1), free].concat());
+        bad_timed(P, &[parked(1_010), away, full(1_200, 1), free].concat());
     }
 
     #[test]

@@ -27,6 +27,8 @@ struct Member {
     who: Option<Who>,
     /// Since when it is ready and nothing has befallen it: possibly a time to come.
     well: Time,
+    /// The same of one that is not ready yet.
+    struck: Time,
     paused: bool,
     draining: bool,
     /// Something befell it, and it has had no room since: whether its reader's connection stands shows by the next
@@ -144,9 +146,12 @@ impl Fleet {
         let at = fact.at;
         match &fact.what {
             What::Started { who, .. } => {
+                // What struck its host goes on.
+                let before = self.members.get(&who.consumer).map_or(at, |member| member.struck);
                 let member = Member {
                     who: Some(*who),
                     well: NEVER,
+                    struck: at.max(before),
                     paused: false,
                     draining: false,
                     unproven: false,
@@ -158,7 +163,8 @@ impl Fleet {
             }
             What::Ready { who } => {
                 if let Some(member) = self.member(*who) {
-                    member.well = if member.well == NEVER { at } else { member.well };
+                    // It is ready with one connection; what struck it while it started may concern the others.
+                    member.well = if member.well == NEVER { at.max(member.struck) } else { member.well };
                 }
             }
             What::Draining { who } => {
@@ -241,9 +247,9 @@ impl Fleet {
 
     fn unwell(&mut self, consumer: usize, until: Time) {
         self.loses_reclaimer(consumer, until);
-        if let Some(member) = self.members.get_mut(&consumer)
-            && member.well != NEVER
-        {
+        let Some(member) = self.members.get_mut(&consumer) else { return };
+        member.struck = member.struck.max(until + RECONNECT);
+        if member.well != NEVER {
             member.well = member.well.max(until + RECONNECT);
             member.unproven |= member.free == NEVER;
         }
@@ -256,7 +262,10 @@ impl Fleet {
     fn redis_struck(&mut self, at: Time, fault: &RedisFault) {
         let after = |ms: &u64| at + Duration::from_millis(*ms);
         match fault {
-            RedisFault::Crash { ms } | RedisFault::Restart { ms } | RedisFault::Failover { ms } => {
+            RedisFault::Crash { ms }
+            | RedisFault::Restart { ms }
+            | RedisFault::Failover { ms }
+            | RedisFault::Switch { ms, .. } => {
                 self.down = true;
                 self.redis_unwell(after(ms));
             }
@@ -269,7 +278,13 @@ impl Fleet {
                 self.redis_unwell(settled);
                 self.behind = self.behind.max(settled);
             }
-            RedisFault::Stall { ms } | RedisFault::Refuse { ms, .. } => self.redis_unwell(after(ms)),
+            RedisFault::Stall { ms }
+            | RedisFault::Refuse { ms, .. }
+            | RedisFault::Cut { ms, .. }
+            | RedisFault::Freeze { ms, .. }
+            | RedisFault::Kill { ms, .. }
+            | RedisFault::MoveSlot { ms }
+            | RedisFault::Stale { ms, .. } => self.redis_unwell(after(ms)),
             // A wrong type hides what is parked: it is found by who sweeps.
             RedisFault::WrongType { ms, .. } => self.redis_unwell(after(ms) + self.longest_idle()),
             RedisFault::Disconnect
@@ -279,12 +294,14 @@ impl Fleet {
             | RedisFault::Evict { .. }
             | RedisFault::Redeliver
             | RedisFault::DeleteConsumer { .. } => self.redis_unwell(at),
-            RedisFault::DropMessages { .. }
+            RedisFault::Detach { .. }
+            | RedisFault::DropMessages { .. }
             | RedisFault::DelayMessages { .. }
             | RedisFault::DoubleMessages { .. }
             | RedisFault::ClearFlags
             | RedisFault::ForgetScripts
             | RedisFault::Trim { .. }
+            | RedisFault::TrimData { .. }
             | RedisFault::DeleteAttempts
             | RedisFault::DeleteDelayed
             | RedisFault::Unpark { .. } => {}
@@ -297,8 +314,9 @@ impl Fleet {
         if !self.down {
             self.redis = self.redis.min(latest + self.longest_idle()).max(self.behind);
         }
-        for member in self.members.values_mut().filter(|member| member.well != NEVER && !member.paused) {
-            member.well = member.well.min(latest);
+        for member in self.members.values_mut().filter(|member| !member.paused) {
+            member.struck = member.struck.min(latest);
+            member.well = if member.well == NEVER { NEVER } else { member.well.min(latest) };
         }
     }
 }

@@ -27,9 +27,10 @@ fn plan() -> Plan {
         sweep_ms: 5_000,
         ..WorkerPlan::default()
     };
+    // The last one remembers what it has processed.
     let consumer = |index: usize| ConsumerPlan {
         name: format!("w{index}"),
-        worker: Some(worker.clone()),
+        worker: Some(WorkerPlan { processed_ms: (index == 2).then_some(3_600_000), ..worker.clone() }),
         ..ConsumerPlan::default()
     };
     Plan { consumers: (0..3).map(consumer).collect(), ..Plan::default() }

@@ -41,7 +41,7 @@ impl Fleet {
 }
 
 /// Those at the end are what nobody should do to a service: the promises are weaker there, so they are rare.
-const FEATURES: [Feature; 36] = [
+pub(super) const FEATURES: [Feature; 36] = [
     Feature { name: "crash", percent: 45, most: 10, strike: crash },
     Feature { name: "drain", percent: 30, most: 6, strike: drain },
     Feature { name: "late start", percent: 60, most: 6, strike: start },

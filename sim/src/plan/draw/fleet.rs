@@ -20,12 +20,14 @@ pub(super) fn draw(seed: u64) -> Vec<ConsumerPlan> {
     };
     let mut apps = Dice::new(seed, "apps");
     let usual = app(&mut apps);
+    // With one heir, fleets as small as these are crowds, and some orphans have none.
+    let heirs = Dice::new(seed, "heirs").pick(&[8, 8, 8, 1, 2]);
     let size = fleet.pick(&[1, 2, 2, 3, 3, 3, 4, 4, 5, 6]);
     let mut consumers = Vec::new();
     for index in 0..size {
         let own = app(&mut apps);
         let app = if apps.chance(70) { usual.clone() } else { own };
-        consumers.push(consumer(index, app, &style, &mut fleet));
+        consumers.push(ConsumerPlan { heirs, ..consumer(index, app, &style, &mut fleet) });
     }
     consumers
 }
@@ -81,5 +83,6 @@ fn app(dice: &mut Dice) -> App {
         ends: [5, weight(dice, 45, 6), weight(dice, 40, 6), weight(dice, 20, 3), weight(dice, 30, 3)],
         reads_every_ms: if dice.chance(15) { dice.scaled(1, 2_000) } else { 0 },
         never_reads: dice.chance(5),
+        reading: None,
     }
 }

@@ -9,7 +9,7 @@ use super::{
     recovery, redis,
 };
 use crate::plan::{
-    Action, ConsumerPlan, Does, Plan, RedisFault, Sending, Timed, Way, WorkerPlan, drift::DRAWN_DRIFT_PPM,
+    Action, ConsumerPlan, Does, Plan, RedisFault, Sending, Servers, Timed, Way, WorkerPlan, drift::DRAWN_DRIFT_PPM,
 };
 
 /// The plan of a seed: 60 simulated seconds, mostly the last third of them without faults.
@@ -23,6 +23,7 @@ pub(super) fn draw(seed: u64, profile: Profile) -> Plan {
         seed,
         latency_us: dice.pick(&[(200, 1_000), (200, 1_000), (50, 200), (1_000, 3_000), (100, 8_000)]),
         redis: redis::draw(&mut Dice::new(seed, "redis")),
+        servers: Servers::default(),
         consumers,
         actions: Vec::new(),
         heal_at: Duration::from_millis(60_000 - calm_ms),

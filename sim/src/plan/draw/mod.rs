@@ -4,10 +4,12 @@
 //! the others.
 
 mod dice;
+mod entries;
 mod faults;
 mod fleet;
 mod messages;
 mod redis;
+mod servers;
 mod stories;
 mod work;
 
@@ -15,7 +17,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use dice::Dice;
 
-use super::{Action, Plan, Timed};
+use super::{Action, Plan, Servers, Timed, Topology};
 
 /// How much goes wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +35,16 @@ pub enum Profile {
     Messages,
     /// As in a storm, with workers and messages.
     MessagesStorm,
+    /// As in a calm, with applications that read entries.
+    EntriesCalm,
+    /// As in a swarm, with applications that read entries.
+    Entries,
+    /// As in a storm, with applications that read entries.
+    EntriesStorm,
+    /// As in a swarm, with a primary and its replica behind sentinels.
+    Sentinel,
+    /// As in a swarm, with three nodes of a cluster.
+    Cluster,
 }
 
 impl Profile {
@@ -40,18 +52,39 @@ impl Profile {
     pub const STREAMS: [Profile; 3] = [Profile::Calm, Profile::Swarm, Profile::Storm];
     /// Those with messages and their workers.
     pub const MESSAGES: [Profile; 3] = [Profile::MessagesCalm, Profile::Messages, Profile::MessagesStorm];
+    /// Those with applications that read the entries of what they own.
+    pub const ENTRIES: [Profile; 3] = [Profile::EntriesCalm, Profile::Entries, Profile::EntriesStorm];
+
+    /// Those with several servers.
+    pub const SERVERS: [Profile; 2] = [Profile::Sentinel, Profile::Cluster];
+
+    /// How the servers belong together.
+    fn topology(self) -> Topology {
+        match self {
+            Profile::Sentinel => Topology::Sentinel,
+            Profile::Cluster => Topology::Cluster,
+            _ => Topology::One,
+        }
+    }
+
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Profile> {
+        let of_one = Profile::STREAMS.into_iter().chain(Profile::MESSAGES).chain(Profile::ENTRIES);
+        of_one.chain(Profile::SERVERS)
+    }
 
     /// How much goes wrong, whatever it is about.
     fn force(self) -> Profile {
         match self {
-            Profile::Calm | Profile::MessagesCalm => Profile::Calm,
-            Profile::Swarm | Profile::Messages => Profile::Swarm,
-            Profile::Storm | Profile::MessagesStorm => Profile::Storm,
+            Profile::Calm | Profile::MessagesCalm | Profile::EntriesCalm => Profile::Calm,
+            Profile::Swarm | Profile::Messages | Profile::Entries => Profile::Swarm,
+            Profile::Sentinel | Profile::Cluster => Profile::Swarm,
+            Profile::Storm | Profile::MessagesStorm | Profile::EntriesStorm => Profile::Storm,
         }
     }
 
-    fn is_about_messages(self) -> bool {
-        self != self.force()
+    fn is_one_of(self, profiles: &[Profile]) -> bool {
+        profiles.contains(&self)
     }
 }
 
@@ -64,6 +97,11 @@ impl fmt::Display for Profile {
             Profile::MessagesCalm => "messages-calm",
             Profile::Messages => "messages",
             Profile::MessagesStorm => "messages-storm",
+            Profile::EntriesCalm => "entries-calm",
+            Profile::Entries => "entries",
+            Profile::EntriesStorm => "entries-storm",
+            Profile::Sentinel => "sentinel",
+            Profile::Cluster => "cluster",
         })
     }
 }
@@ -72,9 +110,9 @@ impl FromStr for Profile {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Profile, String> {
-        let found = Profile::STREAMS.into_iter().chain(Profile::MESSAGES).find(|profile| profile.to_string() == text);
+        let found = Profile::all().find(|profile| profile.to_string() == text);
         found.ok_or_else(|| {
-            format!("`{text}` is no profile: `calm`, `swarm` or `storm`, or with messages `messages-calm`, `messages` or `messages-storm`")
+            format!("`{text}` is no profile: `calm`, `swarm` or `storm`, or with messages `messages-calm`, `messages` or `messages-storm`, or with entries `entries-calm`, `entries` or `entries-storm`, or with several servers `sentinel` or `cluster`")
         })
     }
 }
@@ -82,7 +120,10 @@ impl FromStr for Profile {
 impl Plan {
     /// The plan of a seed: 60 simulated seconds, mostly the last third of them without faults.
     pub fn draw(seed: u64, profile: Profile) -> Plan {
-        if profile.is_about_messages() {
+        if profile.is_one_of(&Profile::ENTRIES) {
+            return entries::draw(seed, profile.force());
+        }
+        if profile.is_one_of(&Profile::MESSAGES) {
             return messages::draw(seed, profile.force());
         }
         let mut dice = Dice::new(seed, "run");
@@ -94,12 +135,14 @@ impl Plan {
             seed,
             latency_us: dice.pick(&[(200, 1_000), (200, 1_000), (50, 200), (1_000, 3_000), (100, 8_000)]),
             redis: redis::draw(&mut Dice::new(seed, "redis")),
+            servers: Servers::default(),
             consumers,
             actions: Vec::new(),
             heal_at: Duration::from_millis(60_000 - calm_ms),
             calm: Duration::from_millis(calm_ms),
             finish: dice.chance(90),
         };
+        let (topology, profile) = (profile.topology(), profile.force());
         match dice.between(0, 99) {
             0..4 if profile != Profile::Calm => stories::crash_loop(&mut plan, &mut Dice::new(seed, "crash loop")),
             4..6 if profile != Profile::Calm => stories::long_gone(&mut plan, &mut Dice::new(seed, "long gone")),
@@ -108,6 +151,9 @@ impl Plan {
                 plan.actions.extend(work::draw(seed, &plan));
                 plan.actions.extend(faults::draw(seed, profile, &plan));
             }
+        }
+        if topology != Topology::One {
+            servers::spread(seed, topology, &mut plan);
         }
         plan.actions.extend(recovery(&plan, &mut Dice::new(seed, "recovery")));
         plan.actions.sort_by_key(|timed| timed.at);
@@ -146,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_drawn_plan_is_sound() {
-        for profile in Profile::STREAMS {
+        for profile in Profile::STREAMS.into_iter().chain(Profile::SERVERS) {
             for seed in 0..1_000 {
                 let plan = Plan::draw(seed, profile);
                 assert_eq!(plan, Plan::draw(seed, profile), "{seed}");
@@ -170,6 +216,24 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_drawn_plan_of_entries_is_sound() {
+        let mut kinds = BTreeSet::new();
+        for profile in Profile::ENTRIES {
+            for seed in 0..500 {
+                let plan = Plan::draw(seed, profile);
+                assert_eq!(plan, Plan::draw(seed, profile), "{seed}");
+                assert!(plan.actions.is_sorted_by_key(|timed| timed.at), "{seed}");
+                for consumer in &plan.consumers {
+                    assert!(consumer.app.reading.is_some() && !consumer.go && !consumer.manual, "{seed}");
+                    consumer.check().unwrap_or_else(|error| panic!("{seed}: {error}"));
+                }
+                kinds.extend(plan.actions.iter().map(|timed| timed.action.kind()));
+            }
+        }
+        assert!(kinds.contains("append") && kinds.contains("redis trim-data"), "{kinds:?}");
     }
 
     #[test]

@@ -3,17 +3,14 @@
 use std::{fmt, str::FromStr};
 
 use super::{
-    Unreadable,
-    span::{parse_ms, print_ms},
+    Unreadable, redis,
+    span::print_ms,
     words::{Words, quote, quote_remainder},
 };
-use crate::plan::{Action, Does, Point, RedisFault, Refusal, Sending, Way, Wish};
+use crate::plan::{Action, Does, Point, RedisFault, Sending, Way, Wish};
 
-const ACTION: &str = "an action: announce, malformed, send, start, crash, drain, pause, suspend, partition, stall, reset, \
+const ACTION: &str = "an action: announce, append, malformed, send, start, crash, drain, pause, suspend, partition, stall, reset, \
      slow, lose-answer, lose-send, done, release, fail, redis or note";
-const REDIS: &str = "what befalls Redis: crash, restart, failover, clock, stall, drop-messages, delay-messages, \
-     double-messages, clear-flags, refuse, disconnect, forget-scripts, destroy-group, delete-lbs, trim, flush-all, evict, \
-     delete-consumer, redeliver, delete-attempts, delete-delayed, unpark or wrong-type";
 const SENDING: &str = "what the messages do (succeeds, fails, panics, crashes, hangs, rejects, drops, broken, dead-fails, \
      dead-acks, dead-crashes), `taking`, `delayed`, `once`, `keyed`, or the end of the line";
 const STREAMS: &str = "streams such as `orders-7` or `orders-1..40`";
@@ -34,6 +31,7 @@ impl Action {
     pub fn kind(&self) -> &'static str {
         match self {
             Action::Announce { .. } => "announce",
+            Action::Append { .. } => "append",
             Action::Malformed { .. } => "malformed",
             Action::Start { .. } => "start",
             Action::Crash { .. } => "crash",
@@ -65,7 +63,15 @@ impl FromStr for Action {
 pub(super) fn parse(words: &mut Words, names: &[String]) -> Result<Action, Unreadable> {
     let first = words.word(ACTION)?;
     Ok(match first.as_str() {
-        "announce" => announce(words)?,
+        "announce" => {
+            let (prefix, from, count) = streams(words)?;
+            Action::Announce { prefix, from, count }
+        }
+        "append" => {
+            let entries = words.number("how many entries")?;
+            let (prefix, from, count) = streams(words)?;
+            Action::Append { prefix, from, count, entries }
+        }
         "malformed" => Action::Malformed { kind: words.number("a number from 0 to 255")? },
         "start" => Action::Start { consumer: consumer(words, names)?, renamed: words.skip("renamed")? },
         "crash" => Action::Crash { consumer: consumer(words, names)? },
@@ -89,43 +95,9 @@ pub(super) fn parse(words: &mut Words, names: &[String]) -> Result<Action, Unrea
         "done" => Action::Wish { end: Wish::Done, stream: words.word(STREAMS)? },
         "release" => Action::Wish { end: Wish::Release, stream: words.word(STREAMS)? },
         "fail" => Action::Wish { end: Wish::Fail, stream: words.word(STREAMS)? },
-        "redis" => Action::Redis(redis(words, names)?),
+        "redis" => Action::Redis(redis::parse(words, names)?),
         "note" => Action::Note(words.remainder()?),
         other => return Err(words.wrong(other, ACTION)),
-    })
-}
-
-fn redis(words: &mut Words, names: &[String]) -> Result<RedisFault, Unreadable> {
-    let first = words.word(REDIS)?;
-    Ok(match first.as_str() {
-        "crash" => RedisFault::Crash { ms: words.ms()? },
-        "restart" => RedisFault::Restart { ms: words.ms()? },
-        "failover" => RedisFault::Failover { ms: words.ms()? },
-        "clock" => RedisFault::ClockStep { by_ms: words.read("a step such as `+5s` or `-250ms`", parse_step)? },
-        "stall" => RedisFault::Stall { ms: words.ms()? },
-        "drop-messages" => RedisFault::DropMessages { ms: words.ms()? },
-        "delay-messages" => RedisFault::DelayMessages { by_ms: by(words)?, ms: words.ms()? },
-        "double-messages" => RedisFault::DoubleMessages { ms: words.ms()? },
-        "clear-flags" => RedisFault::ClearFlags,
-        "refuse" => {
-            let expected = Refusal::ALL.map(Refusal::name).join(", ");
-            let with = words.read(&expected, |word| Refusal::ALL.into_iter().find(|r| r.name() == word))?;
-            RedisFault::Refuse { with, ms: words.ms()? }
-        }
-        "disconnect" => RedisFault::Disconnect,
-        "forget-scripts" => RedisFault::ForgetScripts,
-        "destroy-group" => RedisFault::DestroyGroup,
-        "delete-lbs" => RedisFault::DeleteLbs,
-        "trim" => RedisFault::Trim { left: words.number("how many entries are left")? },
-        "flush-all" => RedisFault::FlushAll,
-        "evict" => RedisFault::Evict { nth: words.number("which lease: a number")? },
-        "delete-consumer" => RedisFault::DeleteConsumer { consumer: consumer(words, names)? },
-        "redeliver" => RedisFault::Redeliver,
-        "delete-attempts" => RedisFault::DeleteAttempts,
-        "delete-delayed" => RedisFault::DeleteDelayed,
-        "unpark" => RedisFault::Unpark { nth: words.number("which parked message: a number")? },
-        "wrong-type" => RedisFault::WrongType { nth: words.number("which lease: a number")?, ms: words.ms()? },
-        other => return Err(words.wrong(other, REDIS)),
     })
 }
 
@@ -151,7 +123,8 @@ fn sending(words: &mut Words) -> Result<Sending, Unreadable> {
     Ok(sending)
 }
 
-fn announce(words: &mut Words) -> Result<Action, Unreadable> {
+/// The prefix of names, the first number and how many.
+fn streams(words: &mut Words) -> Result<(String, u64, u64), Unreadable> {
     let first = words.word(STREAMS)?;
     let second = words.maybe()?;
     let (prefix, range) = match &second {
@@ -165,7 +138,7 @@ fn announce(words: &mut Words) -> Result<Action, Unreadable> {
     let wrong = || words.wrong(second.as_ref().unwrap_or(&first), STREAMS);
     let (from, to) = (plain_number(from).ok_or_else(wrong)?, plain_number(to).ok_or_else(wrong)?);
     let count = to.checked_sub(from).and_then(|more| more.checked_add(1)).ok_or_else(wrong)?;
-    Ok(Action::Announce { prefix: prefix.to_owned(), from, count })
+    Ok((prefix.to_owned(), from, count))
 }
 
 /// A number as it is written at the end of a stream's name: `07` would be another name than `7`.
@@ -173,14 +146,14 @@ fn plain_number(text: &str) -> Option<u64> {
     text.parse().ok().filter(|number: &u64| number.to_string() == text)
 }
 
-fn consumer(words: &mut Words, names: &[String]) -> Result<usize, Unreadable> {
+pub(super) fn consumer(words: &mut Words, names: &[String]) -> Result<usize, Unreadable> {
     words.read("a consumer: its name, or `c0`, `c1` …", |word| {
         let place = word.strip_prefix('c').and_then(plain_number).and_then(|place| usize::try_from(place).ok());
         place.or_else(|| names.iter().position(|name| name == word))
     })
 }
 
-fn by(words: &mut Words) -> Result<u64, Unreadable> {
+pub(super) fn by(words: &mut Words) -> Result<u64, Unreadable> {
     words.skip("by")?;
     words.ms()
 }
@@ -197,20 +170,13 @@ fn point(words: &mut Words) -> Result<Point, Unreadable> {
     })
 }
 
-fn way(words: &mut Words) -> Result<Way, Unreadable> {
+pub(super) fn way(words: &mut Words) -> Result<Way, Unreadable> {
     Ok(match words.maybe()?.as_deref() {
         None => Way::Both,
         Some("out") => Way::Out,
         Some("in") => Way::In,
         Some(other) => return Err(words.wrong(other, "`out`, `in`, or the end of the line")),
     })
-}
-
-fn parse_step(text: &str) -> Option<i64> {
-    match text.strip_prefix('-') {
-        Some(back) => 0i64.checked_sub_unsigned(parse_ms(back)?),
-        None => parse_ms(text.strip_prefix('+').unwrap_or(text))?.try_into().ok(),
-    }
 }
 
 fn wish(end: Wish) -> &'static str {
@@ -221,80 +187,19 @@ fn wish(end: Wish) -> &'static str {
     }
 }
 
-impl RedisFault {
-    /// Its first words: what it is counted as.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            RedisFault::Crash { .. } => "redis crash",
-            RedisFault::Restart { .. } => "redis restart",
-            RedisFault::Failover { .. } => "redis failover",
-            RedisFault::ClockStep { .. } => "redis clock",
-            RedisFault::Stall { .. } => "redis stall",
-            RedisFault::DropMessages { .. } => "redis drop-messages",
-            RedisFault::DelayMessages { .. } => "redis delay-messages",
-            RedisFault::DoubleMessages { .. } => "redis double-messages",
-            RedisFault::ClearFlags => "redis clear-flags",
-            RedisFault::Refuse { with, .. } => with.kind(),
-            RedisFault::Disconnect => "redis disconnect",
-            RedisFault::ForgetScripts => "redis forget-scripts",
-            RedisFault::DestroyGroup => "redis destroy-group",
-            RedisFault::DeleteLbs => "redis delete-lbs",
-            RedisFault::Trim { .. } => "redis trim",
-            RedisFault::FlushAll => "redis flush-all",
-            RedisFault::Evict { .. } => "redis evict",
-            RedisFault::DeleteConsumer { .. } => "redis delete-consumer",
-            RedisFault::Redeliver => "redis redeliver",
-            RedisFault::DeleteAttempts => "redis delete-attempts",
-            RedisFault::DeleteDelayed => "redis delete-delayed",
-            RedisFault::Unpark { .. } => "redis unpark",
-            RedisFault::WrongType { .. } => "redis wrong-type",
-        }
-    }
-}
-
-impl Refusal {
-    /// All of them.
-    pub const ALL: [Refusal; 11] = [
-        Refusal::Loading,
-        Refusal::ReadOnly,
-        Refusal::MasterDown,
-        Refusal::Oom,
-        Refusal::Busy,
-        Refusal::Misconf,
-        Refusal::NoReplicas,
-        Refusal::MaxClients,
-        Refusal::NoPerm,
-        Refusal::TryAgain,
-        Refusal::ClusterDown,
-    ];
-
-    /// As actions name it.
-    pub fn name(self) -> &'static str {
-        self.kind().trim_start_matches("redis refuse ")
-    }
-
-    fn kind(self) -> &'static str {
-        match self {
-            Refusal::Loading => "redis refuse loading",
-            Refusal::ReadOnly => "redis refuse readonly",
-            Refusal::MasterDown => "redis refuse masterdown",
-            Refusal::Oom => "redis refuse oom",
-            Refusal::Busy => "redis refuse busy",
-            Refusal::Misconf => "redis refuse misconf",
-            Refusal::NoReplicas => "redis refuse noreplicas",
-            Refusal::MaxClients => "redis refuse maxclients",
-            Refusal::NoPerm => "redis refuse noperm",
-            Refusal::TryAgain => "redis refuse tryagain",
-            Refusal::ClusterDown => "redis refuse clusterdown",
-        }
-    }
-}
-
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.kind())?;
+        match self {
+            // Its kind says the last word first.
+            Action::Redis(RedisFault::Switch { .. }) => f.write_str("redis switch")?,
+            _ => f.write_str(self.kind())?,
+        }
         match self {
             Action::Announce { prefix, from, count } => announced(f, prefix, *from, *count),
+            Action::Append { prefix, from, count, entries } => {
+                write!(f, " {entries}")?;
+                announced(f, prefix, *from, *count)
+            }
             Action::Malformed { kind } => write!(f, " {kind}"),
             Action::Start { consumer, renamed } => write!(f, " c{consumer}{}", if *renamed { " renamed" } else { "" }),
             Action::Crash { consumer } | Action::Reset { consumer } => write!(f, " c{consumer}"),
@@ -314,7 +219,7 @@ impl fmt::Display for Action {
             Action::LoseSend { after: 0 } => Ok(()),
             Action::LoseSend { after } => write!(f, " after {after}"),
             Action::Wish { stream, .. } => write!(f, " {}", quote(stream)),
-            Action::Redis(fault) => arguments(f, fault),
+            Action::Redis(fault) => redis::arguments(f, fault),
             Action::Note(text) => write!(f, " {}", quote_remainder(text)),
         }
     }
@@ -356,35 +261,6 @@ fn sent(f: &mut fmt::Formatter<'_>, sending: &Sending) -> fmt::Result {
     Ok(())
 }
 
-fn arguments(f: &mut fmt::Formatter<'_>, fault: &RedisFault) -> fmt::Result {
-    match fault {
-        RedisFault::Crash { ms }
-        | RedisFault::Restart { ms }
-        | RedisFault::Failover { ms }
-        | RedisFault::Stall { ms }
-        | RedisFault::DropMessages { ms }
-        | RedisFault::DoubleMessages { ms }
-        | RedisFault::Refuse { ms, .. } => write!(f, " {}", print_ms(*ms)),
-        RedisFault::ClockStep { by_ms } => {
-            write!(f, " {}{}", if *by_ms < 0 { '-' } else { '+' }, print_ms(by_ms.unsigned_abs()))
-        }
-        RedisFault::DelayMessages { by_ms, ms } => write!(f, " by {} for {}", print_ms(*by_ms), print_ms(*ms)),
-        RedisFault::Trim { left } => write!(f, " {left}"),
-        RedisFault::Evict { nth } | RedisFault::Unpark { nth } => write!(f, " {nth}"),
-        RedisFault::DeleteConsumer { consumer } => write!(f, " c{consumer}"),
-        RedisFault::WrongType { nth, ms } => write!(f, " {nth} {}", print_ms(*ms)),
-        RedisFault::ClearFlags
-        | RedisFault::Disconnect
-        | RedisFault::ForgetScripts
-        | RedisFault::DestroyGroup
-        | RedisFault::DeleteLbs
-        | RedisFault::FlushAll
-        | RedisFault::Redeliver
-        | RedisFault::DeleteAttempts
-        | RedisFault::DeleteDelayed => Ok(()),
-    }
-}
-
 fn at(point: Point) -> &'static str {
     match point {
         Point::Now => "",
@@ -394,7 +270,7 @@ fn at(point: Point) -> &'static str {
     }
 }
 
-fn only(way: Way) -> &'static str {
+pub(super) fn only(way: Way) -> &'static str {
     match way {
         Way::Both => "",
         Way::Out => " out",

@@ -19,7 +19,7 @@
 //! ```
 //!
 //! A consumer is named as in its line, or `c0`, `c1` … by its place. Its settings are `ttl`, `heartbeat` (a third of the
-//! ttl, unless said), `reap`, `claim-delay`, `capacity`, `claim=auto|manual`, `max-takeovers`, `max-failures`, `buffer`,
+//! ttl, unless said), `reap`, `claim-delay`, `heirs`, `capacity`, `claim=auto|manual`, `max-takeovers`, `max-failures`, `buffer`,
 //! `drift` (`150ppm`), the words `go` and `absent` (does not take part before a `start`); and its application's: `app=reads|runs`, `work`
 //! (`never`, or a range), `ends` (weights of `done`, `release`, `fail`, `panic`, `hang`), `reads-every`, `never-reads`.
 //! A `worker` takes part in the work on messages: it has `absent` and `drift` as well, and `concurrency`, `prefetch`,
@@ -63,6 +63,7 @@
 //! | `note the zone is cut off` | nothing: a word for the reader |
 
 mod action;
+mod redis;
 mod span;
 mod whole;
 mod words;

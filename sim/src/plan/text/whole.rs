@@ -8,13 +8,16 @@ use super::{
     words::{Words, quote},
     worker::worker,
 };
-use crate::plan::{App, ConsumerPlan, End, Persistence, Plan, RedisPlan, SAFE_DRIFT_PPM, Timed};
+use crate::plan::{
+    App, Commits, ConsumerPlan, End, Persistence, Plan, Reading, RedisPlan, SAFE_DRIFT_PPM, Servers, Timed,
+};
 
-const LINE: &str = "a setting (seed, latency, heal-at, calm, finish, redis), a consumer, a worker, or an action with its time in front";
+const LINE: &str = "a setting (seed, latency, heal-at, calm, finish, redis, topology), a consumer, a worker, or an action with its time in front";
 const REDIS_SETTINGS: &str = "persistence=, hz=, notify=, config=, replica-lag=, other-keys= or uptime=";
 const PERSISTENCE: &str = "`none`, `rdb:` and its interval, `aof` or `aof-always`";
-const CONSUMER_SETTINGS: &str = "go, absent, ttl=, heartbeat=, reap=, claim-delay=, capacity=, claim=, max-takeovers=, \
-     max-failures=, buffer=, drift=, app=, work=, ends=, reads-every= or never-reads";
+const CONSUMER_SETTINGS: &str = "go, absent, ttl=, heartbeat=, reap=, claim-delay=, heirs=, capacity=, claim=, max-takeovers=, \
+     max-failures=, buffer=, drift=, app=, work=, ends=, reads-every=, never-reads, entries=, prefetch=, prefetch-total=, takes= or commits=";
+const COMMITS: &str = "commits=batch, commits=hand, commits=effects, or a time such as commits=500ms";
 pub(super) const DRIFT: &str =
     "parts per million within the margin of a lease, such as `drift=-150ppm`: at most 52631, each way";
 pub(super) const RANGE: &str = "two lengths of time such as `100ms..2s`";
@@ -58,6 +61,7 @@ fn setting(plan: &mut Plan, first: &str, words: &mut Words) -> Result<(), Unread
         "calm" => plan.calm = words.read(SPAN, parse_span)?,
         "finish" => plan.finish = words.read("`yes` or `no`", |word| choice(word, "yes", "no"))?,
         "redis" => redis(&mut plan.redis, words)?,
+        "topology" => plan.servers = servers(words)?,
         "consumer" => plan.consumers.push(consumer(words)?),
         "worker" => plan.consumers.push(worker(words)?),
         other => return Err(words.wrong(other, LINE)),
@@ -92,6 +96,18 @@ fn redis(redis: &mut RedisPlan, words: &mut Words) -> Result<(), Unreadable> {
     Ok(())
 }
 
+fn servers(words: &mut Words) -> Result<Servers, Unreadable> {
+    let topology = words.read("one, sentinel or cluster", |word| word.parse().ok())?;
+    let wait_ms = match words.maybe()? {
+        None => None,
+        Some(word) => {
+            let ms = word.strip_prefix("wait=").and_then(parse_ms);
+            Some(ms.ok_or_else(|| words.wrong(&word, "wait= and a length of time, or the end of the line"))?)
+        }
+    };
+    Ok(Servers { topology, wait_ms })
+}
+
 fn persistence(text: &str) -> Option<Persistence> {
     match text {
         "none" => Some(Persistence::None),
@@ -119,6 +135,7 @@ fn consumer(words: &mut Words) -> Result<ConsumerPlan, Unreadable> {
             "heartbeat" => heartbeat_ms = Some(ms()?),
             "reap" => consumer.reap_ms = ms()?,
             "claim-delay" => consumer.claim_delay_ms = ms()?,
+            "heirs" => consumer.heirs = number()?,
             "capacity" => consumer.capacity = value.parse().map_err(|_| wrong("a number"))?,
             "claim" => {
                 let manual = choice(value, "manual", "auto");
@@ -141,12 +158,31 @@ fn consumer(words: &mut Words) -> Result<ConsumerPlan, Unreadable> {
             }
             "reads-every" => consumer.app.reads_every_ms = ms()?,
             "never-reads" => consumer.app.never_reads = true,
+            "entries" | "prefetch" | "prefetch-total" | "takes" | "commits" => {
+                let reading = consumer.app.reading.get_or_insert_default();
+                match key {
+                    "entries" => reading.batch = value.parse().map_err(|_| wrong("a number"))?,
+                    "prefetch" => reading.prefetch = value.parse().map_err(|_| wrong("a number"))?,
+                    "prefetch-total" => reading.prefetch_total = value.parse().map_err(|_| wrong("a number"))?,
+                    "takes" => reading.takes_ms = range(value, parse_ms).ok_or_else(|| wrong(RANGE))?,
+                    _ => reading.commits = commits(value).ok_or_else(|| wrong(COMMITS))?,
+                }
+            }
             _ => return Err(wrong(CONSUMER_SETTINGS)),
         }
     }
     consumer.heartbeat_ms = heartbeat_ms.unwrap_or(consumer.ttl_ms / 3);
     consumer.check().map_err(|error| words.wrong(&consumer.name, format!("settings that go together: {error}")))?;
     Ok(consumer)
+}
+
+fn commits(text: &str) -> Option<Commits> {
+    match text {
+        "batch" => Some(Commits::Batch),
+        "hand" => Some(Commits::Hand),
+        "effects" => Some(Commits::Effects),
+        every => parse_ms(every).map(Commits::Every),
+    }
 }
 
 fn ends(text: &str) -> Option<[u32; 5]> {
@@ -184,6 +220,9 @@ impl fmt::Display for Plan {
         writeln!(f, "calm {}", print_span(self.calm))?;
         writeln!(f, "finish {}", if self.finish { "yes" } else { "no" })?;
         writeln!(f, "redis {}", self.redis)?;
+        if !self.servers.is_usual() {
+            writeln!(f, "topology {}", self.servers)?;
+        }
         for consumer in &self.consumers {
             let kind = if consumer.worker.is_some() { "worker" } else { "consumer" };
             writeln!(f, "{kind} {consumer}")?;
@@ -192,6 +231,13 @@ impl fmt::Display for Plan {
             writeln!(f, "{:<9} {}", print_span(timed.at), timed.action)?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Servers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.topology)?;
+        self.wait_ms.map_or(Ok(()), |ms| write!(f, " wait={}", print_ms(ms)))
     }
 }
 
@@ -225,6 +271,9 @@ impl fmt::Display for ConsumerPlan {
         }
         write!(f, " ttl={} heartbeat={}", print_ms(self.ttl_ms), print_ms(self.heartbeat_ms))?;
         write!(f, " reap={} claim-delay={}", print_ms(self.reap_ms), print_ms(self.claim_delay_ms))?;
+        if self.heirs != ConsumerPlan::default().heirs {
+            write!(f, " heirs={}", self.heirs)?;
+        }
         write!(f, " capacity={} claim={}", self.capacity, if self.manual { "manual" } else { "auto" })?;
         write!(f, " max-takeovers={} max-failures={}", self.max_takeovers, self.max_failures)?;
         write!(f, " buffer={} drift={}ppm {}", self.output_buffer, self.drift_ppm, self.app)
@@ -241,7 +290,22 @@ impl fmt::Display for App {
         let ends = End::ALL.into_iter().zip(self.ends).filter(|(_, weight)| *weight > 0);
         let ends: Vec<String> = ends.map(|(end, weight)| format!("{}:{weight}", end.name())).collect();
         write!(f, " ends={} reads-every={}", ends.join(","), print_ms(self.reads_every_ms))?;
-        if self.never_reads { write!(f, " never-reads") } else { Ok(()) }
+        if self.never_reads {
+            write!(f, " never-reads")?;
+        }
+        let Some(reading) = &self.reading else { return Ok(()) };
+        let (least, most) = reading.takes_ms;
+        write!(f, " entries={} prefetch={}", reading.batch, reading.prefetch)?;
+        if reading.prefetch_total != Reading::default().prefetch_total {
+            write!(f, " prefetch-total={}", reading.prefetch_total)?;
+        }
+        write!(f, " takes={}..{} commits=", print_ms(least), print_ms(most))?;
+        match reading.commits {
+            Commits::Batch => write!(f, "batch"),
+            Commits::Hand => write!(f, "hand"),
+            Commits::Effects => write!(f, "effects"),
+            Commits::Every(ms) => write!(f, "{}", print_ms(ms)),
+        }
     }
 }
 
@@ -275,6 +339,18 @@ mod tests {
         12.345s   pause c1 4s at answer
         20s       redis failover 900ms
         "#);
+    }
+
+    #[test]
+    fn readers_and_what_they_read_are_read() {
+        let text = "consumer r entries=10 takes=1ms..20ms commits=effects\nconsumer s commits=500ms prefetch=7 prefetch-total=20\n\
+            1s append 20 simulated:data-1..3\n2s redis trim-data 1 5\n";
+        let plan: Plan = text.parse().unwrap();
+        let text = plan.to_string();
+        assert!(text.contains(" entries=10 prefetch=200 takes=1ms..20ms commits=effects\n"), "{text}");
+        assert!(text.contains(" entries=100 prefetch=7 prefetch-total=20 takes=1ms..10ms commits=500ms\n"), "{text}");
+        assert!(text.ends_with("append 20 simulated:data-1..3\n2s        redis trim-data 1 5\n"), "{text}");
+        assert_eq!(text.parse(), Ok(plan));
     }
 
     #[test]
@@ -336,10 +412,14 @@ mod tests {
             "1s send many",
             "1s send 3 sings",
             "1s send 3 fails 2 fails 3",
+            "topology ring",
+            "topology cluster wait=soon",
+            "1s redis cut c0 5s",
+            "1s redis switch 5s after lunch",
         ];
         let said: Vec<String> = cases.iter().map(|text| text.parse::<Plan>().unwrap_err().to_string()).collect();
         insta::assert_snapshot!(said.join("\n"), @r#"
-        line 1: found `sead`, expected a setting (seed, latency, heal-at, calm, finish, redis), a consumer, a worker, or an action with its time in front
+        line 1: found `sead`, expected a setting (seed, latency, heal-at, calm, finish, redis, topology), a consumer, a worker, or an action with its time in front
         line 1: found `five`, expected a number
         line 1: found `5ms..1ms`, expected two lengths of time such as `100ms..2s`
         line 1: found `hz=0`, expected hz= and a number from 1 to 500
@@ -348,20 +428,20 @@ mod tests {
         line 2: found `b`, expected settings that go together: heartbeat is 2s, but must be at most a third of lease_ttl (a third of lease_ttl is 1s): lower heartbeat or raise lease_ttl
         line 1: found `ends=dome:3`, expected weights such as `ends=done:5,release:1` of done, release, fail, panic, hang
         line 1: found `drift=3%`, expected parts per million within the margin of a lease, such as `drift=-150ppm`: at most 52631, each way
-        line 1: found `colour=red`, expected go, absent, ttl=, heartbeat=, reap=, claim-delay=, capacity=, claim=, max-takeovers=, max-failures=, buffer=, drift=, app=, work=, ends=, reads-every= or never-reads
+        line 1: found `colour=red`, expected go, absent, ttl=, heartbeat=, reap=, claim-delay=, heirs=, capacity=, claim=, max-takeovers=, max-failures=, buffer=, drift=, app=, work=, ends=, reads-every=, never-reads, entries=, prefetch=, prefetch-total=, takes= or commits=
         line 2: found `4sec`, expected a length of time such as `4s`, `1.5s` or `250ms`
         line 2: found `lunch`, expected `answer`, `handler` or `call`
         line 2: found `b`, expected a consumer: its name, or `c0`, `c1` …
         line 2: found `1s pause c1 4s`, expected a consumer that the plan has
         line 2: found `now`, expected the end of the line
-        line 1: found `explode`, expected an action: announce, malformed, send, start, crash, drain, pause, suspend, partition, stall, reset, slow, lose-answer, lose-send, done, release, fail, redis or note
-        line 1: found `explode`, expected what befalls Redis: crash, restart, failover, clock, stall, drop-messages, delay-messages, double-messages, clear-flags, refuse, disconnect, forget-scripts, destroy-group, delete-lbs, trim, flush-all, evict, delete-consumer, redeliver, delete-attempts, delete-delayed, unpark or wrong-type
+        line 1: found `explode`, expected an action: announce, append, malformed, send, start, crash, drain, pause, suspend, partition, stall, reset, slow, lose-answer, lose-send, done, release, fail, redis or note
+        line 1: found `explode`, expected what befalls Redis: crash, restart, failover, clock, stall, drop-messages, delay-messages, double-messages, clear-flags, refuse, disconnect, forget-scripts, destroy-group, delete-lbs, trim, trim-data, flush-all, evict, switch, cut, freeze, kill, detach, move-slot, stale, delete-consumer, redeliver, delete-attempts, delete-delayed, unpark or wrong-type
         line 1: found `politely`, expected loading, readonly, masterdown, oom, busy, misconf, noreplicas, maxclients, noperm, tryagain, clusterdown
         line 1: found `5`, expected a step such as `+5s` or `-250ms`
         line 1: found `orders`, expected streams such as `orders-7` or `orders-1..40`
         line 1: found `orders-07`, expected streams such as `orders-7` or `orders-1..40`
         line 1: found `orders-4..2`, expected streams such as `orders-7` or `orders-1..40`
-        line 1: the line ends, expected an action: announce, malformed, send, start, crash, drain, pause, suspend, partition, stall, reset, slow, lose-answer, lose-send, done, release, fail, redis or note
+        line 1: the line ends, expected an action: announce, append, malformed, send, start, crash, drain, pause, suspend, partition, stall, reset, slow, lose-answer, lose-send, done, release, fail, redis or note
         line 1: found `concurrency=none`, expected a number
         line 1: found `rate=5`, expected how many in what time, such as `10/1s`
         line 1: found `ttl=3s`, expected absent, drift=, concurrency=, prefetch=, batch=, block=, idle=, reclaim=, due=, ack-delay=, sweep=, attempts=, crashes=, backoff=, factor=, jitter=, timeout=, rate=, group-rate=, processed=, deletes, trims, buries or ordered
@@ -369,15 +449,35 @@ mod tests {
         line 1: found `many`, expected how many messages
         line 1: found `sings`, expected what the messages do (succeeds, fails, panics, crashes, hangs, rejects, drops, broken, dead-fails, dead-acks, dead-crashes), `taking`, `delayed`, `once`, `keyed`, or the end of the line
         line 1: found `fails`, expected what the messages do (succeeds, fails, panics, crashes, hangs, rejects, drops, broken, dead-fails, dead-acks, dead-crashes), `taking`, `delayed`, `once`, `keyed`, or the end of the line
+        line 1: found `ring`, expected one, sentinel or cluster
+        line 1: found `wait=soon`, expected wait= and a length of time, or the end of the line
+        line 1: found `c0`, expected a server: `r0`, `r1` … or a sentinel `s0`, `s1`, `s2`
+        line 1: found `lunch`, expected a length of time such as `4s`, `1.5s` or `250ms`
         "#);
+    }
+
+    #[test]
+    fn several_servers_and_what_befalls_them_are_read() {
+        let text = "topology sentinel wait=100ms\n1s redis switch 5s after 500ms spread 2s alive\n2s redis switch 3s\n\
+            3s redis cut s0 5s out\n4s redis freeze r1 2s\n5s redis kill s2 1s\n6s redis detach 3s\n";
+        let plan: Plan = text.parse().unwrap();
+        let written = plan.to_string();
+        for line in text.lines() {
+            assert!(written.contains(line.split_once(' ').unwrap().1), "{line}: {written}");
+        }
+        assert_eq!(written.parse::<Plan>().unwrap(), plan);
+        let cluster = "topology cluster\n1s redis move-slot 0s\n2s redis stale r2 4s\n";
+        let plan: Plan = cluster.parse().unwrap();
+        assert_eq!(plan.to_string().parse::<Plan>().unwrap(), plan);
+        assert!(!Plan::default().to_string().contains("topology"));
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn a_drawn_plan_is_read_as_it_is_written(seed: u64, profile in 0..6usize) {
-            let all = [Profile::STREAMS, Profile::MESSAGES].concat();
+        fn a_drawn_plan_is_read_as_it_is_written(seed: u64, profile in 0..11usize) {
+            let all: Vec<Profile> = Profile::all().collect();
             let plan = Plan::draw(seed, all[profile]);
             let text = plan.to_string();
             prop_assert_eq!(&text.parse::<Plan>().unwrap(), &plan, "{}", text);

@@ -1,6 +1,7 @@
 //! One logical database: keys, values, and when they lapse.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ pub struct Db {
 /// A key's hash, and the key.
 type Place = (u64, Bytes);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Entry {
     pub(crate) value: Arc<Value>,
     pub(crate) lapses_ms: Option<u64>,
@@ -142,6 +143,24 @@ impl Db {
             return self.volatile.iter().nth(at).map(|(_, key)| key.clone());
         }
         self.entries.keys().nth(at).cloned()
+    }
+
+    /// What stands under its keys, and until when.
+    pub(crate) fn digest(&self, into: &mut impl Hasher) {
+        self.entries.hash(into);
+    }
+
+    /// Whether a stream has this entry; `None`: there is no such stream.
+    pub(crate) fn stream_has(&self, key: &[u8], id: (u64, u64)) -> Option<bool> {
+        match &*self.entries.get(key)?.value {
+            Value::Stream(stream) => Some(stream.has(id)),
+            _ => None,
+        }
+    }
+
+    /// When this key lapses, in milliseconds since 1970.
+    pub(crate) fn lapses_ms(&self, key: &[u8]) -> Option<u64> {
+        self.entries.get(key)?.lapses_ms
     }
 
     pub(crate) fn entry(&self, key: &[u8]) -> Option<&Entry> {

@@ -18,7 +18,7 @@ mod strings;
 #[cfg(test)]
 mod tests;
 mod ttl;
-mod value;
+pub(crate) mod value;
 mod zsets;
 
 use bytes::Bytes;
@@ -31,6 +31,7 @@ use call::Call;
 
 pub use db::Db;
 pub use number::general;
+pub(crate) use spec::named;
 pub use spec::{Keys, Spec, find, names, spec};
 
 /// A keyspace event, to be published if the flags say so.
@@ -81,6 +82,8 @@ pub struct Context {
     pub events: Vec<KeyEvent>,
     /// Changes made, as in `rdb_changes_since_last_save`.
     pub dirty: u64,
+    /// How many consumers XINFO CONSUMERS has listed: what that costs, where it is asked for.
+    pub listed: u64,
     /// What RANDOMKEY and its like draw from.
     pub rng: SmallRng,
 }
@@ -96,6 +99,7 @@ impl Context {
             replays: false,
             events: Vec::new(),
             dirty: 0,
+            listed: 0,
             rng: SmallRng::seed_from_u64(seed),
         }
     }

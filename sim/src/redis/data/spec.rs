@@ -64,6 +64,12 @@ pub fn spec(name: &[u8]) -> Option<&'static Spec> {
     by_name(lower)
 }
 
+/// The command or subcommand of this name, however many arguments there are.
+pub(crate) fn named(args: &[Bytes]) -> Option<&'static Spec> {
+    let spec = spec(args.first()?)?;
+    if spec.is_container() && args.len() > 1 { spec.subcommand(&args[1]).ok() } else { Some(spec) }
+}
+
 /// The command or subcommand that these arguments mean, or the error if there is no such subcommand or if there are too
 /// few or too many arguments. `None` if it is not a command of the keyspace.
 pub fn find(args: &[Bytes]) -> Option<Result<&'static Spec, Reply>> {

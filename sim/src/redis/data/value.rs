@@ -8,7 +8,7 @@ use super::stream::Stream;
 use super::zsets::Zset;
 
 /// A value. Large ones are shared between snapshots, see `Db`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) enum Value {
     Text(Bytes),
     Hash(Hash),

@@ -4,6 +4,7 @@
 
 mod errors;
 mod library;
+mod memo;
 mod values;
 
 use std::{
@@ -14,23 +15,50 @@ use std::{
 
 use bytes::Bytes;
 use mlua::{
-    BString, Error, Function, Lua, LuaOptions, MultiValue, StdLib, Table, Value,
+    BString, Error, Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState,
     state::{GcIncParams, GcMode},
 };
 use rand::{Rng, SeedableRng, rngs::SmallRng};
-use sha1::{Digest, Sha1};
+use sha1_smol::Sha1;
 
 use super::reply::Reply;
 use errors::{Raised, as_table, told};
 use library::redis_table;
+use memo::{Memo, Recalled, Recorder};
 use values::{DEEPEST, arguments, to_lua, to_reply};
 
-/// Executes a command for a script.
-pub(crate) type Caller<'a> = dyn FnMut(Vec<Bytes>) -> Reply + 'a;
+/// The server that a script runs on.
+pub(crate) trait Host {
+    /// Executes a command.
+    fn call(&mut self, args: Vec<Bytes>) -> Reply;
+
+    /// Whether the script's user may run a command; `None`: there is no such command.
+    fn may(&self, args: &[Bytes]) -> Option<bool>;
+}
 
 /// The hash that a script is known by.
 pub(crate) fn hash(body: &[u8]) -> String {
-    Sha1::digest(body).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha1::from(body).digest().to_string()
+}
+
+/// What is run in place of a script that is sent: another text, or nothing else.
+pub(crate) type Instead = Rc<dyn Fn(&str) -> Option<String>>;
+
+/// A script that was changed may not end: it is stopped after so many hundred thousand instructions. The longest of ours
+/// needs a tenth of that.
+const MOST_STEPS: u32 = 50;
+
+/// From now on all servers of this thread run other texts in place of some scripts, under the hashes of those, and none
+/// of them without end; or, again, what they are sent. What was compiled and remembered before is forgotten.
+pub(crate) fn run_instead(instead: Option<Instead>) {
+    if let Ok(engine) = engine() {
+        engine.run_instead(instead);
+    }
+}
+
+/// Whether this is Lua; if not, why.
+pub(crate) fn check(text: &str) -> Result<(), String> {
+    engine()?.lua.load(text).into_function().map(drop).map_err(|error| error.to_string())
 }
 
 thread_local! {
@@ -52,6 +80,12 @@ pub(crate) struct Engine {
     compiled: RefCell<BTreeMap<String, Function>>,
     resp3: Rc<Cell<bool>>,
     random: Rc<RefCell<SmallRng>>,
+    /// The script that runs has drawn lots.
+    drew: Rc<Cell<bool>>,
+    memo: RefCell<Memo>,
+    instead: RefCell<Option<Instead>>,
+    /// How many hundred thousand instructions the script that runs has taken, if somebody counts.
+    steps: Rc<Cell<u32>>,
 }
 
 const SANDBOX: &str = include_str!("sandbox.lua");
@@ -63,13 +97,29 @@ impl Engine {
         lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().pause(2000)));
         let (resp3, random) = (Rc::new(Cell::new(false)), Rc::new(RefCell::new(SmallRng::seed_from_u64(0))));
         let redis = redis_table(&lua, &resp3)?;
-        let drawn = random.clone();
-        let draw = lua.create_function(move |_, ()| Ok(drawn.borrow_mut().random::<f64>()))?;
+        let (drawn, drew) = (random.clone(), Rc::new(Cell::new(false)));
+        let draws = drew.clone();
+        let draw = lua.create_function(move |_, ()| {
+            draws.set(true);
+            Ok(drawn.borrow_mut().random::<f64>())
+        })?;
         let explain = lua.create_function(|lua, error: Value| as_table(lua, error))?;
         let handler = lua.create_function(|lua, error: Value| Ok(told(lua, &error)))?;
         let (globals, run): (Table, Function) =
             lua.load(SANDBOX).set_name("@sandbox").call((&redis, draw, explain, handler))?;
-        Ok(Engine { globals, redis, run, compiled: RefCell::default(), resp3, random, lua })
+        Ok(Engine {
+            globals,
+            redis,
+            run,
+            compiled: RefCell::default(),
+            resp3,
+            random,
+            drew,
+            memo: RefCell::default(),
+            instead: RefCell::default(),
+            steps: Rc::default(),
+            lua,
+        })
     }
 
     /// Compiles a script, if that was not done before.
@@ -77,6 +127,8 @@ impl Engine {
         if let Some(function) = self.compiled.borrow().get(hash) {
             return Ok(function.clone());
         }
+        let instead = self.instead.borrow().as_ref().and_then(|instead| instead(&String::from_utf8_lossy(body)));
+        let body = instead.as_ref().map_or(body, |text| text.as_bytes());
         let chunk = self.lua.load(body).set_name("@user_script").set_environment(self.globals.clone());
         let function = chunk.into_function().map_err(|error| match error {
             Error::SyntaxError { message, .. } => message,
@@ -86,6 +138,28 @@ impl Engine {
         Ok(function)
     }
 
+    fn run_instead(&self, instead: Option<Instead>) {
+        self.compiled.borrow_mut().clear();
+        *self.memo.borrow_mut() = Memo::default();
+        if instead.is_some() {
+            let steps = self.steps.clone();
+            let triggers = HookTriggers::new().every_nth_instruction(100_000);
+            // Only a script without coroutines could escape it; refused, an endless loop would stay one.
+            let _ = self.lua.set_hook(triggers, move |_, _| {
+                steps.set(steps.get() + 1);
+                let ends = steps.get() <= MOST_STEPS;
+                if ends {
+                    Ok(VmState::Continue)
+                } else {
+                    Err(Error::external(Raised("ERR it does not end".to_owned())))
+                }
+            });
+        } else {
+            self.lua.remove_hook();
+        }
+        *self.instead.borrow_mut() = instead;
+    }
+
     /// Runs a compiled script. `seed` is what its random numbers come from. An error has a text as Redis answers it.
     pub(crate) fn run(
         &self,
@@ -93,12 +167,24 @@ impl Engine {
         hash: &str,
         (keys, args): (&[Bytes], &[Bytes]),
         seed: u64,
-        caller: &mut Caller<'_>,
+        host: &mut dyn Host,
     ) -> Reply {
+        let called = (hash, keys, args);
+        let executed = match self.memo.borrow().recall(called, host) {
+            Recalled::Whole(reply) => return reply,
+            Recalled::Part(executed) => executed,
+        };
         self.resp3.set(false);
+        self.drew.set(false);
+        self.steps.set(0);
         *self.random.borrow_mut() = SmallRng::seed_from_u64(seed);
-        let result = self.run_in_scope(script, hash, (keys, args), caller);
-        result.unwrap_or_else(|error| Reply::error(format!("ERR {error}")))
+        let mut recorder = Recorder::new(host, executed);
+        let result = self.run_in_scope(script, hash, (keys, args), &mut recorder);
+        let reply = result.unwrap_or_else(|error| Reply::error(format!("ERR {error}")));
+        if !self.drew.get() && !recorder.is_odd {
+            self.memo.borrow_mut().learn(called, recorder.executed(), &reply);
+        }
+        reply
     }
 
     fn run_in_scope(
@@ -106,14 +192,19 @@ impl Engine {
         script: &Function,
         hash: &str,
         (keys, args): (&[Bytes], &[Bytes]),
-        caller: &mut Caller<'_>,
+        host: &mut Recorder<'_>,
     ) -> mlua::Result<Reply> {
-        let caller = RefCell::new(caller);
+        let host = RefCell::new(host);
         let execute = |args: MultiValue| match arguments(args) {
-            Ok(args) => caller
+            Ok(args) => host
                 .try_borrow_mut()
-                .map_or_else(|_| Reply::error("ERR a script cannot call a script"), |mut caller| caller(args)),
+                .map_or_else(|_| Reply::error("ERR a script cannot call a script"), |mut host| host.call(args)),
             Err(text) => Reply::error(text),
+        };
+        let may = |args: MultiValue| {
+            let args = arguments(args)?;
+            let allowed = host.try_borrow_mut().ok().and_then(|mut host| host.may(&args));
+            allowed.ok_or_else(|| "ERR Invalid command passed to redis.acl_check_cmd()".to_owned())
         };
         self.lua.scope(|scope| {
             let call = scope.create_function(|lua, args: MultiValue| match execute(args) {
@@ -121,6 +212,9 @@ impl Engine {
                 reply => to_lua(lua, reply, self.resp3.get()),
             })?;
             let pcall = scope.create_function(|lua, args: MultiValue| to_lua(lua, execute(args), self.resp3.get()))?;
+            let check =
+                scope.create_function(|_, args: MultiValue| may(args).map_err(|text| Error::external(Raised(text))))?;
+            self.redis.raw_set("acl_check_cmd", check)?;
             self.redis.raw_set("call", call)?;
             self.redis.raw_set("pcall", pcall)?;
             let (ok, value): (bool, Value) = self.run.call((script, self.texts(keys)?, self.texts(args)?))?;
@@ -140,5 +234,46 @@ impl Engine {
             Ok(texts) => self.lua.create_sequence_from(texts),
             Err(_) => self.lua.create_sequence_from(texts.iter().map(|text| BString::from(text.to_vec()))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nobody;
+
+    impl Host for Nobody {
+        fn call(&mut self, _: Vec<Bytes>) -> Reply {
+            Reply::Nil
+        }
+
+        fn may(&self, _: &[Bytes]) -> Option<bool> {
+            None
+        }
+    }
+
+    fn said(body: &str) -> Reply {
+        let engine = engine().unwrap();
+        let hash = hash(body.as_bytes());
+        engine.run(&engine.compile(&hash, body.as_bytes()).unwrap(), &hash, (&[], &[]), 0, &mut Nobody)
+    }
+
+    #[test]
+    fn another_text_is_run_in_place_of_a_script_until_it_is_not() {
+        assert_eq!(said("return 1"), Reply::Int(1));
+        run_instead(Some(Rc::new(|body| (body == "return 1").then(|| "return 2".to_owned()))));
+        assert_eq!((said("return 1"), said("return 3")), (Reply::Int(2), Reply::Int(3)));
+        run_instead(None);
+        assert_eq!(said("return 1"), Reply::Int(1));
+    }
+
+    #[test]
+    fn a_text_that_does_not_end_is_stopped_and_the_next_one_is_not() {
+        run_instead(Some(Rc::new(|body| body.strip_prefix("--").map(str::to_owned))));
+        let Reply::Error(text) = said("--while true do redis.pcall('TIME') end") else { panic!("it ended") };
+        assert!(text.contains("it does not end"), "{text}");
+        assert_eq!(said("local n = 0 for i = 1, 400000 do n = n + 1 end return n"), Reply::Int(400_000));
+        run_instead(None);
     }
 }

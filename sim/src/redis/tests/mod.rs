@@ -7,6 +7,7 @@ mod faults;
 mod messages;
 mod scripts;
 mod served;
+mod servers;
 mod sessions;
 mod time;
 mod touched;

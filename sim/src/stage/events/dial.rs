@@ -5,22 +5,22 @@ use std::{future::poll_fn, io, task::Poll, time::Duration};
 use streamkeeper::{ByteStream, Time};
 
 use super::net::{Net, Reach};
-use crate::stage::{HostId, KNOCK_AGAIN};
+use crate::stage::{Between, KNOCK_AGAIN};
 
-/// Connects a host to the server.
-pub(super) async fn dial(net: Net, host: HostId) -> io::Result<Box<dyn ByteStream>> {
+/// Connects a host to a server.
+pub(super) async fn dial(net: Net, between: Between) -> io::Result<Box<dyn ByteStream>> {
     let mut patience = KNOCK_AGAIN;
     loop {
         let knocked = net.now();
-        pass(&net, host).await;
-        let reach = net.reach(host);
+        pass(&net, between).await;
+        let reach = net.reach(between);
         if !matches!(reach, Reach::Cut) {
-            pass(&net, host).await;
+            pass(&net, between).await;
             match reach {
                 Reach::Refused => return Err(io::ErrorKind::ConnectionRefused.into()),
                 // What was open when the server answered may have been cut off before the answer came.
-                _ if matches!(net.reach(host), Reach::Cut) => {}
-                _ => return net.connect(host).map(|stream| Box::new(stream) as Box<dyn ByteStream>),
+                _ if matches!(net.reach(between), Reach::Cut) => {}
+                _ => return net.connect(between).map(|stream| Box::new(stream) as Box<dyn ByteStream>),
             }
         }
         sleep_until(&net, knocked + patience).await;
@@ -29,10 +29,10 @@ pub(super) async fn dial(net: Net, host: HostId) -> io::Result<Box<dyn ByteStrea
 }
 
 /// As long as one segment is under way.
-async fn pass(net: &Net, host: HostId) {
-    let delay: Duration = net.delay(host);
+async fn pass(net: &Net, between: Between) {
+    let delay: Duration = net.delay(between);
     sleep_until(net, net.now() + delay).await;
-    poll_fn(|context| net.poll_flow(host, context)).await;
+    poll_fn(|context| net.poll_flow(between, context)).await;
 }
 
 /// To the microsecond, unlike tokio's.

@@ -32,7 +32,7 @@ use tokio::{
 };
 
 use super::{
-    Accept, Boot, Freezer, HostId, Stage,
+    Accept, Between, Boot, Course, Freezer, HostId, Stage,
     freeze::{Ices, Slot},
     panics::Panics,
     road::{Dial, Road},
@@ -124,6 +124,12 @@ impl Events {
         }
     }
 
+    fn road(&self, host: HostId, drift_ppm: i32) -> Road {
+        let (net, clock, panics) = (self.net.clone(), self.time.clock(drift_ppm), self.panics.clone());
+        let dial: Dial = Arc::new(move |server| Box::pin(dial::dial(net.clone(), (host, server))));
+        Road { host, dial, ice: self.ices.of(host), clock, panics }
+    }
+
     /// Runs the hosts that have something to do until none has. Whether there was one.
     fn run_woken(&self) -> bool {
         let mut any = false;
@@ -148,7 +154,7 @@ impl Events {
     }
 }
 
-impl Stage for Events {
+impl Course for Events {
     fn now(&self) -> Time {
         self.time.now()
     }
@@ -158,27 +164,14 @@ impl Stage for Events {
         this.runtime.block_on(async {
             let mut jump = pin!(sleep_until(this.began));
             poll_fn(|context| this.poll_until(at, &mut jump, context)).await;
-        });
-    }
-
-    fn host(&mut self, host: HostId, boot: Boot) {
-        let (slot, waker) = (Slot::new(self.ices.of(host)), Waker::from(self.woken.root(host)));
-        self.hosts.insert(host, Host { boot, slot, waker });
-    }
-
-    fn server(&mut self, host: HostId, accept: Accept) {
-        let (net, ice, panics) = (self.net.clone(), self.ices.of(host), self.panics.clone());
-        let boot: Boot = Rc::new(move || {
-            let (mut accepted, accept, ice, panics) = (net.listen(), accept.clone(), ice.clone(), panics.clone());
-            Box::pin(async move {
-                while let Some((from, stream)) = accepted.recv().await {
-                    let what = format!("the connection of host {from}");
-                    spawn_local(ice.stills(Box::pin(panics.clone().watch(what, accept(from, Box::new(stream))))));
+            // A task that has used up its turn is woken by the runtime between two polls, and by nobody once this has ended.
+            loop {
+                tokio::task::yield_now().await;
+                if !this.run_woken() {
+                    break;
                 }
-            })
+            }
         });
-        self.host(host, boot);
-        self.start(host);
     }
 
     fn start(&mut self, id: HostId) {
@@ -203,6 +196,48 @@ impl Stage for Events {
         self.net.thaw_at(until, host);
     }
 
+    fn stall(&mut self, between: Between, way: Way, on: bool) {
+        self.net.stall(between, way, on);
+    }
+
+    fn partition(&mut self, between: Between, way: Way, on: bool) {
+        self.net.partition(between, way, on);
+    }
+
+    fn reset(&mut self, between: Between) {
+        self.net.reset(between);
+    }
+
+    fn slow(&mut self, between: Between, by: Duration) {
+        self.net.slow(between, by);
+    }
+
+    fn panics(&mut self) -> Vec<String> {
+        self.panics.take()
+    }
+}
+
+impl Stage for Events {
+    fn host(&mut self, host: HostId, boot: Boot) {
+        let (slot, waker) = (Slot::new(self.ices.of(host)), Waker::from(self.woken.root(host)));
+        self.hosts.insert(host, Host { boot, slot, waker });
+    }
+
+    fn server(&mut self, host: HostId, accept: Accept) {
+        let (net, ice, panics) = (self.net.clone(), self.ices.of(host), self.panics.clone());
+        let boot: Boot = Rc::new(move || {
+            let (mut accepted, accept, ice, panics) = (net.listen(host), accept.clone(), ice.clone(), panics.clone());
+            Box::pin(async move {
+                while let Some((from, stream)) = accepted.recv().await {
+                    let what = format!("the connection of host {from}");
+                    spawn_local(ice.stills(Box::pin(panics.clone().watch(what, accept(from, Box::new(stream))))));
+                }
+            })
+        });
+        self.host(host, boot);
+        self.start(host);
+    }
+
     fn freezer(&self, host: HostId) -> Freezer {
         let (ice, net) = (self.ices.of(host), self.net.clone());
         Freezer(Arc::new(move |span| {
@@ -212,34 +247,16 @@ impl Stage for Events {
         }))
     }
 
-    fn stall(&mut self, host: HostId, way: Way, on: bool) {
-        self.net.stall(host, way, on);
-    }
-
-    fn partition(&mut self, host: HostId, way: Way, on: bool) {
-        self.net.partition(host, way, on);
-    }
-
-    fn reset(&mut self, host: HostId) {
-        self.net.reset(host);
-    }
-
-    fn slow(&mut self, host: HostId, by: Duration) {
-        self.net.slow(host, by);
-    }
-
     fn connect(&self, host: HostId, drift_ppm: i32) -> Arc<dyn Connect> {
-        let (net, clock, panics) = (self.net.clone(), self.time.clock(drift_ppm), self.panics.clone());
-        let dial: Dial = Arc::new(move || Box::pin(dial::dial(net.clone(), host)));
-        Arc::new(Road { host, dial, ice: self.ices.of(host), clock, panics })
+        Arc::new(self.road(host, drift_ppm))
+    }
+
+    fn dial(&self, host: HostId, drift_ppm: i32) -> Arc<dyn streamkeeper::Dial> {
+        Arc::new(self.road(host, drift_ppm))
     }
 
     fn clock(&self) -> Clock {
         self.time.clock(0)
-    }
-
-    fn panics(&mut self) -> Vec<String> {
-        self.panics.take()
     }
 }
 

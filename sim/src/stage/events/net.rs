@@ -1,4 +1,4 @@
-//! The network between the hosts and the server: who reaches whom, how fast, and what happens next.
+//! The network between the hosts and the servers: who reaches whom, how fast, and what happens next.
 
 use std::{
     cmp::Reverse,
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     plan::Way,
-    stage::{HostId, time::TrueTime, ways::Ways},
+    stage::{Between, HostId, time::TrueTime, ways::Ways},
 };
 
 /// The network. Its clones are one.
@@ -33,10 +33,10 @@ pub(super) struct Net {
 struct State {
     seed: u64,
     latency_us: (u64, u64),
-    roads: BTreeMap<HostId, Road>,
+    roads: BTreeMap<Between, Road>,
     connections: BTreeMap<ConnId, Connection>,
     next: ConnId,
-    server: Option<mpsc::UnboundedSender<(HostId, Stream)>>,
+    servers: BTreeMap<HostId, mpsc::UnboundedSender<(HostId, Stream)>>,
     due: BinaryHeap<Reverse<Due>>,
     put: u64,
 }
@@ -44,7 +44,7 @@ struct State {
 /// Which connection.
 type ConnId = u64;
 
-/// Between one host and the server.
+/// Between one host and one server.
 struct Road {
     /// Each road has dice of its own: what one host does changes no other's luck.
     dice: SmallRng,
@@ -56,7 +56,7 @@ struct Road {
 }
 
 struct Connection {
-    host: HostId,
+    between: Between,
     /// From the host to the server, and back.
     pipes: [Pipe; 2],
     /// The host's end, and the server's.
@@ -118,7 +118,7 @@ impl Net {
             roads: BTreeMap::new(),
             connections: BTreeMap::new(),
             next: 0,
-            server: None,
+            servers: BTreeMap::new(),
             due: BinaryHeap::new(),
             put: 0,
         };
@@ -133,21 +133,21 @@ impl Net {
         self.time.now()
     }
 
-    pub(super) fn listen(&self) -> mpsc::UnboundedReceiver<(HostId, Stream)> {
+    pub(super) fn listen(&self, server: HostId) -> mpsc::UnboundedReceiver<(HostId, Stream)> {
         let (sender, accepted) = mpsc::unbounded_channel();
-        self.lock().server = Some(sender);
+        self.lock().servers.insert(server, sender);
         accepted
     }
 
-    /// How long one segment takes between this host and the server.
-    pub(super) fn delay(&self, host: HostId) -> Duration {
-        self.lock().delay(host)
+    /// How long one segment takes between a host and a server.
+    pub(super) fn delay(&self, between: Between) -> Duration {
+        self.lock().delay(between)
     }
 
     /// Waits while a direction is stalled, in which a connection is being made.
-    pub(super) fn poll_flow(&self, host: HostId, context: &Context<'_>) -> Poll<()> {
+    pub(super) fn poll_flow(&self, between: Between, context: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();
-        let road = state.road(host);
+        let road = state.road(between);
         if !road.stalled.any() {
             return Poll::Ready(());
         }
@@ -155,28 +155,28 @@ impl Net {
         Poll::Pending
     }
 
-    pub(super) fn reach(&self, host: HostId) -> Reach {
+    pub(super) fn reach(&self, between: Between) -> Reach {
         let mut state = self.lock();
-        if state.road(host).cut.any() {
+        if state.road(between).cut.any() {
             return Reach::Cut;
         }
-        match &state.server {
+        match state.servers.get(&between.1) {
             Some(server) if !server.is_closed() => Reach::Open,
             _ => Reach::Refused,
         }
     }
 
     /// Makes a connection, and hands its other end to the server.
-    pub(super) fn connect(&self, host: HostId) -> io::Result<Stream> {
+    pub(super) fn connect(&self, between: Between) -> io::Result<Stream> {
         let mut state = self.lock();
         let conn = state.next;
         state.next += 1;
-        state.connections.insert(conn, Connection { host, pipes: Default::default(), ends: Default::default() });
-        let server = state.server.clone();
+        state.connections.insert(conn, Connection { between, pipes: Default::default(), ends: Default::default() });
+        let server = state.servers.get(&between.1).cloned();
         drop(state);
         let ours = Stream::new(self.clone(), EndId { conn, side: HOST });
         let theirs = Stream::new(self.clone(), EndId { conn, side: SERVER });
-        let accepted = server.is_some_and(|server| server.send((host, theirs)).is_ok());
+        let accepted = server.is_some_and(|server| server.send((between.0, theirs)).is_ok());
         if accepted { Ok(ours) } else { Err(io::ErrorKind::ConnectionRefused.into()) }
     }
 
@@ -233,26 +233,26 @@ impl Net {
         }
     }
 
-    pub(super) fn stall(&self, host: HostId, way: Way, on: bool) {
+    pub(super) fn stall(&self, between: Between, way: Way, on: bool) {
         let mut state = self.lock();
-        let road = state.road(host);
+        let road = state.road(between);
         road.stalled.set(way, on);
         if !road.stalled.any() {
             road.waiting.drain(..).for_each(Waker::wake);
         }
-        for conn in state.connections_of(host) {
+        for conn in state.connections_of(between) {
             for pipe in [OUT, INTO] {
                 state.arrive(conn, pipe, self.now());
             }
         }
     }
 
-    pub(super) fn partition(&self, host: HostId, way: Way, on: bool) {
+    pub(super) fn partition(&self, between: Between, way: Way, on: bool) {
         let mut state = self.lock();
-        let road = state.road(host);
+        let road = state.road(between);
         road.cut.set(way, on);
         let cut = road.cut;
-        for conn in state.connections_of(host) {
+        for conn in state.connections_of(between) {
             if let Some((connection, _)) = state.of(conn).filter(|_| on) {
                 for (pipe, cut) in connection.pipes.iter_mut().zip([cut.out, cut.into]) {
                     if cut {
@@ -263,14 +263,14 @@ impl Net {
         }
     }
 
-    pub(super) fn slow(&self, host: HostId, by: Duration) {
-        self.lock().road(host).slower_by = by;
+    pub(super) fn slow(&self, between: Between, by: Duration) {
+        self.lock().road(between).slower_by = by;
     }
 
-    /// Breaks all connections of a host. A partition keeps the other side from hearing of it.
-    pub(super) fn reset(&self, host: HostId) {
+    /// Breaks all connections between a host and a server. A partition keeps the other side from hearing of it.
+    pub(super) fn reset(&self, between: Between) {
         let mut state = self.lock();
-        for conn in state.connections_of(host) {
+        for conn in state.connections_of(between) {
             if let Some((connection, _)) = state.of(conn) {
                 for side in [HOST, SERVER] {
                     if !connection.pipes[other(side)].dead {
@@ -319,31 +319,31 @@ impl Net {
 }
 
 impl State {
-    fn road(&mut self, host: HostId) -> &mut Road {
+    fn road(&mut self, between: Between) -> &mut Road {
         let seed = self.seed;
-        self.roads.entry(host).or_insert_with(|| Road::new(seed, host))
+        self.roads.entry(between).or_insert_with(|| Road::new(seed, between))
     }
 
     fn of(&mut self, conn: ConnId) -> Option<(&mut Connection, &mut Road)> {
         let connection = self.connections.get_mut(&conn)?;
-        let (seed, host) = (self.seed, connection.host);
-        Some((connection, self.roads.entry(host).or_insert_with(|| Road::new(seed, host))))
+        let (seed, between) = (self.seed, connection.between);
+        Some((connection, self.roads.entry(between).or_insert_with(|| Road::new(seed, between))))
     }
 
-    fn connections_of(&self, host: HostId) -> Vec<ConnId> {
-        self.connections.iter().filter(|(_, connection)| connection.host == host).map(|(conn, _)| *conn).collect()
+    fn connections_of(&self, between: Between) -> Vec<ConnId> {
+        self.connections.iter().filter(|(_, connection)| connection.between == between).map(|(conn, _)| *conn).collect()
     }
 
-    fn delay(&mut self, host: HostId) -> Duration {
+    fn delay(&mut self, between: Between) -> Duration {
         let (least, most) = self.latency_us;
-        let road = self.road(host);
+        let road = self.road(between);
         let drawn = if most > least { road.dice.random_range(least..=most) } else { least };
         Duration::from_micros(drawn) + road.slower_by
     }
 
     fn send(&mut self, conn: ConnId, pipe: usize, load: Load, now: Time) {
-        let Some(host) = self.connections.get(&conn).map(|connection| connection.host) else { return };
-        let due = now + self.delay(host);
+        let Some(between) = self.connections.get(&conn).map(|connection| connection.between) else { return };
+        let due = now + self.delay(between);
         let arrives = self.of(conn).and_then(|(connection, _)| connection.pipes[pipe].send(load, due));
         if let Some(at) = arrives {
             self.put(at, Next::Arrival { conn, pipe });
@@ -392,8 +392,9 @@ impl State {
 }
 
 impl Road {
-    fn new(seed: u64, host: HostId) -> Road {
-        let seed = (seed ^ 0x6e65_7477_6f72_6b00).wrapping_add(host as u64);
+    fn new(seed: u64, (host, server): Between) -> Road {
+        let place = (host as u64).wrapping_add((server as u64) << 32);
+        let seed = (seed ^ 0x6e65_7477_6f72_6b00).wrapping_add(place);
         Road {
             dice: SmallRng::seed_from_u64(seed),
             slower_by: Duration::ZERO,

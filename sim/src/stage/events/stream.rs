@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::net::{EndId, Net};
 
-/// One end of a connection between a host and the server.
+/// One end of a connection between a host and a server.
 pub(super) struct Stream {
     net: Net,
     end: EndId,

@@ -117,10 +117,10 @@ fn what_is_stalled_arrives_afterwards() {
             let log = set_up(&mut *stage);
             run(&mut *stage, 1_000);
             let before = stage.now();
-            stage.stall(HOST, way, true);
+            stage.stall((HOST, REDIS), way, true);
             run(&mut *stage, 200);
             assert_eq!(count(&since(&log, before), "answer"), 0, "{name} {way:?}");
-            stage.stall(HOST, way, false);
+            stage.stall((HOST, REDIS), way, false);
             run(&mut *stage, 300);
             let seen = since(&log, before);
             assert!(count(&seen, "answer") >= 2 && count(&seen, "connected") == 0, "{name} {way:?}: {seen:?}");
@@ -135,13 +135,13 @@ fn what_is_cut_off_is_dead_for_ever() {
             let log = set_up(&mut *stage);
             run(&mut *stage, 1_000);
             let before = stage.now();
-            stage.partition(HOST, way, true);
+            stage.partition((HOST, REDIS), way, true);
             run(&mut *stage, 2_000);
             let seen = since(&log, before);
             assert!(count(&seen, "answer") == 0 && count(&seen, "silence") == 1, "{name} {way:?}: {seen:?}");
             assert!(count(&seen, "no connection") > 2, "{name} {way:?}: {seen:?}");
             let healed = stage.now();
-            stage.partition(HOST, way, false);
+            stage.partition((HOST, REDIS), way, false);
             run(&mut *stage, 2_000);
             let seen = since(&log, healed);
             assert!(count(&seen, "connected") == 1 && count(&seen, "answer") > 5, "{name} {way:?}: {seen:?}");
@@ -155,9 +155,9 @@ fn a_short_cut_kills_the_connection_all_the_same() {
         let log = set_up(&mut *stage);
         run(&mut *stage, 1_000);
         let before = stage.now();
-        stage.partition(HOST, Way::Both, true);
+        stage.partition((HOST, REDIS), Way::Both, true);
         run(&mut *stage, 10);
-        stage.partition(HOST, Way::Both, false);
+        stage.partition((HOST, REDIS), Way::Both, false);
         run(&mut *stage, 1_000);
         let seen = since(&log, before);
         assert_eq!((count(&seen, "silence"), count(&seen, "connected")), (1, 1), "{name}: {seen:?}");
@@ -170,7 +170,7 @@ fn connections_break() {
         let log = set_up(&mut *stage);
         run(&mut *stage, 1_000);
         let before = stage.now();
-        stage.reset(HOST);
+        stage.reset((HOST, REDIS));
         run(&mut *stage, 500);
         let seen = since(&log, before);
         assert_eq!((count(&seen, "broken"), count(&seen, "connected")), (1, 1), "{name}: {seen:?}");
@@ -183,7 +183,7 @@ fn a_slow_road() {
         let log = set_up(&mut *stage);
         run(&mut *stage, 1_000);
         let before = stage.now();
-        stage.slow(HOST, Duration::from_millis(100));
+        stage.slow((HOST, REDIS), Duration::from_millis(100));
         run(&mut *stage, 3_000);
         let seen = since(&log, before);
         let answers = count(&seen, "answer");

@@ -111,10 +111,10 @@ fn who_is_killed_while_cut_off_is_not_heard() {
     for (name, mut stage) in stages() {
         let log = meet(&mut *stage, hold, listen);
         run(&mut *stage, 100);
-        stage.partition(HOST, Way::Out, true);
+        stage.partition((HOST, REDIS), Way::Out, true);
         stage.crash(HOST);
         run(&mut *stage, 100);
-        stage.partition(HOST, Way::Out, false);
+        stage.partition((HOST, REDIS), Way::Out, false);
         run(&mut *stage, 1_000);
         assert!(words(&log).is_empty(), "{name}: {log:?}");
     }
@@ -206,10 +206,10 @@ fn who_knocks_at_a_closed_door_gets_in_when_it_opens() {
                 hold(stream, say).await;
             };
             let log = meet(&mut *stage, greet, hold);
-            stage.partition(HOST, way, true);
+            stage.partition((HOST, REDIS), way, true);
             run(&mut *stage, 1_500);
             assert!(words(&log).is_empty(), "{name} {way:?}");
-            stage.partition(HOST, way, false);
+            stage.partition((HOST, REDIS), way, false);
             run(&mut *stage, 5_000);
             assert_eq!(words(&log), ["in"], "{name} {way:?}");
         }

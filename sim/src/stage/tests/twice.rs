@@ -47,19 +47,19 @@ fn trace(seed: u64) -> String {
 
 fn trouble(stage: &mut dyn Stage) {
     run(stage, 700);
-    stage.reset(1);
-    stage.slow(2, Duration::from_millis(7));
+    stage.reset((1, REDIS));
+    stage.slow((2, REDIS), Duration::from_millis(7));
     run(stage, 501);
-    stage.stall(3, Way::In, true);
+    stage.stall((3, REDIS), Way::In, true);
     stage.freeze(1, stage.now() + Duration::from_millis(333));
     run(stage, 150);
-    stage.stall(3, Way::In, false);
+    stage.stall((3, REDIS), Way::In, false);
     stage.crash(2);
     run(stage, 200);
     stage.start(2);
-    stage.partition(3, Way::Out, true);
+    stage.partition((3, REDIS), Way::Out, true);
     run(stage, 900);
-    stage.partition(3, Way::Out, false);
+    stage.partition((3, REDIS), Way::Out, false);
     (stage.freezer(1).0)(Duration::from_millis(77));
     run(stage, 2_000);
 }

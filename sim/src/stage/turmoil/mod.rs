@@ -29,7 +29,8 @@ use tokio::{
 use wires::Wires;
 
 use super::{
-    Accept, Boot, Freezer, HostId, KNOCK_AGAIN, REDIS, Stage,
+    Accept, Between, Boot, Course, Freezer, HostId, KNOCK_AGAIN, Stage,
+    address::PORT,
     freeze::{Ices, Slot},
     panics::Panics,
     road::{Dial, Road},
@@ -41,8 +42,6 @@ use crate::plan::Way;
 const TICK: Duration = Duration::from_millis(5);
 /// So many segments may be under way on one connection; what limits them in bytes are the wires.
 const SEGMENTS: usize = 65_536;
-/// Where the server listens.
-const PORT: u16 = 6_379;
 
 /// The stage.
 pub struct Turmoil {
@@ -104,12 +103,18 @@ impl Turmoil {
         self.up.insert(host, false);
     }
 
+    fn road(&self, host: HostId, drift_ppm: i32) -> Road {
+        let (wires, clock, panics) = (self.wires.clone(), self.time.clock(drift_ppm), self.panics.clone());
+        let dial: Dial = Arc::new(move |server| Box::pin(dial(wires.clone(), (host, server))));
+        Road { host, dial, ice: self.ices.of(host), clock, panics }
+    }
+
     fn is_up(&self, host: HostId) -> bool {
         self.up.get(&host).copied().unwrap_or_default()
     }
 }
 
-impl Stage for Turmoil {
+impl Course for Turmoil {
     fn now(&self) -> Time {
         self.time.now()
     }
@@ -123,24 +128,11 @@ impl Stage for Turmoil {
         }
     }
 
-    fn host(&mut self, host: HostId, boot: Boot) {
-        self.add(host, move || (boot.clone(), std::future::pending()));
-    }
-
-    fn server(&mut self, host: HostId, accept: Accept) {
-        let wires = self.wires.clone();
-        self.add(host, move || {
-            let (backlog, accepted) = mpsc::unbounded_channel();
-            (accept_all(accept.clone(), accepted), listen(wires.clone(), backlog))
-        });
-        self.start(host);
-    }
-
     fn start(&mut self, host: HostId) {
         if self.up.contains_key(&host) && !self.is_up(host) {
             self.sim.bounce(address(host));
             self.up.insert(host, true);
-            self.wires.serves(self.is_up(REDIS));
+            self.wires.serves(host, true);
         }
     }
 
@@ -148,7 +140,7 @@ impl Stage for Turmoil {
         if self.is_up(host) {
             self.sim.crash(address(host));
             self.up.insert(host, false);
-            self.wires.serves(self.is_up(REDIS));
+            self.wires.serves(host, false);
         }
     }
 
@@ -156,18 +148,13 @@ impl Stage for Turmoil {
         self.ices.of(host).freeze_until(until);
     }
 
-    fn freezer(&self, host: HostId) -> Freezer {
-        let (ice, time) = (self.ices.of(host), self.time.clone());
-        Freezer(Arc::new(move |span| ice.freeze_at_least_until(time.now() + span)))
+    fn stall(&mut self, between: Between, way: Way, on: bool) {
+        self.wires.stall(between, way, on);
     }
 
-    fn stall(&mut self, host: HostId, way: Way, on: bool) {
-        self.wires.stall(host, way, on);
-    }
-
-    fn partition(&mut self, host: HostId, way: Way, on: bool) {
-        self.wires.partition(host, way, on);
-        let (host, server) = (address(host), address(REDIS));
+    fn partition(&mut self, between: Between, way: Way, on: bool) {
+        self.wires.partition(between, way, on);
+        let (host, server) = (address(between.0), address(between.1));
         for (from, to, with) in [(host, server, way != Way::In), (server, host, way != Way::Out)] {
             match (with, on) {
                 (true, true) => self.sim.partition_oneway(from, to),
@@ -177,24 +164,14 @@ impl Stage for Turmoil {
         }
     }
 
-    fn reset(&mut self, host: HostId) {
-        self.wires.reset(host);
+    fn reset(&mut self, between: Between) {
+        self.wires.reset(between);
     }
 
-    fn slow(&mut self, host: HostId, by: Duration) {
+    fn slow(&mut self, (host, server): Between, by: Duration) {
         let (least, most) = self.latency;
-        self.sim.set_link_latency(address(host), address(REDIS), least + by);
-        self.sim.set_link_max_message_latency(address(host), address(REDIS), most + by);
-    }
-
-    fn connect(&self, host: HostId, drift_ppm: i32) -> Arc<dyn Connect> {
-        let (wires, clock, panics) = (self.wires.clone(), self.time.clock(drift_ppm), self.panics.clone());
-        let dial: Dial = Arc::new(move || Box::pin(dial(wires.clone(), host)));
-        Arc::new(Road { host, dial, ice: self.ices.of(host), clock, panics })
-    }
-
-    fn clock(&self) -> Clock {
-        self.time.clock(0)
+        self.sim.set_link_latency(address(host), address(server), least + by);
+        self.sim.set_link_max_message_latency(address(host), address(server), most + by);
     }
 
     fn panics(&mut self) -> Vec<String> {
@@ -202,13 +179,45 @@ impl Stage for Turmoil {
     }
 }
 
-/// The server's kernel: makes connections even while the server's software stands still.
-async fn listen(wires: Wires, backlog: mpsc::UnboundedSender<(HostId, Stream)>) -> io::Result<()> {
+impl Stage for Turmoil {
+    fn host(&mut self, host: HostId, boot: Boot) {
+        self.add(host, move || (boot.clone(), std::future::pending()));
+    }
+
+    fn server(&mut self, host: HostId, accept: Accept) {
+        let wires = self.wires.clone();
+        self.add(host, move || {
+            let (backlog, accepted) = mpsc::unbounded_channel();
+            (accept_all(accept.clone(), accepted), listen(wires.clone(), host, backlog))
+        });
+        self.start(host);
+    }
+
+    fn freezer(&self, host: HostId) -> Freezer {
+        let (ice, time) = (self.ices.of(host), self.time.clone());
+        Freezer(Arc::new(move |span| ice.freeze_at_least_until(time.now() + span)))
+    }
+
+    fn connect(&self, host: HostId, drift_ppm: i32) -> Arc<dyn Connect> {
+        Arc::new(self.road(host, drift_ppm))
+    }
+
+    fn dial(&self, host: HostId, drift_ppm: i32) -> Arc<dyn streamkeeper::Dial> {
+        Arc::new(self.road(host, drift_ppm))
+    }
+
+    fn clock(&self) -> Clock {
+        self.time.clock(0)
+    }
+}
+
+/// A server's kernel: makes connections even while the server's software stands still.
+async fn listen(wires: Wires, server: HostId, backlog: mpsc::UnboundedSender<(HostId, Stream)>) -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?;
     loop {
         let (bytes, from) = listener.accept().await?;
         if let Some(host) = host_at(from.ip()) {
-            let wire = wires.lay(host, from);
+            let wire = wires.lay((host, server), from);
             // The software may have ended.
             let _ = backlog.send((host, Stream::new(bytes, wire, Side::Server)));
         }
@@ -228,29 +237,29 @@ fn accept_all(accept: Accept, accepted: mpsc::UnboundedReceiver<(HostId, Stream)
     })
 }
 
-/// Connects a host to the server, as TCP does: who is not heard knocks again.
-async fn dial(wires: Wires, host: HostId) -> io::Result<Box<dyn ByteStream>> {
+/// Connects a host to a server, as TCP does: who is not heard knocks again.
+async fn dial(wires: Wires, between: Between) -> io::Result<Box<dyn ByteStream>> {
     loop {
-        while wires.is_blocked(host) {
+        while wires.is_blocked(between) {
             sleep(KNOCK_AGAIN).await;
         }
-        if !wires.is_served() {
+        if !wires.is_served(between.1) {
             sleep(TICK).await;
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         // In a task of its own: turmoil forgets to close a connection whose making is given up.
         let (made, making) = oneshot::channel();
         spawn_local(async move {
-            let _ = made.send(TcpStream::connect(SocketAddr::new(address(REDIS), PORT)).await);
+            let _ = made.send(TcpStream::connect(SocketAddr::new(address(between.1), PORT)).await);
         });
         let made = making.await.map_err(|_| io::Error::from(io::ErrorKind::ConnectionAborted))?;
         // A host that is cut off is refused by turmoil at once: in truth it hears nothing.
         match made {
             Ok(bytes) => {
-                let wire = wires.end_of(host, bytes.local_addr()?);
+                let wire = wires.end_of(between, bytes.local_addr()?);
                 return Ok(Box::new(Stream::new(bytes, wire, Side::Host)));
             }
-            Err(_) if wires.is_blocked(host) => {}
+            Err(_) if wires.is_blocked(between) => {}
             Err(error) => return Err(error),
         }
     }

@@ -1,7 +1,7 @@
 //! What turmoil's network lacks: directions of a connection that stall, die, break, and fill.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     plan::Way,
-    stage::{HostId, ways::Ways},
+    stage::{Between, HostId, ways::Ways},
 };
 
 /// How many bytes may be under way or unread before the writer has to wait: a socket's buffers.
@@ -21,13 +21,14 @@ pub(super) struct Wires(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    served: bool,
-    roads: BTreeMap<HostId, Between>,
+    /// Those that listen.
+    serving: BTreeSet<HostId>,
+    roads: BTreeMap<Between, Road>,
 }
 
-/// Between one host and the server.
+/// Between one host and one server.
 #[derive(Default)]
-struct Between {
+struct Road {
     stalled: Ways,
     cut: Ways,
     /// By the host's port.
@@ -72,24 +73,29 @@ impl Wires {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The server listens, or does not.
-    pub(super) fn serves(&self, served: bool) {
-        self.lock().served = served;
+    /// A server listens, or does not.
+    pub(super) fn serves(&self, server: HostId, serves: bool) {
+        let mut state = self.lock();
+        if serves {
+            state.serving.insert(server);
+        } else {
+            state.serving.remove(&server);
+        }
     }
 
-    pub(super) fn is_served(&self) -> bool {
-        self.lock().served
+    pub(super) fn is_served(&self, server: HostId) -> bool {
+        self.lock().serving.contains(&server)
     }
 
     /// No new connection can be made.
-    pub(super) fn is_blocked(&self, host: HostId) -> bool {
-        self.lock().roads.get(&host).is_some_and(|road| road.stalled.any() || road.cut.any())
+    pub(super) fn is_blocked(&self, between: Between) -> bool {
+        self.lock().roads.get(&between).is_some_and(|road| road.stalled.any() || road.cut.any())
     }
 
     /// The server has accepted a connection from there.
-    pub(super) fn lay(&self, host: HostId, from: SocketAddr) -> Wire {
+    pub(super) fn lay(&self, between: Between, from: SocketAddr) -> Wire {
         let mut state = self.lock();
-        let road = state.roads.entry(host).or_default();
+        let road = state.roads.entry(between).or_default();
         road.wires.retain(|_, wire| !wire.is_forgotten());
         let wire = Wire::default();
         wire.out.stall(road.stalled.out);
@@ -105,14 +111,14 @@ impl Wires {
     }
 
     /// The host's end of a connection that the server has accepted.
-    pub(super) fn end_of(&self, host: HostId, from: SocketAddr) -> Wire {
+    pub(super) fn end_of(&self, between: Between, from: SocketAddr) -> Wire {
         let state = self.lock();
-        state.roads.get(&host).and_then(|road| road.wires.get(&from.port())).cloned().unwrap_or_default()
+        state.roads.get(&between).and_then(|road| road.wires.get(&from.port())).cloned().unwrap_or_default()
     }
 
-    pub(super) fn stall(&self, host: HostId, way: Way, on: bool) {
+    pub(super) fn stall(&self, between: Between, way: Way, on: bool) {
         let mut state = self.lock();
-        let road = state.roads.entry(host).or_default();
+        let road = state.roads.entry(between).or_default();
         road.stalled.set(way, on);
         for wire in road.wires.values() {
             wire.out.stall(road.stalled.out);
@@ -120,9 +126,9 @@ impl Wires {
         }
     }
 
-    pub(super) fn partition(&self, host: HostId, way: Way, on: bool) {
+    pub(super) fn partition(&self, between: Between, way: Way, on: bool) {
         let mut state = self.lock();
-        let road = state.roads.entry(host).or_default();
+        let road = state.roads.entry(between).or_default();
         road.cut.set(way, on);
         for wire in road.wires.values().filter(|_| on) {
             if road.cut.out {
@@ -134,9 +140,9 @@ impl Wires {
         }
     }
 
-    /// Breaks all connections of a host. A partition keeps the other side from hearing of it.
-    pub(super) fn reset(&self, host: HostId) {
-        let wires = self.lock().roads.get_mut(&host).map(|road| std::mem::take(&mut road.wires)).unwrap_or_default();
+    /// Breaks all connections between a host and a server. A partition keeps the other side from hearing of it.
+    pub(super) fn reset(&self, between: Between) {
+        let wires = self.lock().roads.get_mut(&between).map(|road| std::mem::take(&mut road.wires)).unwrap_or_default();
         for lane in wires.into_values().flat_map(|wire| [wire.out, wire.into]) {
             lane.break_off();
         }

@@ -113,7 +113,9 @@ impl Bench {
                 expiry_notifications: true,
                 warnings: Vec::new(),
             }),
-            Call::Epoch(_) => Answer::Epoch(EpochAnswer { identity, wait: None, longest_ttl: Duration::from_secs(3) }),
+            Call::Epoch(_) => {
+                Answer::Epoch(EpochAnswer { identity, wait: None, longest_ttl: Duration::from_secs(3), consumers: 1 })
+            }
             Call::Ping => Answer::Pong,
             Call::Read { count, .. } => Answer::Read(self.deliveries(*count)),
             Call::Take { count, .. } => Answer::Taken { deliveries: self.deliveries(*count), more: false },

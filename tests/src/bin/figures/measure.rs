@@ -1,9 +1,17 @@
 //! What all figures need: a server, consumers, the costs of processes, percentiles, a table.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use streamkeeper_tests::{consumer::Consumer, event::Kind, flavor::Flavor, server::Server};
+use redis::Connection;
+use streamkeeper_tests::{
+    consumer::Consumer,
+    event::{Kind, now_us},
+    flavor::Flavor,
+    keys::Keys,
+    server::Server,
+};
 
 /// The service that is measured.
 pub(crate) const SERVICE: &str = "svc";
@@ -41,10 +49,11 @@ pub(crate) fn announce(server: &Server, prefix: &str, count: usize) -> Duration 
     started.elapsed()
 }
 
-/// An announcement with about 200 bytes of information, as services send it.
+/// What services send with an announcement: with it, one has about 200 bytes.
+pub(crate) const INFO: &str = r#"{"user_id":"user-456","session_id":"session-789","priority":"high","created_at":"2026-11-21T00:00:00Z","region":"eu-central-1","tenant":"acme-industries","plan":"enterprise"}"#;
+
 fn with_info(stream: &str) -> String {
-    let info = r#"{"user_id":"user-456","session_id":"session-789","priority":"high","created_at":"2026-11-21T00:00:00Z","region":"eu-central-1","tenant":"acme-industries","plan":"enterprise"}"#;
-    format!(r#"{{"DataStreamName":"{stream}","Info":{info}}}"#)
+    format!(r#"{{"DataStreamName":"{stream}","Info":{INFO}}}"#)
 }
 
 /// Waits, and says if it was in vain.
@@ -77,6 +86,40 @@ pub(crate) fn resident(pid: i32) -> u64 {
 pub(crate) fn server_cpu(server: &Server) -> Duration {
     let seconds = |field| server.info(field).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
     Duration::from_secs_f64(seconds("used_cpu_user") + seconds("used_cpu_sys"))
+}
+
+/// When each entry of this consumer was last refreshed: entry → Unix time in µs.
+pub(crate) fn last_heartbeats(server: &Server, keys: &Keys, consumer: &str) -> BTreeMap<String, u64> {
+    let mut connection: Connection = server.connect();
+    let mut heartbeats = BTreeMap::new();
+    let mut start = "-".to_owned();
+    loop {
+        let page: Vec<(String, String, u64, u64)> = redis::cmd("XPENDING")
+            .arg(keys.lbs())
+            .arg(keys.group())
+            .arg(&[start.as_str(), "+", "1000", consumer])
+            .query(&mut connection)
+            .expect("XPENDING");
+        let now = now_us();
+        let Some(last) = page.last() else { return heartbeats };
+        start = format!("({}", last.0);
+        heartbeats.extend(page.into_iter().map(|(entry, _, idle_ms, _)| (entry, now - idle_ms * 1_000)));
+    }
+}
+
+/// How often scripts were called so far.
+pub(crate) fn script_calls(server: &Server) -> u64 {
+    let mut connection: Connection = server.connect();
+    let stats: String = redis::cmd("INFO").arg("commandstats").query(&mut connection).expect("INFO");
+    calls_of(&stats, "evalsha")
+}
+
+/// How often this command was called, by what a server says in `INFO commandstats`.
+pub(crate) fn calls_of(stats: &str, command: &str) -> u64 {
+    let calls = stats.lines().find_map(|line| {
+        line.strip_prefix("cmdstat_")?.strip_prefix(command)?.strip_prefix(":calls=")?.split(',').next()
+    });
+    calls.and_then(|calls| calls.parse().ok()).unwrap_or(0)
 }
 
 /// The value below which this share of the sorted values lies.

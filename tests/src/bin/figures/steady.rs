@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::Connection;
 use streamkeeper_tests::{event::Kind, server::Server};
 
-use crate::measure::{Table, announce, consumer, cpu, resident, server, server_cpu, wait};
+use crate::measure::{Table, announce, consumer, cpu, resident, script_calls, server, server_cpu, wait};
 
 const SPAN: Duration = Duration::from_secs(30);
 
@@ -81,11 +81,4 @@ fn idle(server: &Server) -> (Duration, Duration) {
 
 fn memory(server: &Server) -> u64 {
     server.info("used_memory").and_then(|text| text.parse().ok()).unwrap_or(0)
-}
-
-fn script_calls(server: &Server) -> u64 {
-    let mut connection: Connection = server.connect();
-    let stats: String = redis::cmd("INFO").arg("commandstats").query(&mut connection).expect("INFO");
-    let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
-    line.and_then(|rest| rest.split(',').next()).and_then(|calls| calls.parse().ok()).unwrap_or(0)
 }

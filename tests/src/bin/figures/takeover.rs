@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use redis::Connection;
-use streamkeeper_tests::{consumer::Consumer, event::Kind, event::now_us, server::Server};
+use streamkeeper_tests::{consumer::Consumer, event::Kind, event::now_us, keys::Keys, server::Server};
 
-use crate::measure::{SERVICE, Table, announce, consumer, percentile, server, wait};
+use crate::measure::{SERVICE, Table, announce, consumer, last_heartbeats, percentile, server, wait};
 
 struct Situation {
     name: &'static str,
@@ -44,7 +43,7 @@ pub(crate) fn takeover() -> Table {
         std::thread::sleep(Duration::from_millis(2_300));
 
         victim.kill();
-        let heartbeats = last_heartbeats(&server, "redis-consumer-victim");
+        let heartbeats = last_heartbeats(&server, &Keys::of(SERVICE), "redis-consumer-victim");
         let all = || heirs.iter().map(|heir| heir.count(Kind::Added)).sum::<usize>() >= situation.victims;
         wait(Duration::from_secs(60), all);
         let mut delays = delays(&heirs, &heartbeats);
@@ -96,25 +95,6 @@ fn fill(server: &Server, keys: usize) {
             pipe.cmd("SET").arg(format!("other:{i}")).arg("x").arg("EX").arg(3_600).ignore();
         }
         pipe.query::<()>(&mut connection).expect("SET");
-    }
-}
-
-/// When each entry of this consumer was last refreshed: entry → Unix time in µs.
-fn last_heartbeats(server: &Server, consumer: &str) -> BTreeMap<String, u64> {
-    let mut connection: Connection = server.connect();
-    let mut heartbeats = BTreeMap::new();
-    let mut start = "-".to_owned();
-    loop {
-        let page: Vec<(String, String, u64, u64)> = redis::cmd("XPENDING")
-            .arg(format!("{SERVICE}-input"))
-            .arg(format!("{SERVICE}-group"))
-            .arg(&[start.as_str(), "+", "1000", consumer])
-            .query(&mut connection)
-            .expect("XPENDING");
-        let now = now_us();
-        let Some(last) = page.last() else { return heartbeats };
-        start = format!("({}", last.0);
-        heartbeats.extend(page.into_iter().map(|(entry, _, idle_ms, _)| (entry, now - idle_ms * 1_000)));
     }
 }
 

@@ -1,9 +1,9 @@
 //! What was set aside: announcements of a service, or a group's dead letters.
 
 use clap::{Args, Subcommand};
-use streamkeeper::{Builder, EntryId, messages::Messages};
+use streamkeeper::{Builder, Client, EntryId, messages::Messages};
 
-use super::{Server, messages::messages};
+use super::{Patience, Server, messages::messages};
 use crate::Failure;
 
 /// Whose.
@@ -23,6 +23,11 @@ pub(crate) struct DeadPlace {
     /// Keys begin with {SERVICE} or {STREAM}: for Redis Cluster.
     #[arg(long)]
     hash_tagged: bool,
+    /// The service is spread over so many partitions.
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "stream")]
+    partitions: u32,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 /// One of both halves.
@@ -36,10 +41,13 @@ pub(crate) enum Half {
 impl DeadPlace {
     pub(crate) fn half(&self) -> Result<Half, Failure> {
         if let Some(service) = &self.service {
-            return Ok(Half::Service(Box::new(self.server.service(service, self.hash_tagged))));
+            let builder = Client::builder(service).partitions(self.partitions);
+            let builder = self.patience.tell(self.server.lead(builder, self.hash_tagged));
+            return Ok(Half::Service(Box::new(builder)));
         }
         let (stream, group) = (self.stream.as_deref().unwrap_or_default(), self.group.as_deref().unwrap_or_default());
-        messages(&self.server, stream, group, self.hash_tagged).map(|messages| Half::Letters(Box::new(messages)))
+        let messages = messages(&self.server, &self.patience, stream, group, self.hash_tagged)?;
+        Ok(Half::Letters(Box::new(messages)))
     }
 }
 

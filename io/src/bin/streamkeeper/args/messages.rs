@@ -5,45 +5,51 @@ use std::{num::NonZeroU32, time::Duration};
 use clap::{Args, Subcommand, ValueEnum};
 use streamkeeper::messages::{self, Consumer, Rate};
 
-use super::Server;
+use super::server::{Led, Patience, Server};
 use crate::{Failure, at_start_of_messages, duration};
 
 /// Which stream of messages, where.
 #[derive(Debug, Args)]
 pub(crate) struct StreamPlace {
     #[command(flatten)]
-    pub(crate) server: Server,
+    server: Server,
     /// The stream that holds the messages.
     #[arg(long, value_name = "NAME")]
     pub(crate) stream: String,
     /// Every other key begins with {STREAM}: for Redis Cluster.
     #[arg(long)]
-    pub(crate) hash_tagged: bool,
+    hash_tagged: bool,
 }
 
 impl StreamPlace {
+    /// Tells a builder where the server is, and how the keys are named.
+    pub(crate) fn lead<B: Led>(&self, builder: B) -> B {
+        self.server.lead(builder, self.hash_tagged)
+    }
+
     /// The stream and a group on it, from outside.
-    pub(crate) fn messages(&self, group: &str) -> Result<messages::Messages, Failure> {
-        messages(&self.server, &self.stream, group, self.hash_tagged)
+    pub(crate) fn messages(&self, patience: &Patience, group: &str) -> Result<messages::Messages, Failure> {
+        messages(&self.server, patience, &self.stream, group, self.hash_tagged)
     }
 }
 
 /// A stream and a group on it, from outside.
 pub(super) fn messages(
     server: &Server,
+    patience: &Patience,
     stream: &str,
     group: &str,
     hash_tagged: bool,
 ) -> Result<messages::Messages, Failure> {
-    let builder = Consumer::builder(stream, group).hash_tagged(hash_tagged).tls(server.tls());
-    let builder = server.redis.iter().fold(builder, |builder, url| builder.redis(url));
-    builder.messages().map_err(at_start_of_messages)
+    patience.tell(server.lead(Consumer::builder(stream, group), hash_tagged)).messages().map_err(at_start_of_messages)
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Send {
     #[command(flatten)]
     pub(crate) place: StreamPlace,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
     /// The messages, each JSON [default: the lines of standard input].
     #[arg(value_name = "MESSAGE")]
     pub(crate) messages: Vec<String>,
@@ -198,6 +204,8 @@ pub(crate) enum ScheduledTask {
     List {
         #[command(flatten)]
         place: StreamPlace,
+        #[command(flatten)]
+        patience: Patience,
         /// One JSON object a line on stdout.
         #[arg(long)]
         json: bool,
@@ -206,6 +214,8 @@ pub(crate) enum ScheduledTask {
     Cancel {
         #[command(flatten)]
         place: StreamPlace,
+        #[command(flatten)]
+        patience: Patience,
         /// Their ids, as `list` shows them.
         #[arg(value_name = "ID", required = true)]
         ids: Vec<String>,
@@ -227,6 +237,8 @@ pub(crate) enum MessagesTask {
     Status {
         #[command(flatten)]
         place: StreamPlace,
+        #[command(flatten)]
+        patience: Patience,
         /// The group.
         #[arg(long, value_name = "NAME")]
         group: String,

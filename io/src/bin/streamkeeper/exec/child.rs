@@ -8,14 +8,17 @@ use std::{
 };
 
 use futures::FutureExt;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Signal;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    process::{Child as Process, ChildStdin, ChildStdout, Command},
+    process::{Child as Process, ChildStdin, ChildStdout},
     time::timeout,
 };
 
-use super::reply::{LONGEST, Reply};
+use super::{
+    group::{Group, shell},
+    reply::{LONGEST, Reply},
+};
 
 /// How long a child that should end is left to do so, before the next stronger hint.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -24,17 +27,17 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// The process groups of all children that have not ended, for whoever must leave at once.
 #[derive(Clone, Default)]
-pub(crate) struct Groups(Arc<Mutex<Vec<Pid>>>);
+pub(crate) struct Groups(Arc<Mutex<Vec<Group>>>);
 
 impl Groups {
     /// SIGKILL to all.
     pub(crate) fn kill(&self) {
         for group in self.all().iter() {
-            let _ = kill_process_group(*group, Signal::KILL);
+            group.signal(Signal::KILL);
         }
     }
 
-    fn all(&self) -> MutexGuard<'_, Vec<Pid>> {
+    fn all(&self) -> MutexGuard<'_, Vec<Group>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -42,7 +45,7 @@ impl Groups {
 /// A command that runs. Dropping it kills its whole group.
 pub(crate) struct Child {
     process: Process,
-    group: Pid,
+    group: Group,
     groups: Groups,
     /// None once it was told that nothing more comes.
     input: Option<ChildStdin>,
@@ -81,15 +84,10 @@ impl Gone {
 impl Child {
     /// Starts a command with the shell.
     pub(crate) fn start(command: &str, groups: &Groups) -> io::Result<Child> {
-        let mut process = Command::new("sh")
-            .args(["-c", command])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .process_group(0)
-            .spawn()?;
-        let pid = process.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        let (Some(group), Some(input), Some(output)) = (pid, process.stdin.take(), process.stdout.take()) else {
-            return Err(io::Error::other("the shell ended at once"));
+        let mut process = shell(command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let group = Group::of(&process)?;
+        let (Some(input), Some(output)) = (process.stdin.take(), process.stdout.take()) else {
+            return Err(io::Error::other("the shell has no pipes"));
         };
         groups.all().push(group);
         let (input, output) = (Some(input), BufReader::new(output));
@@ -167,7 +165,7 @@ impl Child {
     }
 
     fn signal(&self, signal: Signal) {
-        let _ = kill_process_group(self.group, signal);
+        self.group.signal(signal);
     }
 }
 

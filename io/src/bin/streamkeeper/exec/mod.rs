@@ -2,9 +2,11 @@
 
 mod child;
 mod children;
+mod group;
 mod line;
 mod reply;
 
 pub(crate) use children::{Children, Trouble};
+pub(crate) use group::{Group, shell};
 pub(crate) use line::Line;
 pub(crate) use reply::Reply;

@@ -2,6 +2,7 @@
 
 mod cost;
 mod fence;
+mod limits;
 mod prepare;
 mod rate;
 mod reclaim;

@@ -214,6 +214,11 @@ fn what_succeeded_is_deleted_while_no_other_group_reads() {
         assert_eq!(a.call(Call::Ack(vec![ack_of(three.entry, None)])).await.unwrap(), Answer::Acked(1));
         a.bury(four).await;
         assert_eq!(a.int("XLEN m").await, 2, "the other group has not read them");
+        // Nor where only the other group is left.
+        let five = a.given("5").await;
+        a.raw("XGROUP DESTROY m g").await;
+        assert_eq!(a.call(Call::Ack(vec![ack_of(five.entry, None)])).await.unwrap(), Answer::Acked(0));
+        assert_eq!(a.int("XLEN m").await, 3);
     });
 }
 
@@ -296,6 +301,18 @@ fn a_burial_that_finds_the_payload_gone_itself_uses_what_is_remembered() {
         }
         assert_eq!(a.int("XLEN m:g:dead").await, 1);
         assert_eq!(a.pending(hold.entry).await, None);
+    });
+}
+
+#[test]
+fn the_failure_for_which_it_is_buried_is_counted_where_its_payload_is_gone() {
+    on_redis(&[], |redis| async move {
+        let mut a = Peer::ready(&redis, "a").await;
+        let hold = a.given("x").await;
+        a.raw(&format!("XDEL m {}", hold.entry)).await;
+        assert_eq!(a.bury_item(hold, Reason::Failed, Some(body("x"))).await, Fenced::Done);
+        let dead = a.calls.dead(&mut a.connection, None, 9).await.unwrap();
+        assert_eq!((dead.len(), dead[0].attempts), (1, 1));
     });
 }
 

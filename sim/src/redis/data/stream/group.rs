@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::id::Id;
 
 /// A consumer group.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Group {
     /// The last one that was delivered.
     pub(crate) last_id: Id,
@@ -19,7 +19,7 @@ pub(crate) struct Group {
 }
 
 /// A consumer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Consumer {
     /// When it last asked for something, by the server's wall clock.
     pub(crate) seen_ms: u64,
@@ -27,7 +27,7 @@ pub(crate) struct Consumer {
 }
 
 /// An entry that was delivered and not acknowledged.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Pending {
     pub(crate) consumer: Bytes,
     pub(crate) delivered_ms: u64,

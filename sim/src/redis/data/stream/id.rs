@@ -6,7 +6,7 @@ use super::super::super::reply::Reply;
 use super::super::number;
 
 /// An entry's id: a time in milliseconds, and a number within it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Id {
     pub(crate) ms: u64,
     pub(crate) seq: u64,

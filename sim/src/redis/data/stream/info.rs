@@ -58,7 +58,9 @@ pub(crate) fn consumers(call: &mut Call) -> Answer {
             ("idle", Reply::Int((now_ms as i64 - consumer.seen_ms as i64).max(0))),
         ])
     };
-    Ok(Reply::Array(group.consumers.iter().map(consumer).collect()))
+    let consumers: Vec<Reply> = group.consumers.iter().map(consumer).collect();
+    call.cx.listed += consumers.len() as u64;
+    Ok(Reply::Array(consumers))
 }
 
 impl Stream {

@@ -31,7 +31,7 @@ pub(crate) use range::{xrange, xrevrange};
 pub(crate) use read::{wake, xread, xreadgroup};
 
 /// A stream.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Stream {
     /// By the id of the first entry that each of them got. Shared with snapshots.
     nodes: BTreeMap<Id, Arc<Node>>,
@@ -100,6 +100,11 @@ impl Stream {
     fn find(&self, id: Id) -> Option<&Entry> {
         let (_, node) = self.nodes.range(..=id).next_back()?;
         node.find(id).map(|at| &node.entries[at])
+    }
+
+    /// Whether this entry stands here.
+    pub(crate) fn has(&self, (ms, seq): (u64, u64)) -> bool {
+        self.find(Id { ms, seq }).is_some()
     }
 
     /// The highest id that is left.

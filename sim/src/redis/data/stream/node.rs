@@ -11,7 +11,7 @@ const MAX_ENTRIES: usize = 100;
 const MAX_BYTES: usize = 4096;
 
 /// Neighbouring entries.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Node {
     /// Those that are left, by id.
     pub(crate) entries: Vec<Entry>,
@@ -26,7 +26,7 @@ pub(crate) struct Node {
 }
 
 /// An entry: its id, and fields and values by turns.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Entry {
     pub(crate) id: Id,
     pub(crate) pairs: Vec<Bytes>,

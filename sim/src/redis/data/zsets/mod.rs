@@ -41,6 +41,15 @@ impl Ord for Score {
     }
 }
 
+impl std::hash::Hash for Zset {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        state.write_usize(self.scores.len());
+        for (member, score) in &self.scores {
+            (member, score.to_bits()).hash(state);
+        }
+    }
+}
+
 impl Zset {
     pub(crate) fn is_empty(&self) -> bool {
         self.scores.is_empty()

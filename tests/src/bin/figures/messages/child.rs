@@ -1,8 +1,6 @@
-//! What is measured: consumers, producers, and the raw loops beside them, each in a process of its own. It says `ready`,
-//! and begins when its standard input ends.
+//! What is measured: consumers, producers, and the raw loops beside them, each in a process of its own.
 
 use std::{
-    io::Read,
     sync::{Arc, Mutex},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -10,6 +8,8 @@ use std::{
 use redis::{Connection, Value};
 use serde::{Deserialize, Serialize};
 use streamkeeper::messages::{Consumer, Context, Producer};
+
+use crate::measured::begin;
 
 /// The stream that is worked on.
 pub(crate) const STREAM: &str = "orders";
@@ -59,16 +59,13 @@ pub(crate) fn run(words: &[String]) {
     }
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+/// As an application has it.
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
 
-fn begin() {
-    println!("ready");
-    std::io::stdin().read_to_end(&mut Vec::new()).expect("the end of the input");
-}
-
-fn connect(url: &str) -> Connection {
+/// A raw connection.
+pub(crate) fn connect(url: &str) -> Connection {
     redis::Client::open(url).expect("a URL").get_connection().expect("a connection")
 }
 

@@ -5,16 +5,15 @@
 
 pub(crate) mod child;
 
-use std::{
-    io::{BufRead, BufReader},
-    process::{Child, ChildStdout, Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use redis::Connection;
 use streamkeeper_tests::{flavor::Flavor, server::Server};
 
-use crate::measure::{Table, cpu, resident, server_cpu, wait};
+use crate::{
+    measure::{Table, cpu, resident, server_cpu, wait},
+    measured::Measured,
+};
 use child::{GROUP, STREAM};
 
 /// How many messages wait before a consumer starts.
@@ -63,11 +62,11 @@ struct Drained {
 fn drain(words: &[&str]) -> Drained {
     let server = Server::start(Flavor::Redis);
     preload(&server, BACKLOG);
-    let (mut measured, mut lines) = start(&server, words);
-    expect(&mut lines, "ready");
-    let pid = measured.id() as i32;
+    let mut measured = Measured::start(&server, words);
+    measured.expect("ready");
+    let pid = measured.pid();
     let (client, redis, started) = (cpu(pid), server_cpu(&server), Instant::now());
-    tell(&mut measured);
+    measured.begin();
     let mut connection = server.connect();
     assert!(wait_fine(|| is_drained(&mut connection)), "{words:?} does not end");
     let drained = Drained {
@@ -75,7 +74,7 @@ fn drain(words: &[&str]) -> Drained {
         client: cpu(pid).saturating_sub(client),
         redis: server_cpu(&server).saturating_sub(redis),
     };
-    end(measured);
+    measured.end();
     drained
 }
 
@@ -125,17 +124,15 @@ struct Produced {
 /// The child says itself how fast it was.
 fn produced(how: &str) -> Produced {
     let server = Server::start(Flavor::Redis);
-    let (mut measured, mut lines) = start(&server, &["produce", how]);
-    expect(&mut lines, "ready");
-    let pid = measured.id() as i32;
+    let mut measured = Measured::start(&server, &["produce", how]);
+    measured.expect("ready");
+    let pid = measured.pid();
     let (client, redis) = (cpu(pid), server_cpu(&server));
-    tell(&mut measured);
-    let said = line(&mut lines);
-    let numbers: Vec<f64> = said.split(' ').map(|number| number.parse().expect("a number")).collect();
-    let [sent, rate] = numbers[..] else { panic!("how many and how fast, and not `{said}`") };
+    measured.begin();
+    let [sent, rate] = measured.numbers();
     let each = |used: Duration| used.as_secs_f64() * 1e6 / sent;
     let (client, redis) = (each(cpu(pid).saturating_sub(client)), each(server_cpu(&server).saturating_sub(redis)));
-    end(measured);
+    measured.end();
     Produced { rate, client, redis }
 }
 
@@ -147,15 +144,15 @@ pub(crate) fn latency() -> Table {
         // The producer takes its share of two cores, too.
         for rate in [1_000.0, (rate / 2.0).min(50_000.0)] {
             let server = Server::start(Flavor::Redis);
-            let (mut measured, mut lines) = start(&server, &["latency", concurrency, &format!("{rate:.0}")]);
-            expect(&mut lines, "ready");
-            tell(&mut measured);
-            let said = line(&mut lines);
+            let mut measured = Measured::start(&server, &["latency", concurrency, &format!("{rate:.0}")]);
+            measured.expect("ready");
+            measured.begin();
+            let said = measured.line();
             let cells: Vec<&str> = said.split(' ').collect();
             let [p50, p99, max] = cells[..] else { panic!("p50 p99 max, and not `{said}`") };
             let name = format!("concurrency {concurrency}");
             table.row([name, format!("{rate:.0}"), p50.to_owned(), p99.to_owned(), max.to_owned()]);
-            end(measured);
+            measured.end();
         }
     }
     table
@@ -168,11 +165,11 @@ pub(crate) fn in_flight() -> Table {
         Table::new(["messages in flight", "client bytes each", "Redis µs a message and refresh", "client µs"]);
     let server = Server::start(Flavor::Redis);
     let concurrency = FLIGHT.to_string();
-    let (mut measured, mut lines) = start(&server, &["consume", &concurrency, "forever"]);
-    expect(&mut lines, "ready");
-    tell(&mut measured);
+    let mut measured = Measured::start(&server, &["consume", &concurrency, "forever"]);
+    measured.expect("ready");
+    measured.begin();
     std::thread::sleep(Duration::from_secs(1));
-    let (pid, before) = (measured.id() as i32, resident(measured.id() as i32));
+    let (pid, before) = (measured.pid(), resident(measured.pid()));
     preload(&server, FLIGHT);
     let mut connection = server.connect();
     wait(Duration::from_secs(30), || pending(&mut connection) == FLIGHT as u64);
@@ -185,7 +182,7 @@ pub(crate) fn in_flight() -> Table {
     let each = |used: Duration| format!("{:.2}", used.as_secs_f64() * 1e6 / refreshes);
     let (redis, client) = (each(server_cpu(&server) - redis), each(cpu(pid) - client));
     table.row([FLIGHT.to_string(), bytes.to_string(), redis, client]);
-    end(measured);
+    measured.end();
     table
 }
 
@@ -227,33 +224,4 @@ fn wait_fine(mut condition: impl FnMut() -> bool) -> bool {
         std::thread::sleep(Duration::from_millis(3));
     }
     false
-}
-
-fn start(server: &Server, words: &[&str]) -> (Child, BufReader<ChildStdout>) {
-    let program = std::env::current_exe().expect("our own path");
-    let mut command = Command::new(program);
-    command.arg("--child").arg(server.url()).args(words).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.spawn().expect("a child of our own");
-    let lines = BufReader::new(child.stdout.take().expect("its output"));
-    (child, lines)
-}
-
-/// Lets the child begin: its standard input ends.
-fn tell(child: &mut Child) {
-    drop(child.stdin.take());
-}
-
-fn end(mut child: Child) {
-    child.kill().expect("a child of ours");
-    child.wait().expect("a child of ours");
-}
-
-fn expect(lines: &mut impl BufRead, word: &str) {
-    assert_eq!(line(lines), word);
-}
-
-fn line(lines: &mut impl BufRead) -> String {
-    let mut line = String::new();
-    lines.read_line(&mut line).expect("a line");
-    line.trim_end().to_owned()
 }

@@ -1,0 +1,190 @@
+//! A service that is spread over the nodes: its partitions survive what happens to each of them, and their number is raised
+//! under load.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::StreamExt;
+use streamkeeper::{Client, Notification};
+use streamkeeper_tests::cluster::Cluster;
+use streamkeeper_tests::command::streamkeeper;
+use streamkeeper_tests::event::Kind;
+use streamkeeper_tests::flavor::Flavor;
+use streamkeeper_tests::fleet::Fleet;
+use streamkeeper_tests::wait::{self, UntilDropped};
+
+use crate::gaps;
+
+on_both!(spread, raised, entries_in_their_partition);
+
+/// Asks for these streams to be announced. How many were.
+fn announce(fleet: &Fleet<'_>, partitions: u32, words: &[&str]) -> bool {
+    let mut all = vec!["announce".to_owned()];
+    all.extend(fleet.address_for(partitions));
+    all.extend(words.iter().map(|word| (*word).to_owned()));
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let answer = streamkeeper(&all);
+    if answer.code != Some(0) {
+        eprintln!("not announced: {}", answer.errors.trim());
+    }
+    answer.code == Some(0)
+}
+
+fn slot_of(cluster: &Cluster, partition: u32) -> u16 {
+    cluster.slot(&format!("{{svc:{partition}}}"))
+}
+
+/// Eight partitions on three nodes, while consumers and nodes die and slots move.
+fn spread(flavor: Flavor) {
+    let cluster = Cluster::start(flavor);
+    let fleet = Fleet::on_cluster(&cluster).partitions(8);
+    let [a, ..] = fleet.start_all(["a", "b", "c"]);
+    assert!(announce(&fleet, 8, &["--prefix", "s", "--count", "120"]));
+    let streams: Vec<String> = (0..120).map(|index| format!("s{index}")).collect();
+    fleet.wait_owned(&streams);
+    let nodes: BTreeSet<usize> = (0..8).map(|partition| cluster.wait_serving(slot_of(&cluster, partition))).collect();
+    assert_eq!(nodes.len(), 3, "they lie on all nodes");
+
+    a.kill();
+    fleet.wait_owned(&streams);
+    let d = fleet.start("d");
+    fleet.wait_ready(&d);
+
+    let dead = cluster.wait_serving(slot_of(&cluster, 0));
+    cluster.wait_replicated(dead);
+    cluster.kill(dead);
+    assert_ne!(cluster.wait_serving(slot_of(&cluster, 0)), dead);
+    fleet.wait_owned(&streams);
+    cluster.start_again(dead);
+
+    let other = (1..8)
+        .find(|partition| cluster.serving(slot_of(&cluster, *partition)) != cluster.serving(slot_of(&cluster, 0)));
+    let other = other.expect("a partition on another node");
+    cluster.fail_over(slot_of(&cluster, other));
+    let slot = slot_of(&cluster, other);
+    cluster.move_slot(slot, cluster.another_primary(slot), Duration::ZERO);
+    assert!((0..100).any(|_| announce(&fleet, 8, &["--prefix", "more", "--count", "40", "--key", "more"])));
+    let more = (0..40).map(|index| format!("more{index}"));
+    let all: Vec<String> = streams.iter().cloned().chain(more).collect();
+    std::thread::sleep(fleet.ttl());
+    fleet.wait_owned(&all);
+    gaps::print(
+        "8 partitions: a consumer and a node killed, a failover, a slot moved",
+        flavor,
+        &fleet.ledger(),
+        &streams,
+    );
+    fleet.conclude_with(&all);
+}
+
+/// Four partitions become eight under load, announced by some who know and some who do not, while a consumer and a node
+/// die.
+fn raised(flavor: Flavor) {
+    let cluster = Cluster::start(flavor);
+    let fleet = Fleet::on_cluster(&cluster).partitions(4).with(&["--finish-after", "150ms"]);
+    let [a, ..] = fleet.start_all(["a", "b", "c"]);
+    let (over, rounds) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let addresses = [fleet.address_for(4), fleet.address_for(8)];
+    std::thread::scope(|scope| {
+        let end = UntilDropped(&over);
+        for (kind, address) in addresses.iter().enumerate() {
+            let (over, rounds) = (&over, &rounds);
+            scope.spawn(move || {
+                let mut round = 0;
+                while !over.load(Ordering::Relaxed) {
+                    // Each until it succeeds, the same streams by both.
+                    let key = format!("{kind}-{round}");
+                    let mut words = vec!["announce"];
+                    words.extend(address.iter().map(String::as_str));
+                    words.extend(["--prefix", "s", "--count", "30", "--key", &key]);
+                    wait::until("the round to be announced", || streamkeeper(&words).code == Some(0));
+                    round += 1;
+                    rounds.fetch_add(1, Ordering::Relaxed);
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+            });
+        }
+        let wait_rounds = |more: usize| {
+            let from = rounds.load(Ordering::Relaxed);
+            fleet.wait("more to be announced", |_| rounds.load(Ordering::Relaxed) >= from + more);
+        };
+        wait_rounds(6);
+        a.kill();
+        wait_rounds(4);
+        let dead = cluster.wait_serving(slot_of(&cluster, 1));
+        cluster.wait_replicated(dead);
+        cluster.fail_over(slot_of(&cluster, 1));
+        wait_rounds(6);
+        drop(end);
+    });
+    // One that was killed may have finished what it could not tell of any more.
+    fleet.wait("every announcement to be done", |_| left(&fleet) == Some(0));
+    // A stream stays in its old home while anything of it is unfinished there, which may be for as long as all is
+    // announced faster than it is worked on: only now must it move.
+    let mut words = vec!["announce"];
+    words.extend(addresses[1].iter().map(String::as_str));
+    words.extend(["--prefix", "s", "--count", "30", "--key", "after"]);
+    wait::until("the last round to be announced", || streamkeeper(&words).code == Some(0));
+    let announced = 30 * (rounds.load(Ordering::Relaxed) + 1);
+    let done = || {
+        let ledger = fleet.ledger();
+        let done = ledger.events().filter(|(_, event)| event.kind == Kind::Done);
+        done.map(|(_, event)| (event.partition, event.entry.clone())).collect::<BTreeSet<_>>()
+    };
+    fleet.wait("every announcement to be done", |_| left(&fleet) == Some(0));
+    let done = done();
+    println!("{flavor:?}, raised from 4 to 8 under load: {announced} announced, {} done", done.len());
+    assert!(done.len() <= announced && done.len() + 100 > announced, "{} of {announced}", done.len());
+    assert!(done.iter().any(|(partition, _)| *partition >= Some(4)), "some moved to the new partitions");
+    let streams: Vec<String> = (0..30).map(|index| format!("s{index}")).collect();
+    fleet.conclude_with(&streams);
+}
+
+/// How many announcements nobody has finished, if that can be told.
+fn left(fleet: &Fleet<'_>) -> Option<u64> {
+    let mut words = vec!["status".to_owned()];
+    words.extend(fleet.address());
+    words.push("--json".to_owned());
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let answer = streamkeeper(&words);
+    serde_json::from_str::<serde_json::Value>(&answer.out).ok()?["announced"].as_u64()
+}
+
+/// A stream that is named after a partition is read and committed there; one that is not says what is wrong.
+fn entries_in_their_partition(flavor: Flavor) {
+    let cluster = Cluster::start(flavor);
+    let named = "{svc:2}s";
+    for n in 1..=20 {
+        let node = cluster.node(cluster.wait_serving(slot_of(&cluster, 2)));
+        node.run::<String>(&["XADD", named, &format!("{n}-0"), "body", &n.to_string()]);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let (read, wrong) = runtime.block_on(async {
+        let builder = Client::builder("svc").redis(cluster.url()).partitions(4).name("a");
+        let service = builder.clone().service().unwrap();
+        for stream in [named, "plain"] {
+            service.announce(stream).await.unwrap();
+        }
+        let client = builder.start_within(Duration::from_secs(60)).start().await.unwrap();
+        let (mut leases, mut read, mut wrong) = (client.notifications(), Vec::new(), None);
+        while read.len() < 20 || wrong.is_none() {
+            let Some(Notification::Added(lease)) = leases.next().await else { continue };
+            let mut entries = lease.entries_as::<u64>();
+            if lease.stream().as_str() == named {
+                assert_eq!(lease.partition(), 2);
+                while read.len() < 20 {
+                    let batch = entries.next_batch().await.unwrap().unwrap();
+                    read.extend(batch.iter().map(|entry| entry.value));
+                    lease.commit(batch.last().unwrap().id).await.unwrap();
+                }
+            } else {
+                wrong = entries.next_batch().await.map(|batch| batch.unwrap_err().to_string());
+            }
+        }
+        client.shutdown(Duration::from_secs(5)).await;
+        (read, wrong.unwrap())
+    });
+    assert_eq!(read, (1..=20).collect::<Vec<u64>>());
+    assert!(wrong.contains("slot"), "{wrong}");
+}
