@@ -44,6 +44,7 @@ pub mod announcement;
 mod backoff;
 pub mod config;
 pub mod entries;
+mod gates;
 pub mod id;
 pub mod keys;
 pub mod link;

@@ -71,7 +71,7 @@ impl Machine {
             let soon = self.now + self.config.call_timeout;
             assert!(waiting.wake_at.is_none_or(|at| at <= soon), "a wait cannot be ended: {waiting:?}");
         }
-        self.server.gates.check(self.now + self.config.retry_backoff_limit.saturating_mul(2));
+        self.server.gates.check(self.now, self.config.retry_backoff_limit);
         for (id, asked) in &self.calls {
             assert!(id.0 <= self.last_call, "{id:?} was never issued");
             let generation = self.links.generation(asked.question.kind().link());

@@ -2,16 +2,16 @@
 
 use super::{
     Command, Link, Machine, Remark,
-    asked::{Gates, Kind, Question},
+    asked::{Kind, Question},
     call::{Call, Server},
 };
-use crate::{time::Time, trouble::Trouble};
+use crate::{gates::Gates, time::Time, trouble::Trouble};
 
 /// What is known of the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct State {
     pub(super) preparation: Preparation,
-    pub(super) gates: Gates,
+    pub(super) gates: Gates<Kind>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

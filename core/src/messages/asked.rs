@@ -1,11 +1,8 @@
 //! The calls that are under way: what the machine has to remember of each, and how long it leaves a kind of call alone
 //! that was refused.
 
-use std::collections::BTreeMap;
-
 use super::{Call, Command, Link, Machine, Output, call::Hold, link_of};
 use crate::{
-    backoff::pause,
     id::{CallId, EntryId},
     time::Time,
 };
@@ -100,27 +97,6 @@ impl Question {
     }
 }
 
-/// The kinds of calls that were refused, and until when each is left alone. A kind that works is not in here.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Gates(BTreeMap<Kind, Gate>);
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-struct Gate {
-    troubles: u32,
-    until: Time,
-}
-
-#[cfg(debug_assertions)]
-impl Gates {
-    /// `latest`: no kind is left alone for longer.
-    pub(super) fn check(&self, latest: Time) {
-        for (kind, gate) in &self.0 {
-            assert!(gate.troubles >= 1, "{kind:?} is left alone, and nothing was refused");
-            assert!(gate.until <= latest, "{kind:?} is left alone for ever");
-        }
-    }
-}
-
 impl Machine {
     pub(super) fn ask(&mut self, question: Question, call: Call) -> CallId {
         let (kind, link) = (question.kind(), question.link());
@@ -143,7 +119,7 @@ impl Machine {
     pub(super) fn open_from(&self, kind: Kind) -> Option<Time> {
         let up = self.links.is_up(Link::Commands) && (self.server.is_prepared() || kind == Kind::Prepare);
         let up = up && (kind != Kind::Read || self.links.is_up(Link::Reader));
-        up.then(|| self.server.gates.0.get(&kind).map_or(Time::ZERO, |gate| gate.until))
+        up.then(|| self.server.gates.open_from(kind))
     }
 
     /// Whether a call of this kind may be issued now.
@@ -153,19 +129,12 @@ impl Machine {
 
     /// A call of this kind was refused: it is left alone for a while, longer each time.
     pub(super) fn close(&mut self, kind: Kind) {
-        let gate = self.server.gates.0.entry(kind).or_default();
-        if gate.until > self.now {
-            return; // several calls failed of one cause
-        }
-        gate.troubles = gate.troubles.saturating_add(1);
         let s = &self.config;
-        gate.until = self.now + pause(gate.troubles, s.retry_backoff, s.retry_backoff_limit, &mut self.dice);
-        let latest = self.now + s.retry_backoff_limit.saturating_mul(2);
-        assert!(gate.until <= latest, "{kind:?} is left alone for no longer than the limit, give or take");
+        self.server.gates.close(kind, self.now, s.retry_backoff, s.retry_backoff_limit, &mut self.dice);
     }
 
     /// A call of this kind went well.
     pub(super) fn open(&mut self, kind: Kind) {
-        self.server.gates.0.remove(&kind);
+        self.server.gates.open(kind);
     }
 }

@@ -44,7 +44,7 @@ impl Machine {
             return;
         }
         self.check_calls();
-        self.server.gates.check(self.now + self.config.retry_backoff_limit.saturating_mul(2));
+        self.server.gates.check(self.now, self.config.retry_backoff_limit);
         self.check_counts();
         self.check_runs();
         self.check_settling();

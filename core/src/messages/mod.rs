@@ -17,6 +17,7 @@ pub mod config;
 pub mod event;
 pub mod keys;
 
+mod acks;
 mod admit;
 mod answers;
 mod asked;

@@ -2,10 +2,11 @@
 
 use super::{
     Command, Link, Machine, Notification, Remark,
-    asked::{Gates, Kind, Question},
+    asked::{Kind, Question},
     call::{Call, Server},
 };
 use crate::{
+    gates::Gates,
     id::{EntryId, Identity},
     time::Time,
     trouble::Trouble,
@@ -25,7 +26,7 @@ pub(super) struct State {
     /// Not all of that was asked about yet. Until it is, nothing is read: this server may give a new message the id of one
     /// that it has forgotten, and what is pending under our name must not be both.
     sifting: bool,
-    pub(super) gates: Gates,
+    pub(super) gates: Gates<Kind>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

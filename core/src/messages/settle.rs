@@ -1,5 +1,5 @@
-//! Redis is told what became of messages: acknowledged, put aside, buried, marked. Each call whose answer was lost is
-//! asked again; what cannot be judged is tried again later.
+//! Redis is told what became of messages: put aside, buried, marked (acknowledged: `acks.rs`). Each call whose answer was
+//! lost is asked again; what cannot be judged is tried again later.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -9,7 +9,7 @@ use std::{
 use super::{
     Fate, Machine, Remark,
     asked::{Kind, Question},
-    call::{AckItem, BuryItem, Call, Fenced, Hold, Mark, MarkItem, ParkItem, Reason},
+    call::{BuryItem, Call, Fenced, Hold, Mark, MarkItem, ParkItem, Reason},
     held::{Burying, Dying, Held, Parking, State as HeldState},
     runs::Queue,
 };
@@ -71,62 +71,6 @@ impl Parking {
 }
 
 impl Machine {
-    /// It is acknowledged, and this is what becomes of it.
-    pub(super) fn acknowledge(&mut self, entry: EntryId, fate: Fate) {
-        if self.config.no_ack {
-            return self.forget(entry, fate);
-        }
-        assert!(self.holds.get(entry).is_some(), "{entry} is acknowledged, and not held");
-        self.free(entry);
-        if let Some(held) = self.holds.change(entry, HeldState::Acking(fate)) {
-            held.fields = Default::default();
-        }
-        self.owe_ack(entry);
-    }
-
-    /// It is to be acknowledged, as soon as it is known that this server means the same message by its id: XACK asks for
-    /// no holder.
-    pub(super) fn owe_ack(&mut self, entry: EntryId) {
-        let Some(held) = self.holds.get(entry) else { return };
-        assert!(matches!(held.state(), HeldState::Acking(_)), "{entry} is acknowledged as {:?}", held.state());
-        if !held.sifted {
-            return self.want_refresh(entry);
-        }
-        self.settling.hurry |= held.crashed() >= 1;
-        if self.settling.acks.is_empty() {
-            self.settling.acks_since = self.now;
-        }
-        self.settling.acks.push_back(entry);
-    }
-
-    /// What another server was to be told.
-    pub(super) fn withhold_acks(&mut self) {
-        self.settling.hurry = false;
-        for entry in std::mem::take(&mut self.settling.acks) {
-            self.owe_ack(entry);
-        }
-        assert!(self.settling.acks.is_empty(), "what an earlier server handed out is acknowledged");
-    }
-
-    /// Whether it is to be acknowledged once this server has confirmed it.
-    pub(super) fn is_withheld(&self, entry: EntryId) -> bool {
-        let acking = |held: &Held| matches!(held.state(), HeldState::Acking(_)) && !held.sifted;
-        self.holds.get(entry).is_some_and(acking) && !self.is_acking(entry)
-    }
-
-    /// This server knows nothing of it, or it is another's here: its success is nobody's.
-    pub(super) fn withhold_for_good(&mut self, entry: EntryId) {
-        assert!(self.is_withheld(entry), "{entry} is known to this server, and is not acknowledged");
-        self.holds.remove(entry);
-        self.settled.push((entry, Fate::Lost));
-        self.next_suspect(entry);
-    }
-
-    /// Whether a call is under way that acknowledges it.
-    pub(super) fn is_acking(&self, entry: EntryId) -> bool {
-        self.calls.values().any(|asked| matches!(&asked.question, Question::Ack(entries) if entries.contains(&entry)))
-    }
-
     /// It is put aside, with nothing counted against it, and due at once.
     pub(super) fn give_back(&mut self, entry: EntryId) {
         self.park(entry, Parking { delay: Duration::ZERO, failure: None, repeated: false });
@@ -223,52 +167,6 @@ impl Machine {
         }
         while !self.settling.buries.is_empty() && self.may(Kind::Bury) {
             self.send_buries();
-        }
-    }
-
-    /// Acknowledgements wait for each other, unless nothing runs that could bring another one.
-    fn acks_due(&self) -> Option<Time> {
-        let acks = &self.settling.acks;
-        if acks.is_empty() {
-            return None;
-        }
-        let open = self.open_from(Kind::Ack)?;
-        let at_once = self.settling.hurry || acks.len() >= self.config.batch || self.holds.slots() == 0;
-        Some(if at_once { open } else { open.max(self.settling.acks_since + self.config.ack_delay) })
-    }
-
-    fn send_acks(&mut self) {
-        let count = self.settling.acks.len().min(self.config.batch);
-        let entries: Vec<EntryId> = self.settling.acks.drain(..count).collect();
-        self.settling.acks_since = self.now;
-        self.settling.hurry &= !self.settling.acks.is_empty();
-        assert!(count >= 1, "nothing is acknowledged");
-        let item = |entry: &EntryId| {
-            let held = self.holds.get(*entry);
-            assert!(held.is_some_and(|held| held.key.is_none()), "{entry} is acknowledged, and stands in others' way");
-            let recorded = held.is_some_and(|held| held.history.is_some());
-            AckItem { entry: *entry, recorded, processed: held.and_then(|held| held.processed.clone()) }
-        };
-        let items = entries.iter().map(item).collect();
-        self.ask(Question::Ack(entries), Call::Ack(items));
-    }
-
-    pub(super) fn acked(&mut self, entries: Vec<EntryId>) {
-        for entry in entries {
-            let state = self.holds.get(entry).map(Held::state);
-            assert!(matches!(state, Some(HeldState::Acking(_))), "{entry} is acknowledged, and is {state:?}");
-            if let Some(held) = self.holds.remove(entry)
-                && let HeldState::Acking(fate) = held.state()
-            {
-                self.settled.push((entry, *fate));
-                self.next_suspect(entry);
-            }
-        }
-    }
-
-    pub(super) fn ack_failed(&mut self, entries: Vec<EntryId>) {
-        for entry in entries {
-            self.owe_ack(entry);
         }
     }
 
