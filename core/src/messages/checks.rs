@@ -154,6 +154,8 @@ impl Machine {
         assert_eq!(owners, self.runs.keys.len(), "each key has one owner");
         let suspect = self.runs.suspect.map(|entry| self.holds.get(entry));
         assert!(suspect.is_none_or(|held| held.is_some_and(Held::is_suspect)), "it is the turn of no suspect");
+        let stuck = suspect.flatten().is_some_and(Held::is_behind);
+        assert!(!stuck, "it is the turn of a suspect that waits for its key, which another suspect may have");
         let turns = self.runs.suspects.is_empty() || self.runs.suspect.is_some();
         assert!(turns, "suspects wait for nobody's end");
         let at_once = self.holds.iter().filter(|(_, held)| held.has_slot() && held.is_suspect()).count();

@@ -157,7 +157,8 @@ impl Machine {
             }
         }
         if self.config.ordered_by.is_some() && !self.occupy_key(entry) {
-            return;
+            // Its key comes first: who has that may be waiting for this very turn.
+            return self.next_suspect(entry);
         }
         self.spend();
         if is_suspect {

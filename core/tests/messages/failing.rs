@@ -108,6 +108,18 @@ fn suspects() {
 }
 
 #[test]
+fn suspects_of_one_key() {
+    let mut s = Story::started(|s| s.ordered_by = Some("key".into()));
+    s.sends_keyed(1, "a").at(110).is_due_keyed(2, "a", |r| r.crashed = 2).at(400);
+    s.is_due_keyed(3, "b", |r| r.crashed = 2).is_due_keyed(4, "a", |r| r.crashed = 2).at(800);
+    s.succeeds(3).at(810).succeeds(1).at(820).succeeds(2).at(830).succeeds(4).at(840);
+    s.ends(
+        "suspects_of_one_key",
+        "Whose turn it is does not wait for its key: who has that may wait for the turn, and neither would ever run.",
+    );
+}
+
+#[test]
 fn more_suspects_than_may_wait() {
     let mut s = Story::started(|s| (s.concurrency, s.prefetch) = (2, 2));
     s.is_due(1, |r| r.crashed = 2)

@@ -248,7 +248,12 @@ impl Story {
 
     /// A message is due, and this is its record.
     pub(crate) fn is_due(&mut self, number: u64, change: fn(&mut Record)) -> &mut Story {
-        self.put(number, b"a");
+        self.is_due_keyed(number, "a", change)
+    }
+
+    /// A message with an ordering key is due, and this is its record.
+    pub(crate) fn is_due_keyed(&mut self, number: u64, key: &str, change: fn(&mut Record)) -> &mut Story {
+        self.put(number, key.as_bytes());
         self.group.read(OTHER, usize::MAX, self.now);
         let touched = self.now;
         self.group.pending.insert(entry(number), Pending { owner: DELAYED, deliveries: 1, touched });
