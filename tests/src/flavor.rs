@@ -37,14 +37,14 @@ impl Flavor {
         }
     }
 
-    /// Whether DEBUG has to be allowed by a setting: not before Redis 7.
+    /// Whether it is a Redis before 7, which has no setting that allows DEBUG, and does not count what was added.
     ///
     /// # Panics
     /// If the program does not say its version.
     #[must_use]
-    pub fn guards_debug(self) -> bool {
+    pub fn is_before_7(self) -> bool {
         let answer = Command::new(self.program()).arg("--version").output().expect("the server's version");
-        !String::from_utf8_lossy(&answer.stdout).contains(" v=6.")
+        String::from_utf8_lossy(&answer.stdout).contains(" v=6.")
     }
 }
 

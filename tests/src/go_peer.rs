@@ -109,11 +109,13 @@ impl GoPeer {
         let mut connection = self.connection.lock().unwrap();
         let (lbs, group) = (self.keys.lbs(), self.keys.group());
         let words = ["XAUTOCLAIM", &lbs, &group, &self.id, "40000", "0-0", "COUNT", "1000"];
-        let reply: (String, Vec<StreamEntry>, Vec<String>) = run_on(&mut connection, &words).expect("XAUTOCLAIM");
-        for entry in &reply.1 {
+        // Where to go on, the entries and, from Redis 7 on, the ids of those that are gone.
+        let reply: Vec<redis::Value> = run_on(&mut connection, &words).expect("XAUTOCLAIM");
+        let entries: Vec<StreamEntry> = redis::from_redis_value(reply[1].clone()).expect("entries");
+        for entry in &entries {
             self.lock_entry(&mut connection, entry);
         }
-        reply.1.len()
+        entries.len()
     }
 
     /// One read without COUNT, then a lock on each announcement it got. Answers the streams locked.

@@ -54,7 +54,7 @@ impl Server {
         let log = File::create(self.folder.path().join("log")).expect("a log file");
         let mut command = Command::new(self.flavor.program());
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--daemonize", "no"]);
-        if self.flavor.guards_debug() {
+        if !self.flavor.is_before_7() {
             command.args(["--enable-debug-command", "yes"]);
         }
         command.arg("--dir").arg(self.folder.path()).arg("--unixsocket").arg(self.socket());

@@ -126,6 +126,10 @@ fn a_stream_that_is_trimmed(flavor: Flavor) {
         drop(entries);
         redis::cmd("XTRIM").arg("s").arg("MINID").arg("9-0").query::<u64>(&mut stage.connection()).unwrap();
         let mut entries = lease.entries_as::<u64>();
+        if flavor.is_before_7() {
+            assert_eq!(numbers(&mut entries, 2).await, [8, 9], "nobody has counted what was added");
+            return;
+        }
         let gap = error(&mut entries).await;
         let expected = (id(4), Some(id(8)), Some(3));
         assert!(

@@ -13,10 +13,13 @@ on_both!(a_cluster_of_one, a_password_that_changes);
 /// In a Redis Cluster all keys of a stream must share its slot: with `--hash-tagged` they do, without it the programs say
 /// so and do not begin.
 fn a_cluster_of_one(flavor: Flavor) {
-    // The bus of a cluster needs a port of its own.
+    // The bus of a cluster needs a port of its own; before Redis 7 it cannot be chosen.
     let bus = free_port().to_string();
-    let server = Server::start_with(flavor, &[("cluster-enabled", "yes"), ("cluster-port", &bus)]);
-    server.run::<()>(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    let settings = [("cluster-enabled", "yes"), ("cluster-port", &bus)];
+    let server = Server::start_with(flavor, if flavor.is_before_7() { &settings[..1] } else { &settings });
+    let slots: Vec<String> = (0..16_384).map(|slot| slot.to_string()).collect();
+    let add: Vec<&str> = ["CLUSTER", "ADDSLOTS"].into_iter().chain(slots.iter().map(String::as_str)).collect();
+    server.run::<()>(&add);
     wait::until("the cluster to be up", || server.run::<String>(&["CLUSTER", "INFO"]).contains("cluster_state:ok"));
     let plain = Crew::on(&server);
     let answer = plain.command(&["consume", "--exec", "cat", "--start-within", "3s"]);
