@@ -150,7 +150,7 @@ impl Kept {
         let handed = if stream.owner.is_none() { self.conditions.fell_out.min(takers) } else { Time::ZERO };
         let since = stream.beat.max(handed);
         let lapsed = self.conditions.by_redis(since, since + span);
-        let taken = if stream.anew { takers + span } else { takers };
+        let taken = if stream.is_anew() { takers + span } else { takers };
         let paused = stream.paused.map_or(Time::ZERO, |(since, until)| self.conditions.by_redis(since, until));
         let from = lapsed.max(taken).max(paused);
         // If the reaper fell out just then, another one has to find it.

@@ -34,8 +34,8 @@ pub(super) struct Stream {
     forgotten: bool,
     /// Redis has a record of it, which names an owner that did not give it back.
     unreleased: bool,
-    /// It is handed out anew: then it looks as fresh as if its owner had just been heard of.
-    pub(super) anew: bool,
+    /// The group was set back to before it: it is handed out anew, if not now then later, whoever owns it meanwhile.
+    set_back: bool,
     /// It is left alone on purpose from then until then.
     pub(super) paused: Option<(Time, Time)>,
     pub(super) reported: bool,
@@ -68,7 +68,7 @@ impl Stream {
             changed: beat,
             forgotten: false,
             unreleased: false,
-            anew: false,
+            set_back: false,
             paused: None,
             reported: false,
         }
@@ -128,7 +128,7 @@ impl Stream {
         self.token = token;
         self.owner = Some(Owner { value: value.clone(), token, since: at, asked: None, heard: false });
         (self.given_back, self.reported, self.beat, self.paused) = (false, false, at, None);
-        (self.changed, self.forgotten, self.unreleased, self.anew) = (at, false, true, false);
+        (self.changed, self.forgotten, self.unreleased) = (at, false, true);
     }
 
     /// It is given back: if its handler failed, it has a pause.
@@ -157,6 +157,7 @@ impl Stream {
         self.entries.remove(entry);
         (self.beat, self.failures, self.crashes) = (at, 0, 0);
         (self.changed, self.forgotten, self.unreleased) = (at, false, false);
+        self.set_back &= !self.entries.is_empty();
         // Whoever owns the stream by another announcement, a Go peer, is not known.
         self.owner = None;
     }
@@ -181,9 +182,14 @@ impl Stream {
         (self.failures, self.crashes) = self.worst;
     }
 
-    /// Announcements are handed out anew.
+    /// The group is set back.
     pub(super) fn again(&mut self) {
-        self.anew = self.unreleased;
+        self.set_back = true;
+    }
+
+    /// It may be handed out just now: then it looks as fresh as if its owner had just been heard of.
+    pub(super) fn is_anew(&self) -> bool {
+        self.set_back && self.unreleased
     }
 
     /// How long the next owner leaves it alone, behind the ttl, if at so many crashes in a row it is set aside: from half

@@ -71,6 +71,21 @@ fn what_is_handed_out_anew_looks_fresh() {
 }
 
 #[test]
+fn what_is_to_be_handed_out_anew_remains_so_when_it_is_taken() {
+    let plan = plan(2);
+    let again = |set_back: bool, ms| {
+        let mut all = vec![(10_100, crashed(0))];
+        all.extend(set_back.then(|| (10_200, struck_as("redis destroy-group", "redis destroy-group"))));
+        let taken = (13_200, granted("c1#2", "s", 1, 9));
+        all.extend([taken, (14_000, crashed(1)), (30_000, started(1)), (30_010, ready(1)), (ms, note())]);
+        then(&all)
+    };
+    good_timed(P, &plan, &again(true, 33_400));
+    bad_timed(P, &plan, &again(true, 33_900));
+    bad_timed(P, &plan, &again(false, 30_900));
+}
+
+#[test]
 fn a_heartbeat_shows_that_a_doubtful_announcement_is_there() {
     let plan = plan(2);
     let doubted = |more: &[(u64, What)]| {
