@@ -7,9 +7,10 @@
 //!                                        └───────────────┴── noticed: caught ─┴──────────┘
 //! ```
 //!
-//! Nobody here changes files; `docs/invariants.md` has the figures and the survivors.
+//! Nobody here changes files. `survivors.txt` lists who may survive, and why; `docs/invariants.md` has the figures.
 
 mod judges;
+mod known;
 mod mutant;
 mod operators;
 #[cfg(test)]
@@ -17,5 +18,6 @@ mod tests;
 mod tokens;
 
 pub use judges::{Planted, by_exploring, by_seeds, by_sequences, hear, is_explored};
+pub use known::Known;
 pub use mutant::{Mutant, files, mutants};
 pub use operators::Operator;

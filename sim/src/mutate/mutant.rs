@@ -54,6 +54,12 @@ impl Mutant {
         body.contains(&*self.original).then(|| body.replacen(&*self.original, &self.mutated, 1))
     }
 
+    /// What is changed in its file, wherever the line stands by now: `x == 1  =>  x ~= 1`.
+    #[must_use]
+    pub fn change(&self) -> String {
+        format!("{}  =>  {}", self.before, self.after).trim_end().to_owned()
+    }
+
     /// The names of the scripts that have a part in this file.
     #[must_use]
     pub fn scripts(&self) -> Vec<&'static str> {

@@ -1,5 +1,7 @@
 //! The test of the tester: what must be noticed is, and what changes nothing is not.
 
+use std::collections::BTreeSet;
+
 use super::{mutant::of_text, operators::Change, *};
 
 /// A script of which the sequences know every answer.
@@ -21,6 +23,16 @@ fn every_file_belongs_to_a_script_and_has_mutants() {
             assert!(!mutant.scripts().is_empty(), "{mutant}");
         }
     }
+}
+
+#[test]
+fn every_known_survivor_is_a_mutant() {
+    let known = Known::read().unwrap();
+    let all = files().unwrap().into_iter().flat_map(|file| mutants(&file).unwrap());
+    let changes: BTreeSet<String> = all.map(|mutant| format!("{}: {}", mutant.file, mutant.change())).collect();
+    let gone: Vec<&str> = known.changes().filter(|change| !changes.contains(*change)).collect();
+    assert!(gone.is_empty(), "no mutants any more, and to be taken out of survivors.txt: {gone:#?}");
+    assert!(known.changes().count() > 50);
 }
 
 #[test]

@@ -7,7 +7,7 @@ pub(crate) mod server;
 
 use std::{
     io::{IsTerminal, Read, stderr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Mutex, PoisonError},
     thread,
@@ -15,7 +15,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use streamkeeper_sim::mutate::{Mutant, files, mutants};
+use streamkeeper_sim::mutate::{Known, Mutant, files, mutants};
 
 use self::{
     report::{Report, Verdict},
@@ -27,6 +27,7 @@ use super::{exit::Exit, say};
 ///
 /// Judged by the recorded sequences of the conformance suite, the tests of the calls on the simulated server, every life
 /// of a small cluster with one fault, and seeds: in this order, until the first one notices. To be run in the repository.
+/// Those that survive are to be listed in `sim/survivors.txt`, with the reason; one that is not ends it with 4.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Only these files of `io/src/lua`, such as `acquire` or `messages/due`; `messages/` are all of that folder.
@@ -68,7 +69,7 @@ impl Args {
             say(one::judge(&one::named(name)?, tests.as_ref(), !self.no_explore, self.seeds).line()?);
             return Ok(Exit::Ok);
         }
-        let begun = Instant::now();
+        let (begun, known) = (Instant::now(), Known::read()?);
         let (viable, unviable) = self.mutants()?;
         let folder = tempfile()?;
         let tests = folder.join("tests.json");
@@ -76,14 +77,14 @@ impl Args {
             ScriptTests::measured(&folder)?.write(&tests)?;
         }
         let mut report = Report::new(unviable);
-        self.judge(&viable, &tests, |verdict| report.add(verdict));
+        self.judge(&viable, &tests, &known, |verdict| report.add(verdict));
         let _ = std::fs::remove_dir_all(&folder);
         report.wall = begun.elapsed();
         say(&report);
         if self.json {
             say(serde_json::to_string(&report).map_err(|error| error.to_string())?);
         }
-        Ok(Exit::Ok)
+        Ok(if report.news() == 0 { Exit::Ok } else { Exit::NotCovered })
     }
 
     /// The mutants that are Lua, and the others.
@@ -104,7 +105,7 @@ impl Args {
     }
 
     /// Judges each in a process of its own, which is ended if it takes too long.
-    fn judge(&self, mutants: &[Mutant], tests: &std::path::Path, mut heard: impl FnMut(Verdict)) {
+    fn judge(&self, mutants: &[Mutant], tests: &Path, known: &Known, mut heard: impl FnMut(Verdict)) {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let bar = bar(mutants.len() as u64);
         let left = Mutex::new(mutants.iter());
@@ -123,13 +124,14 @@ impl Args {
                 });
             }
             drop(done);
-            let mut survived = 0;
+            let mut news = 0;
             for verdict in results {
-                if verdict.by.is_none() {
-                    survived += 1;
+                let verdict = verdict.explained(known);
+                if verdict.is_news() {
+                    news += 1;
                     bar.suspend(|| say(&verdict));
                 }
-                bar.set_message(format!("{survived} survived"));
+                bar.set_message(format!("{news} survived that are not listed"));
                 bar.inc(1);
                 heard(verdict);
             }
@@ -137,7 +139,7 @@ impl Args {
         bar.finish_and_clear();
     }
 
-    fn apart(&self, mutant: &Mutant, tests: &std::path::Path) -> Verdict {
+    fn apart(&self, mutant: &Mutant, tests: &Path) -> Verdict {
         let verdict = |by: &str, how: String| Verdict::new(mutant, Some(by.to_owned()), how);
         match self.said(mutant, tests) {
             Ok(Some(line)) => Verdict::read(&line)
@@ -148,7 +150,7 @@ impl Args {
     }
 
     /// What the process of a mutant says; nothing if it was ended.
-    fn said(&self, mutant: &Mutant, tests: &std::path::Path) -> std::io::Result<Option<String>> {
+    fn said(&self, mutant: &Mutant, tests: &Path) -> std::io::Result<Option<String>> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["mutate", "--one", &mutant.to_string(), "--seeds", &self.seeds.to_string()]);
         if self.no_explore {

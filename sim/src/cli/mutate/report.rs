@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use streamkeeper_sim::mutate::Mutant;
+use streamkeeper_sim::mutate::{Known, Mutant};
 
 /// What became of one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -12,11 +12,10 @@ pub(super) struct Verdict {
     pub(super) file: String,
     pub(super) line: usize,
     pub(super) operator: String,
-    pub(super) before: String,
-    pub(super) after: String,
+    pub(super) change: String,
     /// Who noticed.
     pub(super) by: Option<String>,
-    /// What was noticed.
+    /// What was noticed; of a survivor, why nobody does, if that is known.
     pub(super) how: String,
 }
 
@@ -27,11 +26,23 @@ impl Verdict {
             file: mutant.file.clone(),
             line: mutant.line,
             operator: mutant.operator.to_string(),
-            before: mutant.before.clone(),
-            after: mutant.after.clone(),
+            change: mutant.change(),
             by,
             how,
         }
+    }
+
+    /// If nobody noticed it, it says why, if that is known.
+    pub(super) fn explained(mut self, known: &Known) -> Verdict {
+        if self.by.is_none() {
+            self.how = known.reason(&self.file, &self.change).unwrap_or_default().to_owned();
+        }
+        self
+    }
+
+    /// Nobody noticed it, and nobody knows why.
+    pub(super) fn is_news(&self) -> bool {
+        self.by.is_none() && self.how.is_empty()
     }
 
     pub(super) fn line(&self) -> Result<String, String> {
@@ -45,8 +56,8 @@ impl Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Verdict { mutant, file, line, operator, before, after, .. } = self;
-        write!(f, "io/src/lua/{file}.lua:{line} ({mutant}, {operator}): {before}  =>  {after}")
+        let Verdict { mutant, file, line, operator, change, .. } = self;
+        write!(f, "io/src/lua/{file}.lua:{line} ({mutant}, {operator}): {change}")
     }
 }
 
@@ -90,6 +101,11 @@ impl Report {
         self.verdicts.push(verdict);
     }
 
+    /// How many survived that nobody has listed.
+    pub(super) fn news(&self) -> usize {
+        self.verdicts.iter().filter(|verdict| verdict.is_news()).count()
+    }
+
     fn whole(&self) -> Count {
         self.files.values().fold(Count::default(), |all, count| Count {
             caught: all.caught + count.caught,
@@ -112,7 +128,8 @@ impl fmt::Display for Report {
         let percent = whole.caught as f64 * 100.0 / viable.max(1) as f64;
         let judges: Vec<String> = self.judges.iter().map(|(judge, caught)| format!("{judge} {caught}")).collect();
         let seconds = self.wall.as_secs();
-        write!(f, "{percent:.1} % of {viable} caught, by {}; {seconds} s", judges.join(", "))
+        let (judges, news) = (judges.join(", "), self.news());
+        write!(f, "{percent:.1} % of {viable} caught, by {judges}; {news} survivors that are not listed; {seconds} s")
     }
 }
 
@@ -120,26 +137,37 @@ impl fmt::Display for Report {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_report_counts_and_says_who_noticed() {
-        let mut report = Report::default();
-        let verdict = |by: Option<&str>| Verdict {
+    fn verdict(change: &str, by: Option<&str>) -> Verdict {
+        Verdict {
             mutant: "done:3".to_owned(),
             file: "done".to_owned(),
             line: 7,
             operator: "drop".to_owned(),
-            before: "a()".to_owned(),
-            after: String::new(),
+            change: change.to_owned(),
             by: by.map(str::to_owned),
             how: String::new(),
-        };
+        }
+    }
+
+    #[test]
+    fn the_report_counts_and_says_who_noticed() {
+        let mut report = Report::default();
         for by in [Some("tests"), Some("tests"), Some("seeds"), None] {
-            let verdict = verdict(by);
+            let verdict = verdict("a()  =>", by);
             assert_eq!(Verdict::read(&verdict.line().unwrap()).unwrap(), verdict);
             report.add(verdict);
         }
         assert_eq!(report.files["done"], Count { caught: 3, survived: 1, unviable: 0 });
-        assert!(report.to_string().ends_with("75.0 % of 4 caught, by seeds 1, tests 2; 0 s"), "{report}");
-        assert_eq!(verdict(None).to_string(), "io/src/lua/done.lua:7 (done:3, drop): a()  =>  ");
+        let last = "75.0 % of 4 caught, by seeds 1, tests 2; 1 survivors that are not listed; 0 s";
+        assert!(report.to_string().ends_with(last), "{report}");
+        assert_eq!(verdict("a()  =>", None).to_string(), "io/src/lua/done.lua:7 (done:3, drop): a()  =>");
+    }
+    #[test]
+    fn a_survivor_is_news_unless_it_is_listed() {
+        let known = Known::parse("== Harmless.\ndone: a()  =>").unwrap();
+        assert_eq!(verdict("a()  =>", None).explained(&known).how, "Harmless.");
+        assert!(!verdict("a()  =>", None).explained(&known).is_news());
+        assert!(verdict("b()  =>", None).explained(&known).is_news());
+        assert!(!verdict("b()  =>", Some("tests")).explained(&known).is_news());
     }
 }
