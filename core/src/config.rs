@@ -286,6 +286,7 @@ mod tests {
         let config = Config::new(Settings::default()).unwrap();
         assert_eq!(config.margin(), Duration::from_millis(310));
         assert_eq!(config.trust(), Duration::from_millis(2_690));
+        assert_eq!(config.live_within(), Duration::from_millis(1_500));
     }
 
     #[test]

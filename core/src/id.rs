@@ -257,6 +257,7 @@ mod tests {
         assert!(matches!(StreamName::new("a<MUTEX_KEY_SEP>b"), Err(IdError::Separator(_))));
         assert_eq!(StreamName::new("a").unwrap().as_str(), "a");
         assert_eq!(ConsumerId::named("pod-1").unwrap().as_str(), "redis-consumer-pod-1");
+        assert_eq!(ConsumerId::named("pod-1").unwrap().to_string(), "redis-consumer-pod-1");
         assert_eq!(ConsumerId::named(""), Err(IdError::EmptyConsumer));
         for name in ["pod\n1", "pod\0", "\u{85}pod", "\x1b[1mpod"] {
             assert_eq!(ConsumerId::named(name), Err(IdError::ControlInConsumer(name.to_owned())));

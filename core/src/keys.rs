@@ -226,6 +226,33 @@ mod tests {
         assert_eq!(Keys::expiry_pattern(3), "__keyspace@3__:*<MUTEX_KEY_SEP>*");
     }
 
+    /// A key that changes its name strands what lies under the old one.
+    #[test]
+    fn every_key_has_the_name_that_protocol_md_gives_it() {
+        for (keys, service) in [(Keys::plain("svc").unwrap(), "svc"), (Keys::hash_tagged("svc").unwrap(), "{svc}")] {
+            assert_eq!((keys.service(), keys.is_hash_tagged()), ("svc", service == "{svc}"));
+            let all = [
+                (keys.lbs(), "input"),
+                (keys.fences(), "fences"),
+                (keys.token(), "token"),
+                (keys.checkpoints(), "checkpoints"),
+                (keys.dead(), "dead"),
+                (keys.dead_entries(), "dead-entries"),
+                (keys.epoch(), "epoch"),
+                (keys.reaper(), "reaper"),
+                (keys.witness(), "witness"),
+                (keys.partitions(), "partitions"),
+                (keys.layout(), "layout"),
+                (keys.staying(), "staying"),
+                (keys.orphans(), "orphans"),
+                (keys.once("k"), "once:k"),
+            ];
+            for (key, what) in all {
+                assert_eq!(key, format!("{service}-{what}"));
+            }
+        }
+    }
+
     #[test]
     fn tagged_names_share_a_slot() {
         let keys = Keys::hash_tagged("svc").unwrap();
@@ -271,6 +298,9 @@ mod tests {
                 let (parsed, id) = keys.parse_lease(&key).unwrap();
                 assert_eq!((keys.lease(&parsed, id), id), (key, entry));
             }
+            // The tag in front is the layout's, not the stream's, unless the stream's name begins with it.
+            assert_eq!(keys.parse_lease(&keys.lease(&name("s"), entry)), Ok((name("s"), entry)));
+            assert_eq!(keys.parse_lease(&keys.lease(&name("s{svc}"), entry)), Ok((name("s{svc}"), entry)));
             for key in ["", "s", "s<MUTEX_KEY_SEP>", "<MUTEX_KEY_SEP>7-1", "s<MUTEX_KEY_SEP>7-1<MUTEX_KEY_SEP>8-1"] {
                 assert!(keys.parse_lease(key).is_err(), "{key:?}");
             }

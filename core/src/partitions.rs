@@ -249,6 +249,13 @@ mod tests {
     }
 
     #[test]
+    fn homes_are_told_oldest_first_and_each_once() {
+        // 0x86f7e437 is 3 of 4, 7 of 8 and 7 of 16.
+        assert_eq!(counts("4 8 16").homes("svc", &name("a")), [3, 7]);
+        assert_eq!(counts("4").homes("svc", &name("{svc:2}a")), [2]);
+    }
+
+    #[test]
     fn a_tag_is_a_home() {
         for (stream, count, tagged) in [
             ("{svc:3}orders", 4, true),
@@ -261,6 +268,8 @@ mod tests {
             ("{}{svc:3}orders", 4, false),
             ("{svc:3", 4, false),
         ] {
+            assert_eq!(home("svc", &name(&format!("{{svc:{}}}orders", MOST - 1)), MOST), MOST - 1);
+            assert_eq!(super::tagged("svc", &name(&format!("{{svc:{MOST}}}orders"))), None);
             let found = super::tagged("svc", &name(stream)).filter(|partition| *partition < count);
             assert_eq!(found, tagged.then_some(3), "{stream}");
             if tagged {
@@ -294,6 +303,9 @@ mod tests {
         assert_eq!(agree(Some("4 8"), "4", 0), keep("4 8"), "it was raised by somebody else");
         assert_eq!(agree(None, "4 8", 0), write("4 8"), "it was lost");
         assert_eq!(agree(Some("4"), "4 8", 0), write("4 8"), "the end of it was lost");
+        assert_eq!(agree(Some("4"), "4", MOST), write("4 1024"), "as many as there may be");
+        assert!(agree(Some("8"), "4", 0).unwrap_err().contains("`8`"), "who wants nothing goes by what it knows");
+        assert!(agree(Some("4 12"), "4 8", 8).unwrap_err().contains("`4 12`"), "who has known of more, too");
         assert!(agree(Some("4"), "6", 6).unwrap_err().contains("a multiple of 4"));
         assert!(agree(Some("4 12"), "4 8", 0).unwrap_err().contains("`4 12`"));
         assert!(agree(Some("4"), "4", 2048).unwrap_err().contains("1024"));
@@ -304,7 +316,9 @@ mod tests {
         assert!(matches!(Counts::first("svc", 0), Err(PartitionsError::Count { .. })));
         assert!(matches!(Counts::first("svc", MOST + 1), Err(PartitionsError::Count { .. })));
         assert!(matches!(Counts::first("s{v}c", 4), Err(PartitionsError::Brace { .. })));
-        assert_eq!(Counts::first("svc", 4).unwrap().last(), 4);
+        for count in [1, 4, MOST] {
+            assert_eq!(Counts::first("svc", count).unwrap().last(), count);
+        }
     }
 
     #[test]

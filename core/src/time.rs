@@ -72,6 +72,9 @@ mod tests {
     fn arithmetic_saturates_instead_of_wrapping() {
         let late = Time::from_micros(u64::MAX);
         assert_eq!(late + Duration::from_secs(1), late);
+        let mut time = Time::from_millis(1);
+        time += Duration::from_millis(2);
+        assert_eq!(time, Time::from_millis(3));
         assert_eq!(Time::ZERO - Duration::from_secs(1), Time::ZERO);
         assert_eq!(Time::from_millis(1).since(Time::from_millis(3)), Duration::ZERO);
         assert_eq!(Time::from_millis(3).since(Time::from_millis(1)), Duration::from_millis(2));

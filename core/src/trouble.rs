@@ -115,6 +115,7 @@ mod tests {
     fn the_table() {
         use TroubleKind::*;
         for (code, text, kind) in [
+            ("ERR", "The XGROUP subcommand requires the key to exist. Note that …", GroupLost),
             ("NOGROUP", "No such key 'x-input' or consumer group 'x-group'", GroupLost),
             ("UNBLOCKED", "the stream key no longer exists", GroupLost),
             ("UNBLOCKED", "force unblock from blocking operation, instance state changed", WrongServer),
