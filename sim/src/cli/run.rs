@@ -32,7 +32,7 @@ pub(crate) struct Args {
     /// How long to go on, in wall time: `2m`, `30s`.
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
     span: Option<Duration>,
-    /// How much goes wrong: calm, swarm or storm; with messages: messages-calm, messages or
+    /// How much goes wrong: calm, swarm, storm or small (short, for very many); with messages: messages-calm, messages or
     /// messages-storm; with entries: entries-calm, entries or entries-storm; with several servers: sentinel or cluster.
     #[arg(long, default_value_t)]
     profile: Profile,

@@ -10,6 +10,7 @@ mod fleet;
 mod messages;
 mod redis;
 mod servers;
+mod small;
 mod stories;
 mod work;
 
@@ -29,6 +30,8 @@ pub enum Profile {
     Swarm,
     /// Most faults, all at once.
     Storm,
+    /// A third of a swarm's time, with a few consumers, streams and faults: for very many seeds.
+    Small,
     /// As in a calm, with workers and messages.
     MessagesCalm,
     /// As in a swarm, with workers and messages.
@@ -49,7 +52,7 @@ pub enum Profile {
 
 impl Profile {
     /// Those with streams and their owners.
-    pub const STREAMS: [Profile; 3] = [Profile::Calm, Profile::Swarm, Profile::Storm];
+    pub const STREAMS: [Profile; 4] = [Profile::Calm, Profile::Swarm, Profile::Storm, Profile::Small];
     /// Those with messages and their workers.
     pub const MESSAGES: [Profile; 3] = [Profile::MessagesCalm, Profile::Messages, Profile::MessagesStorm];
     /// Those with applications that read the entries of what they own.
@@ -77,7 +80,7 @@ impl Profile {
     fn force(self) -> Profile {
         match self {
             Profile::Calm | Profile::MessagesCalm | Profile::EntriesCalm => Profile::Calm,
-            Profile::Swarm | Profile::Messages | Profile::Entries => Profile::Swarm,
+            Profile::Swarm | Profile::Small | Profile::Messages | Profile::Entries => Profile::Swarm,
             Profile::Sentinel | Profile::Cluster => Profile::Swarm,
             Profile::Storm | Profile::MessagesStorm | Profile::EntriesStorm => Profile::Storm,
         }
@@ -94,6 +97,7 @@ impl fmt::Display for Profile {
             Profile::Calm => "calm",
             Profile::Swarm => "swarm",
             Profile::Storm => "storm",
+            Profile::Small => "small",
             Profile::MessagesCalm => "messages-calm",
             Profile::Messages => "messages",
             Profile::MessagesStorm => "messages-storm",
@@ -112,19 +116,22 @@ impl FromStr for Profile {
     fn from_str(text: &str) -> Result<Profile, String> {
         let found = Profile::all().find(|profile| profile.to_string() == text);
         found.ok_or_else(|| {
-            format!("`{text}` is no profile: `calm`, `swarm` or `storm`, or with messages `messages-calm`, `messages` or `messages-storm`, or with entries `entries-calm`, `entries` or `entries-storm`, or with several servers `sentinel` or `cluster`")
+            format!("`{text}` is no profile: `calm`, `swarm`, `storm` or `small`, or with messages `messages-calm`, `messages` or `messages-storm`, or with entries `entries-calm`, `entries` or `entries-storm`, or with several servers `sentinel` or `cluster`")
         })
     }
 }
 
 impl Plan {
-    /// The plan of a seed: 60 simulated seconds, mostly the last third of them without faults.
+    /// The plan of a seed: 60 simulated seconds, mostly the last third of them without faults; of [`Profile::Small`], 20.
     pub fn draw(seed: u64, profile: Profile) -> Plan {
         if profile.is_one_of(&Profile::ENTRIES) {
             return entries::draw(seed, profile.force());
         }
         if profile.is_one_of(&Profile::MESSAGES) {
             return messages::draw(seed, profile.force());
+        }
+        if profile == Profile::Small {
+            return whole(small::draw(seed));
         }
         let mut dice = Dice::new(seed, "run");
         let consumers = fleet::draw(seed);
@@ -155,11 +162,16 @@ impl Plan {
         if topology != Topology::One {
             servers::spread(seed, topology, &mut plan);
         }
-        plan.actions.extend(recovery(&plan, &mut Dice::new(seed, "recovery")));
-        plan.actions.sort_by_key(|timed| timed.at);
-        end_in_time(&mut plan);
-        plan
+        whole(plan)
     }
+}
+
+/// With who comes back once everything is healed, in order, and with an end to every fault.
+fn whole(mut plan: Plan) -> Plan {
+    plan.actions.extend(recovery(&plan, &mut Dice::new(plan.seed, "recovery")));
+    plan.actions.sort_by_key(|timed| timed.at);
+    end_in_time(&mut plan);
+    plan
 }
 
 /// At the end of the faults, those that were crashed or drained come back: the first for certain, so that there is one.

@@ -32,7 +32,7 @@ pub(super) fn draw(seed: u64, plan: &Plan) -> Vec<Timed> {
     actions
 }
 
-fn announce(next: &mut u64, count: u64) -> Action {
+pub(super) fn announce(next: &mut u64, count: u64) -> Action {
     let from = *next;
     *next += count;
     Action::Announce { prefix: "orders-".to_owned(), from, count }

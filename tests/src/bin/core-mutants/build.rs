@@ -11,8 +11,17 @@ use serde::Deserialize;
 
 use crate::{copy::Copy, list::Mutant, places, weave};
 
-/// Why a mutant is not woven in: the compiler's first word on it, or that its place was not found.
-pub(crate) type Refused = String;
+/// Why a mutant is not woven in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// Its types do not fit: it would not compile alone either.
+    Types,
+    /// Only a try shows it: it stands where no switch can be (in a constant, between the parts of a `let` chain).
+    Woven,
+}
+
+/// What a value of a wrong type, a missing `Default` and an operator that a type does not have are called.
+const OF_TYPES: [&str; 4] = ["E0277", "E0308", "E0368", "E0369"];
 
 /// What was built of a copy.
 pub(crate) struct Built {
@@ -40,7 +49,7 @@ impl Built {
             let text = copy.original(file)?;
             let sites = places::sites(&text).map_err(|error| format!("{file}: {error}"))?;
             for mutant in mutants.iter().filter(|mutant| !sites.contains_key(&(mutant.genre, mutant.span.start))) {
-                refused.insert(mutant.id, "its place was not found".to_owned());
+                refused.insert(mutant.id, Refused::Woven);
             }
             sources.insert(*file, (text, sites));
         }
@@ -57,7 +66,7 @@ impl Built {
             for error in &errors {
                 let Some(woven) = woven.get(error.file.as_str()) else { continue };
                 for id in woven.blamed(&error.bytes) {
-                    refused.entry(*id).or_insert_with(|| error.message.clone());
+                    refused.entry(*id).or_insert(error.refused);
                 }
             }
             println!("round {round}: {} errors, {} mutants refused", errors.len(), refused.len());
@@ -65,7 +74,10 @@ impl Built {
                 break;
             }
             if refused.len() == before {
-                return Err(format!("the woven core does not compile, and no mutant is to blame: {:?}", errors[0]));
+                let Error { file, bytes, message, .. } = &errors[0];
+                return Err(format!(
+                    "the woven core does not compile, no mutant is to blame: {file}, bytes {bytes:?}: {message}"
+                ));
             }
         }
         Ok((Built::here(copy, with_sim)?, refused))
@@ -116,6 +128,7 @@ struct Error {
     file: String,
     bytes: Range<usize>,
     message: String,
+    refused: Refused,
 }
 
 /// What cargo says, of what is used here.
@@ -135,7 +148,13 @@ struct Target {
 struct Diagnostic {
     level: String,
     message: String,
+    code: Option<Code>,
     spans: Vec<DiagnosticSpan>,
+}
+
+#[derive(Deserialize)]
+struct Code {
+    code: String,
 }
 
 #[derive(Deserialize)]
@@ -151,11 +170,14 @@ fn errors(copy: &Copy) -> Result<Vec<Error>, String> {
     let mut errors = Vec::new();
     for said in said(copy, &["check", "-p", "streamkeeper-core"])?.0 {
         let Some(found) = said.message.filter(|found| found.level.starts_with("error")) else { continue };
+        let of_types = found.code.is_some_and(|code| OF_TYPES.contains(&code.code.as_str()));
+        let refused = if of_types { Refused::Types } else { Refused::Woven };
         for span in found.spans.into_iter().filter(|span| span.is_primary) {
             errors.push(Error {
                 file: span.file_name,
                 bytes: span.byte_start..span.byte_end,
                 message: found.message.clone(),
+                refused,
             });
         }
     }

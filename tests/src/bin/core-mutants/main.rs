@@ -83,10 +83,9 @@ fn run(args: &Args) -> Result<ExitCode, String> {
     let (built, refused) = Built::of(&copy, &mutants, args.seeds > 0)?;
     let judges = Judges::new(&built, args);
     let woven: Vec<&Mutant> = mutants.iter().filter(|mutant| !refused.contains_key(&mutant.id)).collect();
-    println!("{} mutants; {} woven into one build, {} to be tried alone", mutants.len(), woven.len(), refused.len());
-    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
-    refused.values().for_each(|reason| *reasons.entry(reason).or_default() += 1);
-    reasons.iter().for_each(|(reason, number)| println!("{number:>10}  {reason}"));
+    let unlike = refused.values().filter(|refused| **refused == Refused::Types).count();
+    let to_try = refused.len() - unlike;
+    println!("{} mutants: {} woven into one build, {to_try} to be tried alone", mutants.len(), woven.len());
     judges.notice_nothing_by_themselves()?;
     let mut verdicts = judges.judge(&woven, &known)?;
     verdicts.append(&mut alone(&copy, &mutants, &refused, args)?);
@@ -110,7 +109,8 @@ fn alone(
     let mut verdicts = Vec::new();
     for mutant in mutants.iter().filter(|mutant| refused.contains_key(&mutant.id)) {
         bar.inc(1);
-        verdicts.push(match Built::alone(copy, mutant)? {
+        let built = if refused[&mutant.id] == Refused::Types { None } else { Built::alone(copy, mutant)? };
+        verdicts.push(match built {
             None => Verdict::unviable(mutant),
             Some(built) => Judges::new(&built, args).alone(mutant)?,
         });
