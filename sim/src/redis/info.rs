@@ -4,8 +4,6 @@ use std::fmt::{Display, Write as _};
 
 use super::{Redis, commands::Call, reply::Reply};
 
-/// The version that is simulated.
-
 /// What a server takes with no data.
 const EMPTY_BYTES: u64 = 1_000_000;
 
