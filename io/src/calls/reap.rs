@@ -21,6 +21,9 @@ pub(super) static BURY: Lazy = script!(prelude + "bury.lua");
 pub(super) static FORGET: Lazy = script!("forget.lua");
 pub(super) static CLEAN: Lazy = script!("clean.lua");
 
+/// A consumer that has nothing pending and was not heard of for so long is deleted.
+const STALE: Duration = Duration::from_secs(3_600);
+
 /// How many entries are forgotten in one call.
 const FORGOTTEN: usize = 500;
 
@@ -90,9 +93,9 @@ impl Calls {
 
     pub(super) async fn clean(&self, connection: &mut impl ConnectionLike) -> Result<Vec<Box<str>>, Trouble> {
         let names = &*self.0;
-        let mut cmd = CLEAN.invoke(3, 2, 256);
+        let mut cmd = CLEAN.invoke(3, 3, 256);
         cmd.arg(&names.lbs).arg(&names.fences).arg(&names.checkpoints);
-        cmd.arg(&names.group).arg(names.consumer.as_str());
+        cmd.arg(&names.group).arg(names.consumer.as_str()).arg(millis(STALE));
         let deleted = list(self.run(connection, &CLEAN, cmd).await?).unwrap_or_default();
         deleted.iter().map(|name| text(name).map(|t| t.into()).ok_or_else(|| odd("clean", name))).collect()
     }

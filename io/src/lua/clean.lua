@@ -1,9 +1,9 @@
 -- Clears away what nobody will need again. Looking and deleting is one step.
---  * Consumers of the group that have nothing pending and were not heard of for an hour; never the caller. (Deleting a
---    consumer drops what it has pending.)
+--  * Consumers of the group that have nothing pending and were not heard of for so long; never the caller. (Deleting
+--    a consumer drops what it has pending.)
 --  * Of a hundred records of S-fences picked at random, those of announcements that are gone: a Go peer that finishes a
 --    stream of ours knows nothing of its record and checkpoint.
--- KEYS: lbs fences checkpoints. ARGV: group, consumer. Reply: the names of the consumers deleted.
+-- KEYS: lbs fences checkpoints. ARGV: group, consumer, for how long in ms. Reply: the names of the consumers deleted.
 local lbs, fences, checkpoints, group, me = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2]
 local consumers = redis.pcall('XINFO', 'CONSUMERS', lbs, group)
 if consumers.err then return consumers end
@@ -11,7 +11,7 @@ local out = {}
 for _, flat in ipairs(consumers) do
   local consumer = {}
   for i = 1, #flat, 2 do consumer[flat[i]] = flat[i + 1] end
-  if consumer.pending == 0 and consumer.idle > 3600000 and consumer.name ~= me then
+  if consumer.pending == 0 and consumer.idle > tonumber(ARGV[3]) and consumer.name ~= me then
     redis.call('XGROUP', 'DELCONSUMER', lbs, group, consumer.name)
     out[#out + 1] = consumer.name
   end

@@ -64,7 +64,7 @@ impl Names {
                 text = text.replace(&format!("<{kind}:{}>", at + 1), value);
             }
         }
-        text.replace("<client>", &self.client).into_bytes()
+        repeated(&text.replace("<client>", &self.client)).into_bytes()
     }
 
     /// This hash is to be compared as it stands.
@@ -150,6 +150,23 @@ impl Names {
     }
 }
 
+/// `<3*ab>` is `ababab`.
+fn repeated(text: &str) -> String {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some((before, behind)) = rest.split_once('<') {
+        out += before;
+        let found = behind.split_once('>').and_then(|(inside, after)| {
+            let (times, what) = inside.split_once('*')?;
+            Some((what.repeat(times.parse().ok()?), after))
+        });
+        match found {
+            Some((what, after)) => (out, rest) = (out + &what, after),
+            None => (out, rest) = (out + "<", behind),
+        }
+    }
+    out + rest
+}
+
 /// A script's hash.
 pub(crate) fn sha1(script: &str) -> String {
     redis::Script::new(script).get_hash().to_owned()
@@ -231,17 +248,26 @@ fn if_positive(reply: Value, text: impl Fn(i64) -> String) -> Value {
     }
 }
 
-/// Without the number of the line in which a script failed.
+/// Without the number of the line in which a script failed, wherever it is told.
 fn without_lines(reply: Value) -> Value {
-    let Value::Error(bytes) = reply else { return reply };
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let mut parts = text.split("user_script:");
-    let mut out = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        out += "user_script:<line>";
-        out += part.trim_start_matches(|c: char| c.is_ascii_digit());
+    let unplaced = |bytes: Vec<u8>| {
+        let Ok(text) = std::str::from_utf8(&bytes) else { return bytes };
+        let mut parts = text.split("user_script:");
+        let mut out = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            // Redis 6.2 writes some with a space.
+            let (space, number) = part.strip_prefix(' ').map_or(("", part), |number| (" ", number));
+            let rest = number.trim_start_matches(|c: char| c.is_ascii_digit());
+            let line = if rest.len() < number.len() { "<line>" } else { "" };
+            out.extend(["user_script:", space, line, rest]);
+        }
+        out.into_bytes()
+    };
+    match reply {
+        Value::Error(text) => Value::Error(unplaced(text)),
+        Value::Bulk(text) => Value::Bulk(unplaced(text)),
+        other => other.map(&mut without_lines),
     }
-    Value::Error(out.into_bytes())
 }
 
 /// What scripts say of the time that somebody still holds something.
@@ -394,6 +420,7 @@ mod tests {
         let hash = "a".repeat(40);
         assert_eq!(see(&hash), r#""<hash:1>""#);
         assert_eq!(names.resolve(b"(<id:2>"), b"(1790000000000-1");
+        assert_eq!(names.resolve(b"a<b <2*x:>y <id:9> <z*1>"), b"a<b x:x:y <id:9> <z*1>");
         names.know_script(hash.clone());
         assert_eq!(names.mask(&[], Value::Bulk(hash.clone().into())).to_string(), format!("\"{hash}\""));
     }

@@ -14,3 +14,5 @@ pub use sequence::{Part, Sequence, Step};
 pub use side::{Got, Side};
 pub use simulated::Simulated;
 pub use value::Value;
+
+pub use crate::redis::Version;

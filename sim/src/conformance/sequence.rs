@@ -3,6 +3,7 @@
 //! ```text
 //! # A comment. Settings of the server, if it needs others than the usual ones (it is then one of its own):
 //! server: appendonly yes, appendfsync always
+//! redis: 6.2                             it asks for this version: then this line has to be there
 //!
 //! c1> XADD s 1-1 field "a value\r\n"     a command of the client c1 (connected when first named), and its reply
 //!   "1-1"
@@ -17,12 +18,15 @@
 //! ```
 //!
 //! In commands, `@lua/acquire` is the text of that script of the shell, `@sha/acquire` its hash, and `<id:1>` the id
-//! that stands as `<id:1>` in a reply before (see `masks`), `<client>` what CLIENT ID has answered last. Where Valkey answers otherwise, its answer stands below a
-//! line `! valkey`. Everything else is the answer of Redis 7.0, which is also the simulation's.
+//! that stands as `<id:1>` in a reply before (see `masks`), `<client>` what CLIENT ID has answered last, `<6000*ab>` is
+//! `ab` six thousand times. Where Valkey
+//! answers otherwise, its answer stands below a line `! valkey`. Everything else is the answer of Redis 7.0, or of the
+//! version that the sequence asks for; and the simulation's, which plays that version.
 
 use std::{path::PathBuf, time::Duration};
 
 use super::value::quoted;
+use crate::redis::Version;
 
 /// A sequence.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +35,8 @@ pub struct Sequence {
     pub name: String,
     /// Of a server of its own.
     pub settings: Vec<(String, String)>,
+    /// The Redis that it is for: only a server of this version answers so.
+    pub version: Version,
     /// Line by line.
     pub parts: Vec<Part>,
     /// Ids made from the clock are not told apart.
@@ -44,7 +50,7 @@ pub struct Part {
     pub line: String,
     /// What is to be done, if anything.
     pub step: Option<Step>,
-    /// What Redis 7.0 answers.
+    /// What Redis answers.
     pub reply: Vec<String>,
     /// What Valkey answers, where that is something else.
     pub on_valkey: Option<Vec<String>>,
@@ -126,6 +132,9 @@ impl Sequence {
             if let Some(settings) = line.strip_prefix("server:") {
                 let pairs = settings.split(',').map(|one| one.trim().split_once(' ').unwrap_or((one.trim(), "")));
                 sequence.settings = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            }
+            if let Some(version) = line.strip_prefix("redis:") {
+                sequence.version = Version::named(version.trim()).ok_or_else(|| wrong("it is 6.2 or 7.0"))?;
             }
             let step = step(line).map_err(|what| wrong(&what))?;
             sequence.parts.push(Part { line: line.to_owned(), step, ..Part::default() });
@@ -209,7 +218,7 @@ fn folder() -> PathBuf {
 
 fn step(line: &str) -> Result<Option<Step>, String> {
     let line = line.trim_end();
-    if line.is_empty() || line.starts_with('#') || line.starts_with("server:") {
+    if line.is_empty() || line.starts_with('#') || ["server:", "redis:"].iter().any(|head| line.starts_with(head)) {
         return Ok(None);
     }
     if line == "restart" {
@@ -323,7 +332,9 @@ hang up c1
         assert_eq!(steps[4], &Step::Raw { client: "c1".to_owned(), bytes: b"PING\r\n".to_vec() });
         assert_eq!(steps.len(), 8);
         assert_eq!(sequence.parts[4].on_valkey.as_deref(), Some(&["\"y\"".to_owned()][..]));
-        for wrong in ["  reply", "c1 GET a", "c1> GET \"a", "wait 5", "c1> \"\\q\"", "c1< x"] {
+        assert_eq!(sequence.version, Version::Redis7);
+        assert_eq!(Sequence::parse("a", "redis: 6.2\nc1> GET a").unwrap().version, Version::Redis6);
+        for wrong in ["  reply", "redis: 5.0", "c1 GET a", "c1> GET \"a", "wait 5", "c1> \"\\q\"", "c1< x"] {
             assert!(Sequence::parse("a", wrong).is_err(), "{wrong}");
         }
         assert_eq!(Step::call("c1", &["SET", "a b", ""]).line, "c1> SET \"a b\" \"\"");

@@ -4,11 +4,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     plan::{Persistence, RedisFault, RedisPlan},
-    redis::{ConnId, Output, Redis},
+    redis::{ConnId, Output, Redis, Version},
 };
 use streamkeeper::Time;
 
 use super::{
+    sequence::Sequence,
     side::{Got, Side},
     value::Value,
 };
@@ -19,6 +20,7 @@ const TRAVEL: Duration = Duration::from_micros(100);
 /// A simulated server with its clients.
 pub struct Simulated {
     plan: RedisPlan,
+    version: Version,
     redis: Redis,
     now: Time,
     clients: BTreeMap<String, Wire>,
@@ -31,8 +33,13 @@ struct Wire {
 }
 
 impl Simulated {
+    /// The server that a sequence asks for.
+    pub fn of(sequence: &Sequence) -> Self {
+        Simulated::start(&sequence.settings, sequence.version)
+    }
+
     /// One that was started a while ago, as the real ones were.
-    pub fn start(settings: &[(String, String)]) -> Self {
+    pub fn start(settings: &[(String, String)], version: Version) -> Self {
         let is = |name: &str, value: &str| settings.iter().any(|(n, v)| n == name && v == value);
         let snapshots = settings.iter().any(|(name, _)| name == "save");
         let persistence = match () {
@@ -50,7 +57,7 @@ impl Simulated {
             uptime_s: 0,
         };
         let now = Time::from_micros(0);
-        Self { redis: Redis::new(&plan, 1, now), plan, now, clients: BTreeMap::new() }
+        Self { redis: started(&plan, version, now), plan, version, now, clients: BTreeMap::new() }
     }
 
     fn deliver(&mut self) {
@@ -131,7 +138,13 @@ impl Side for Simulated {
     }
 
     fn reset(&mut self) {
-        self.redis = Redis::new(&self.plan, 1, self.now);
+        self.redis = started(&self.plan, self.version, self.now);
         self.clients.clear();
     }
+}
+
+fn started(plan: &RedisPlan, version: Version, now: Time) -> Redis {
+    let mut redis = Redis::new(plan, 1, now);
+    redis.play(version);
+    redis
 }

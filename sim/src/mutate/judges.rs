@@ -60,7 +60,7 @@ pub fn by_sequences(mutant: &Mutant) -> Option<String> {
     let sequences = Sequence::all();
     let _planted = Planted::new(mutant);
     sequences.iter().filter(|sequence| sequence.parts.iter().any(mentions)).find_map(|sequence| {
-        let ran = caught(|| run(sequence, &mut Simulated::start(&sequence.settings)));
+        let ran = caught(|| run(sequence, &mut Simulated::of(sequence)));
         match ran {
             Ok(replies) => {
                 let different = differences(sequence, &replies, |part| &part.reply);

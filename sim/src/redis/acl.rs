@@ -10,6 +10,7 @@ use super::{
     connection::ConnId,
     data::pattern::matches,
     reply::Reply,
+    version::Version,
 };
 
 /// Who may do everything and is no user.
@@ -69,8 +70,11 @@ pub(crate) enum Denied {
 }
 
 impl Denied {
-    pub(crate) fn to_client(self) -> String {
+    pub(crate) fn to_client(self, version: Version) -> String {
         match self {
+            Denied::Command(name) if version.is_before_7() => {
+                format!("NOPERM this user has no permissions to run the '{name}' command or its subcommand")
+            }
             Denied::Command(name) => format!("NOPERM this user has no permissions to run the '{name}' command"),
             Denied::Key => "NOPERM this user has no permissions to access one of the keys used as arguments".to_owned(),
             Denied::Channel => {

@@ -57,7 +57,7 @@ impl Redis {
     /// Chance begins anew, from this: what was drawn before leaves no trace.
     pub(crate) fn shuffle(&mut self, seed: u64) {
         self.rng = SmallRng::seed_from_u64(seed);
-        self.cx = Context { dirty: self.cx.dirty, ..Context::new(self.cx.now_us, seed) };
+        self.cx = Context { dirty: self.cx.dirty, version: self.cx.version, ..Context::new(self.cx.now_us, seed) };
     }
 
     /// Looks for lapsed keys, as it does several times a second.

@@ -146,7 +146,7 @@ impl Redis {
             return Err("ERR Command not allowed inside a transaction".to_owned());
         }
         let subscribed = connection.is_subscribed() && !connection.resp3;
-        self.may(conn, command, args).map_err(|denied| denied.to_client())?;
+        self.may(conn, command, args).map_err(|denied| denied.to_client(self.cx.version))?;
         self.cluster_is_up(command, args)?;
         self.has_slot_of(command, args)?;
         if command.name != "exec" {

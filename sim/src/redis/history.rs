@@ -5,7 +5,10 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use streamkeeper::Time;
 
-use super::data::{self, Context, Db};
+use super::{
+    data::{self, Context, Db},
+    version::Version,
+};
 
 /// After so many writes, and more than there are keys, the past begins anew with a copy of the data.
 const LONG: usize = 20_000;
@@ -19,6 +22,8 @@ pub(crate) struct History {
     written: u64,
     /// Nothing is remembered.
     none: bool,
+    /// Which Redis executes it again.
+    version: Version,
 }
 
 #[derive(Clone, Debug)]
@@ -39,12 +44,18 @@ struct Write {
 
 impl History {
     pub(crate) fn new(dbs: Vec<Db>, now: Time) -> History {
-        History { copies: [Copy { at: now, written: 0, dbs }].into(), writes: VecDeque::new(), written: 0, none: false }
+        History { copies: [Copy { at: now, written: 0, dbs }].into(), none: false, ..History::none() }
     }
 
     /// Of a server that will never ask for it.
     pub(crate) fn none() -> History {
-        History { copies: VecDeque::new(), writes: VecDeque::new(), written: 0, none: true }
+        let version = Version::default();
+        History { copies: VecDeque::new(), writes: VecDeque::new(), written: 0, none: true, version }
+    }
+
+    /// It is one of this version.
+    pub(crate) fn play(&mut self, version: Version) {
+        self.version = version;
     }
 
     pub(crate) fn write(&mut self, at: Time, wall_us: u64, db: usize, args: Vec<Bytes>) {
@@ -90,6 +101,7 @@ impl History {
         let mut cx = Context::new(0, 0);
         cx.expire_at_all = false; // as a replica: what lapses is written, too
         cx.replays = replays;
+        cx.version = self.version;
         let first = self.written - self.writes.len() as u64;
         let skipped = usize::try_from(copy.written - first).unwrap_or(usize::MAX);
         for write in self.writes.iter().skip(skipped).take_while(|write| write.at <= then) {

@@ -4,9 +4,6 @@ use std::fmt::{Display, Write as _};
 
 use super::{Redis, commands::Call, reply::Reply};
 
-/// The version that is simulated.
-pub(crate) const VERSION: &str = "7.0.15";
-
 /// What a server takes with no data.
 const EMPTY_BYTES: u64 = 1_000_000;
 
@@ -134,7 +131,7 @@ impl Redis {
         match section {
             "server" => {
                 let uptime = (self.wall_us() / 1000).saturating_sub(self.node.started_ms) / 1000;
-                say("redis_version", &VERSION);
+                say("redis_version", &self.cx.version.number());
                 say("redis_mode", &self.mode());
                 say("os", &"simulated");
                 say("arch_bits", &64);

@@ -36,6 +36,7 @@ mod session;
 mod tests;
 mod touched;
 mod transaction;
+mod version;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -53,6 +54,7 @@ use data::{Context, Db};
 pub(crate) use down::CLUSTER_WRITABLE_DELAY;
 use reply::Reply;
 pub use touched::Touched;
+pub use version::Version;
 
 /// What comes out.
 #[derive(Clone, Debug, PartialEq)]

@@ -185,7 +185,8 @@ fn escaped(rest: &mut std::iter::Peekable<impl Iterator<Item = u8> + Clone>) -> 
 pub(crate) fn encode(reply: &Reply, resp3: bool, out: &mut Vec<u8>) {
     match reply {
         Reply::Status(text) => line(out, '+', text),
-        Reply::Error(text) => line(out, '-', text.as_bytes()),
+        // Redis, too, takes the end of a line away that a text may have.
+        Reply::Error(text) => line(out, '-', text.trim_end_matches(['\r', '\n']).as_bytes()),
         Reply::Int(number) => head(out, ':', *number),
         Reply::Bulk(text) => bulk(out, text),
         Reply::Nil => out.extend_from_slice(if resp3 { b"_\r\n" } else { b"$-1\r\n" }),

@@ -12,6 +12,7 @@ use super::{
     lua,
     reply::Reply,
     session::{NOT_AN_INTEGER, SYNTAX},
+    version::Version,
 };
 
 const NO_SCRIPT: &str = "NOSCRIPT No matching script. Please use EVAL.";
@@ -25,6 +26,8 @@ struct Running {
     wrote: bool,
     /// There was no memory when it began.
     out_of_memory: bool,
+    /// The last command was not executed.
+    refused: bool,
 }
 
 /// What a running script speaks with.
@@ -41,6 +44,14 @@ impl lua::Host for Host<'_> {
     fn may(&self, args: &[Bytes]) -> Option<bool> {
         let command = Command::named(args)?;
         Some(self.redis.may(self.running.conn, command, args).is_ok())
+    }
+
+    fn refused(&self) -> bool {
+        self.running.refused
+    }
+
+    fn version(&self) -> Version {
+        self.redis.cx.version
     }
 }
 
@@ -128,7 +139,7 @@ impl Redis {
         let db = self.connection(call.conn).db;
         let out_of_memory = self.is_out_of_memory();
         let name = self.observed.as_ref().and_then(|names| names.get(&hash).copied());
-        let running = Running { conn: call.conn, name, read_only, wrote: false, out_of_memory };
+        let running = Running { conn: call.conn, name, read_only, wrote: false, out_of_memory, refused: false };
         self.cx.in_script = true;
         let seed = self.rng.random();
         let (keys, args) = call.args[3..].split_at(keys);
@@ -149,6 +160,7 @@ impl Redis {
 
     /// Executes a command of a script, if the script may do that.
     fn call_from_script(&mut self, script: &mut Running, args: Vec<Bytes>) -> Reply {
+        script.refused = true;
         let command = match Command::find(&args) {
             Ok(command) => command,
             Err(Unknown::Arity(_)) => {
@@ -159,6 +171,7 @@ impl Redis {
         if let Err(error) = self.admit_from_script(script, command, &args) {
             return Reply::Error(error);
         }
+        script.refused = false;
         script.wrote |= command.has(commands::WRITE);
         let db = self.connection(script.conn).db;
         match command.by {

@@ -93,7 +93,7 @@ fn said_hello(redis: &mut Redis, call: &Call<'_>) -> Result<Reply, String> {
     let id = i64::try_from(call.conn.0).unwrap_or(i64::MAX);
     let mut fields = vec![
         (text("server"), text("redis")),
-        (text("version"), text(super::info::VERSION)),
+        (text("version"), text(redis.cx.version.number())),
         (text("proto"), Reply::Int(proto)),
         (text("id"), Reply::Int(id)),
         (text("mode"), text(mode)),

@@ -79,7 +79,7 @@ impl Redis {
     /// What may have changed since a command was queued: the user's rights.
     fn admit_queued(&self, conn: ConnId, args: &[Bytes]) -> Result<Command, String> {
         let command = Command::find(args).map_err(|_| "ERR unknown command".to_owned())?;
-        self.may(conn, command, args).map_err(|denied| denied.to_client())?;
+        self.may(conn, command, args).map_err(|denied| denied.to_client(self.cx.version))?;
         Ok(command)
     }
 

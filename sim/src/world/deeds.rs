@@ -123,7 +123,7 @@ mod tests {
         let entries = vec!["1-0".into(), "2-0".into()];
         assert_eq!(called("reap", "r l", "me 400", &["7", "1-0", "500", "2-0", "9"]), [Deed::Reaped { entries }]);
         assert_eq!(called("reap", "r l", "me 400", &["7"]), []);
-        assert_eq!(called("clean", "l f c", "g me", &["old"]), [Deed::Cleaned]);
+        assert_eq!(called("clean", "l f c", "g me 3600000", &["old"]), [Deed::Cleaned]);
         assert_eq!(called("renew", "l f e t k", "g me 3000  1-0", &["NOGROUP No such key"]), [Deed::Groupless]);
         assert_eq!(called("renew", "l f e t k", "g me 3000  1-0", &[""]), []);
         assert_eq!(called("epoch", "e l t", "3000 n 0 0 1 wait:n id g me 3000", &["id", "", "3000"]), [Deed::Settled]);

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use streamkeeper_sim::conformance::{Got, Side, Value};
+use streamkeeper_sim::conformance::{Got, Sequence, Side, Value};
 use streamkeeper_tests::{
     flavor::Flavor,
     server::{Server, run_on},
@@ -28,6 +28,11 @@ struct Wire {
 }
 
 impl Real {
+    /// The `redis-server` that a sequence asks for.
+    pub(crate) fn of(sequence: &Sequence) -> Self {
+        Real::start(Flavor::Redis, &sequence.settings)
+    }
+
     pub(crate) fn start(flavor: Flavor, settings: &[(String, String)]) -> Self {
         let settings: Vec<(&str, &str)> =
             settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -88,7 +93,9 @@ impl Side for Real {
         self.run(&["FLUSHALL"]);
         self.run(&["SCRIPT", "FLUSH"]);
         self.run(&["CONFIG", "SET", "notify-keyspace-events", ""]);
-        self.run(&["CONFIG", "SET", "maxmemory", "0", "requirepass", ""]);
+        // One at a time: Redis 6.2 takes no more.
+        self.run(&["CONFIG", "SET", "maxmemory", "0"]);
+        self.run(&["CONFIG", "SET", "requirepass", ""]);
         self.run(&["CONFIG", "RESETSTAT"]);
         self.run(&["DEBUG", "SET-ACTIVE-EXPIRE", "1"]);
         let users: Vec<String> = run_on(&mut self.control, &["ACL", "USERS"]).expect("the users");

@@ -152,7 +152,7 @@ local function tried(writes, lease)
       if name == 'DEL' then
         answer = redis.pcall('DEL', KEYS[#KEYS]) -- where nothing is
       else
-        answer = redis.pcall(name, lease, unpack(TRIES[name]))
+        answer = redis.pcall(name, lease, unpack(TRIES[name] or {}))
       end
       local err = type(answer) == 'table' and answer.err or ''
       if string.find(err, 'user executing the script', 1, true) then

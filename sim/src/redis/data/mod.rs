@@ -25,7 +25,7 @@ use bytes::Bytes;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use super::reply::Reply;
+use super::{reply::Reply, version::Version};
 
 use call::Call;
 
@@ -84,6 +84,8 @@ pub struct Context {
     pub dirty: u64,
     /// How many consumers XINFO CONSUMERS has listed: what that costs, where it is asked for.
     pub listed: u64,
+    /// Which Redis it is.
+    pub version: Version,
     /// What RANDOMKEY and its like draw from.
     pub rng: SmallRng,
 }
@@ -100,6 +102,7 @@ impl Context {
             events: Vec::new(),
             dirty: 0,
             listed: 0,
+            version: Version::default(),
             rng: SmallRng::seed_from_u64(seed),
         }
     }

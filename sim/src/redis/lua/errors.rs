@@ -2,6 +2,8 @@
 
 use mlua::{Error, Lua, Table, Value};
 
+use crate::redis::version::Version;
+
 /// An error that a script raised by `redis.call`; what catches errors in Lua makes a table of it.
 #[derive(Debug)]
 pub(super) struct Raised(pub(super) String);
@@ -38,18 +40,23 @@ pub(super) fn as_table(lua: &Lua, error: Value) -> mlua::Result<Value> {
 }
 
 pub(super) fn text_of(error: &Error) -> String {
-    error.downcast_ref::<Raised>().map_or_else(|| format!("ERR {error}"), |raised| raised.0.clone())
+    text_with(error, "ERR ")
 }
 
-/// The line of the script that an error comes from, and its text.
-pub(super) fn told(lua: &Lua, error: &Value) -> String {
+fn text_with(error: &Error, code: &str) -> String {
+    error.downcast_ref::<Raised>().map_or_else(|| format!("{code}{error}"), |raised| raised.0.clone())
+}
+
+/// The line of the script that an error comes from, and its text. Before Redis 7 it has no code of its own.
+pub(super) fn told(lua: &Lua, version: Version, error: &Value) -> String {
+    let code = if version.is_before_7() { "" } else { "ERR " };
     let text = match error {
-        Value::Error(error) => text_of(error),
+        Value::Error(error) => text_with(error, code),
         Value::Table(table) => match table.raw_get::<Value>("err") {
             Ok(Value::String(text)) => text.to_string_lossy(),
             _ => "ERR unknown error".to_owned(),
         },
-        other => format!("ERR {}", other.to_string().unwrap_or_default()),
+        other => format!("{code}{}", other.to_string().unwrap_or_default()),
     };
     let line = (1..20).find_map(|level| {
         let line = lua.inspect_stack(level, |frame| {

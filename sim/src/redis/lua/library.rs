@@ -4,7 +4,7 @@ use std::{cell::Cell, rc::Rc};
 
 use mlua::{Error, Lua, MultiValue, Table, Value};
 
-use crate::redis::info::VERSION;
+use crate::redis::version::Version;
 
 use super::{
     errors::{Raised, error_table, with_code},
@@ -13,10 +13,8 @@ use super::{
 };
 
 /// What a script has besides `call` and `pcall`.
-pub(super) fn redis_table(lua: &Lua, resp3: &Rc<Cell<bool>>) -> mlua::Result<Table> {
+pub(super) fn redis_table(lua: &Lua, resp3: &Rc<Cell<bool>>, version: &Rc<Cell<Version>>) -> mlua::Result<Table> {
     let redis = lua.create_table()?;
-    redis.set("REDIS_VERSION", VERSION)?;
-    redis.set("REDIS_VERSION_NUM", 0x0007_000f)?;
     for (level, name) in ["LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING"].into_iter().enumerate() {
         redis.set(name, level)?;
     }
@@ -35,11 +33,12 @@ pub(super) fn redis_table(lua: &Lua, resp3: &Rc<Cell<bool>>) -> mlua::Result<Tab
             _ => Err(raised("ERR wrong number of arguments")),
         })?,
     )?;
+    let version = version.clone();
     redis.set(
         "error_reply",
-        lua.create_function(|lua, args: MultiValue| {
-            let text = one_text(&args);
-            error_table(lua, &text.map_or("ERR wrong number or type of arguments".to_owned(), |text| with_code(&text)))
+        lua.create_function(move |lua, args: MultiValue| {
+            let coded = |text: String| if version.get().is_before_7() { text } else { with_code(&text) };
+            error_table(lua, &one_text(&args).map_or("ERR wrong number or type of arguments".to_owned(), coded))
         })?,
     )?;
     redis.set(

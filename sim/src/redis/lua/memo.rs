@@ -168,6 +168,11 @@ impl<'a> Recorder<'a> {
         self.is_odd = true;
         self.host.may(args)
     }
+
+    /// See [`Host::refused`].
+    pub(super) fn refused(&self) -> bool {
+        self.host.refused()
+    }
 }
 
 #[cfg(test)]

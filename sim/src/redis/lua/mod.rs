@@ -1,8 +1,10 @@
-//! The engine for scripts: Lua 5.1 with the libraries that Streamkeeper's scripts use (base, table, string, math), in
-//! the sandbox of Redis. Holds no state of a server: one engine serves all servers of a thread, and keeps compiled
-//! scripts.
+//! The engine for scripts: Lua 5.1 with the libraries that Streamkeeper's scripts use (base, table, string, math, and of
+//! cjson `decode`), in the sandbox of Redis. Holds no state of a server: one engine serves all servers of a thread, and
+//! keeps compiled scripts.
 
+mod before_7;
 mod errors;
+mod json;
 mod library;
 mod memo;
 mod values;
@@ -21,7 +23,7 @@ use mlua::{
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use sha1_smol::Sha1;
 
-use super::reply::Reply;
+use super::{reply::Reply, version::Version};
 use errors::{Raised, as_table, told};
 use library::redis_table;
 use memo::{Memo, Recalled, Recorder};
@@ -34,6 +36,16 @@ pub(crate) trait Host {
 
     /// Whether the script's user may run a command; `None`: there is no such command.
     fn may(&self, args: &[Bytes]) -> Option<bool>;
+
+    /// Whether the last command that it was to execute was refused before it was executed.
+    fn refused(&self) -> bool {
+        false
+    }
+
+    /// Which Redis it is.
+    fn version(&self) -> Version {
+        Version::default()
+    }
 }
 
 /// The hash that a script is known by.
@@ -79,6 +91,8 @@ pub(crate) struct Engine {
     run: Function,
     compiled: RefCell<BTreeMap<String, Function>>,
     resp3: Rc<Cell<bool>>,
+    /// Of the server whose script runs.
+    version: Rc<Cell<Version>>,
     random: Rc<RefCell<SmallRng>>,
     /// The script that runs has drawn lots.
     drew: Rc<Cell<bool>>,
@@ -96,7 +110,9 @@ impl Engine {
         // What scripts leave is little and short-lived: it is swept when it has become twenty times what stays.
         lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().pause(2000)));
         let (resp3, random) = (Rc::new(Cell::new(false)), Rc::new(RefCell::new(SmallRng::seed_from_u64(0))));
-        let redis = redis_table(&lua, &resp3)?;
+        let version = Rc::new(Cell::new(Version::default()));
+        let redis = redis_table(&lua, &resp3, &version)?;
+        before_7::dress(&redis, version.get())?;
         let (drawn, drew) = (random.clone(), Rc::new(Cell::new(false)));
         let draws = drew.clone();
         let draw = lua.create_function(move |_, ()| {
@@ -104,15 +120,17 @@ impl Engine {
             Ok(drawn.borrow_mut().random::<f64>())
         })?;
         let explain = lua.create_function(|lua, error: Value| as_table(lua, error))?;
-        let handler = lua.create_function(|lua, error: Value| Ok(told(lua, &error)))?;
+        let of = version.clone();
+        let handler = lua.create_function(move |lua, error: Value| Ok(told(lua, of.get(), &error)))?;
         let (globals, run): (Table, Function) =
-            lua.load(SANDBOX).set_name("@sandbox").call((&redis, draw, explain, handler))?;
+            lua.load(SANDBOX).set_name("@sandbox").call((&redis, json::cjson(&lua)?, draw, explain, handler))?;
         Ok(Engine {
             globals,
             redis,
             run,
             compiled: RefCell::default(),
             resp3,
+            version,
             random,
             drew,
             memo: RefCell::default(),
@@ -170,18 +188,23 @@ impl Engine {
         host: &mut dyn Host,
     ) -> Reply {
         let called = (hash, keys, args);
-        let executed = match self.memo.borrow().recall(called, host) {
-            Recalled::Whole(reply) => return reply,
-            Recalled::Part(executed) => executed,
+        // What is remembered was said by a Redis 7.
+        let version = host.version();
+        let executed = match version {
+            Version::Redis6 => Vec::new(),
+            Version::Redis7 => match self.memo.borrow().recall(called, host) {
+                Recalled::Whole(reply) => return reply,
+                Recalled::Part(executed) => executed,
+            },
         };
         self.resp3.set(false);
         self.drew.set(false);
         self.steps.set(0);
         *self.random.borrow_mut() = SmallRng::seed_from_u64(seed);
         let mut recorder = Recorder::new(host, executed);
-        let result = self.run_in_scope(script, hash, (keys, args), &mut recorder);
+        let result = self.run_in_scope(script, hash, (keys, args), version, &mut recorder);
         let reply = result.unwrap_or_else(|error| Reply::error(format!("ERR {error}")));
-        if !self.drew.get() && !recorder.is_odd {
+        if !self.drew.get() && !recorder.is_odd && !version.is_before_7() {
             self.memo.borrow_mut().learn(called, recorder.executed(), &reply);
         }
         reply
@@ -192,14 +215,25 @@ impl Engine {
         script: &Function,
         hash: &str,
         (keys, args): (&[Bytes], &[Bytes]),
+        version: Version,
         host: &mut Recorder<'_>,
     ) -> mlua::Result<Reply> {
+        if self.version.replace(version) != version {
+            before_7::dress(&self.redis, version)?;
+        }
         let host = RefCell::new(host);
-        let execute = |args: MultiValue| match arguments(args) {
-            Ok(args) => host
-                .try_borrow_mut()
-                .map_or_else(|_| Reply::error("ERR a script cannot call a script"), |mut host| host.call(args)),
-            Err(text) => Reply::error(text),
+        let execute = |lua: &Lua, args: MultiValue| {
+            let (reply, refused) = match arguments(args) {
+                Ok(args) => match host.try_borrow_mut() {
+                    Ok(mut host) => (host.call(args), host.refused()),
+                    Err(_) => (Reply::error("ERR a script cannot call a script"), true),
+                },
+                Err(text) => (Reply::error(text), true),
+            };
+            match reply {
+                Reply::Error(text) if refused && version.is_before_7() => Reply::Error(before_7::refusal(lua, &text)),
+                reply => reply,
+            }
         };
         let may = |args: MultiValue| {
             let args = arguments(args)?;
@@ -207,13 +241,15 @@ impl Engine {
             allowed.ok_or_else(|| "ERR Invalid command passed to redis.acl_check_cmd()".to_owned())
         };
         self.lua.scope(|scope| {
-            let call = scope.create_function(|lua, args: MultiValue| match execute(args) {
+            let call = scope.create_function(|lua, args: MultiValue| match execute(lua, args) {
                 Reply::Error(text) => Err(Error::external(Raised(text))),
                 reply => to_lua(lua, reply, self.resp3.get()),
             })?;
-            let pcall = scope.create_function(|lua, args: MultiValue| to_lua(lua, execute(args), self.resp3.get()))?;
+            let pcall =
+                scope.create_function(|lua, args: MultiValue| to_lua(lua, execute(lua, args), self.resp3.get()))?;
             let check =
                 scope.create_function(|_, args: MultiValue| may(args).map_err(|text| Error::external(Raised(text))))?;
+            let check = if version.is_before_7() { Value::Nil } else { Value::Function(check) };
             self.redis.raw_set("acl_check_cmd", check)?;
             self.redis.raw_set("call", call)?;
             self.redis.raw_set("pcall", pcall)?;
@@ -223,6 +259,9 @@ impl Engine {
             }
             let value = value.to_string()?;
             let (line, text) = value.split_once(' ').unwrap_or(("", &value));
+            if version.is_before_7() {
+                return Ok(Reply::error(before_7::failure(hash, line, text)));
+            }
             let place = if line.is_empty() { String::new() } else { format!(", on @user_script:{line}") };
             Ok(Reply::error(format!("{text} script: {hash}{place}.")))
         })

@@ -1,6 +1,6 @@
 -- The world of a script: only known globals, none to be made, random numbers that repeat, and errors of redis.call as
 -- Redis has them where they are caught. Answers the globals, and the function that runs a script.
-local redis, draw, explain, handler = ...
+local redis, cjson, draw, explain, handler = ...
 
 -- As Redis does it: whoever catches an error by pcall finds its text.
 local function reread(ok, ...)
@@ -13,11 +13,11 @@ end
 local xpcall_here, pcall_here = xpcall, pcall
 
 local known = {
-  _VERSION = _VERSION, assert = assert, collectgarbage = collectgarbage, coroutine = coroutine, error = error,
-  gcinfo = gcinfo, getmetatable = getmetatable, ipairs = ipairs, load = load, loadstring = loadstring, math = math,
-  next = next, pairs = pairs, rawequal = rawequal, rawget = rawget, rawset = rawset, redis = redis, select = select,
-  setmetatable = setmetatable, string = string, table = table, tonumber = tonumber, tostring = tostring, type = type,
-  unpack = unpack,
+  _VERSION = _VERSION, assert = assert, cjson = cjson, collectgarbage = collectgarbage, coroutine = coroutine,
+  error = error, gcinfo = gcinfo, getmetatable = getmetatable, ipairs = ipairs, load = load, loadstring = loadstring,
+  math = math, next = next, pairs = pairs, rawequal = rawequal, rawget = rawget, rawset = rawset, redis = redis,
+  select = select, setmetatable = setmetatable, string = string, table = table, tonumber = tonumber,
+  tostring = tostring, type = type, unpack = unpack,
 }
 
 function known.pcall(f, ...)

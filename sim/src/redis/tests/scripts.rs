@@ -1,5 +1,5 @@
 use super::*;
-use crate::redis::{lua, reply::Reply};
+use crate::redis::{Version, lua, reply::Reply};
 
 fn eval(talk: &mut Talk, script: &str) -> Reply {
     talk.redis.command(["EVAL", script, "0"].map(str::to_owned))
@@ -114,4 +114,28 @@ fn the_scripts_of_streamkeeper_compile_and_are_told_of_by_name() {
     let executed = talk.executed.pop().unwrap();
     assert_eq!((executed.conn, executed.script), (a, Some("look")));
     assert_eq!(executed.reply, Reply::Array(vec![Reply::Int(0), Reply::Int(1), Reply::Int(0)]));
+}
+
+#[test]
+fn servers_of_two_versions_share_an_engine() {
+    let (mut new, mut old) = (Talk::new(), Talk::new());
+    old.redis.play(Version::Redis6);
+    let about = "return {tostring(redis.REDIS_VERSION_NUM), type(redis.acl_check_cmd), redis.pcall('NOPE').err}";
+    let said = |words: [&str; 3]| Reply::Array(words.map(|word| Reply::bulk(word.to_owned())).to_vec());
+    for _ in 0..2 {
+        let is = said(["458767", "function", "ERR Unknown Redis command called from script"]);
+        assert_eq!(eval(&mut new, about), is);
+        let was = said(["nil", "nil", "@user_script: 1: Unknown Redis command called from Lua script"]);
+        assert_eq!(eval(&mut old, about), was);
+    }
+}
+
+#[test]
+fn json_is_read() {
+    let mut talk = Talk::new();
+    let said = r#"local v = cjson.decode([[{"a":[1.5,null,{"b":true}],"c":"\u00e9"}]])
+        return {tostring(v.a[1]), tostring(v.a[2] == cjson.null), tostring(v.a[3].b), v.c}"#;
+    assert_eq!(eval(&mut talk, said), Reply::Array(["1.5", "true", "true", "é"].map(Reply::bulk).to_vec()));
+    let refused = r#"local ok, why = pcall(cjson.decode, '{"a":') return {tostring(ok), type(why)}"#;
+    assert_eq!(eval(&mut talk, refused), Reply::Array(["false", "string"].map(Reply::bulk).to_vec()));
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::super::super::reply::Reply;
+use super::super::super::{reply::Reply, version::Version};
 use super::super::call::{Answer, Call, count, syntax};
 use super::super::number;
 use super::group::Pending;
@@ -56,15 +56,17 @@ pub(crate) fn xautoclaim(call: &mut Call) -> Answer {
         }
     }
     check_group(call, key, group)?;
-    let now_ms = call.cx.now_ms;
+    let (version, now_ms) = (call.cx.version, call.cx.now_ms);
     let consumer = &call.args[3];
     let stream = call.change::<Stream>(key)?.ok_or_else(|| no_group(key, group))?;
-    let claim = Claim { min_idle_ms, just_id, ..Claim::of(consumer, now_ms) };
+    let claim = Claim { min_idle_ms, just_id, ..Claim::of(consumer, version, now_ms) };
     let mut claiming = Claiming { stream, group, claim: &claim, is_new: false, changes: 0 };
     let (cursor, claimed, deleted) = claiming.claim_from(start, most);
     let (is_new, changes) = (claiming.is_new, claiming.changes);
     finish(call, key, is_new, changes);
-    Ok(Reply::Array(vec![cursor.reply(), Reply::Array(claimed), Reply::Array(deleted)]))
+    let mut answer = vec![cursor.reply(), Reply::Array(claimed), Reply::Array(deleted)];
+    answer.truncate(if version.is_before_7() { 2 } else { 3 });
+    Ok(Reply::Array(answer))
 }
 
 /// How XCLAIM is to claim.
@@ -79,10 +81,12 @@ struct Claim<'a> {
     force: bool,
     just_id: bool,
     last_id: Id,
+    /// Entries whose payload is gone are claimed like others: before Redis 7.
+    takes_gone: bool,
 }
 
 impl<'a> Claim<'a> {
-    fn of(consumer: &'a Bytes, now_ms: u64) -> Claim<'a> {
+    fn of(consumer: &'a Bytes, version: Version, now_ms: u64) -> Claim<'a> {
         Claim {
             consumer,
             now_ms,
@@ -93,12 +97,13 @@ impl<'a> Claim<'a> {
             force: false,
             just_id: false,
             last_id: Id::MIN,
+            takes_gone: version.is_before_7(),
         }
     }
 
     fn parse(call: &Call<'a>) -> Result<Claim<'a>, Reply> {
         let args = call.args;
-        let mut claim = Claim::of(&args[3], call.cx.now_ms);
+        let mut claim = Claim::of(&args[3], call.cx.version, call.cx.now_ms);
         claim.min_idle_ms = min_idle_ms(call, "XCLAIM")?;
         claim.ids = args[5..].iter().map_while(|text| Id::strict(text, 0).ok()).collect();
         let mut delivered_ms = None;
@@ -167,7 +172,7 @@ impl Claiming<'_> {
     fn claim_one(&mut self, id: Id) -> Option<Reply> {
         let exists = self.stream.find(id).is_some();
         let group = self.stream.groups.get_mut(self.group)?;
-        if !exists {
+        if !exists && !self.claim.takes_gone {
             // Nothing is left to be claimed: then it is no longer pending either.
             self.changes += u64::from(group.settle(id));
             return None;
@@ -175,7 +180,7 @@ impl Claiming<'_> {
         let deliveries = match group.pending().get(&id) {
             Some(pending) if !self.claim.is_idle_enough(pending) => return None,
             Some(pending) => pending.deliveries,
-            None if self.claim.force => 1,
+            None if self.claim.force && exists => 1,
             None => return None,
         };
         self.take(id, deliveries)
@@ -199,7 +204,7 @@ impl Claiming<'_> {
             }
             attempts -= 1;
             from = id.next();
-            if self.stream.find(id).is_none() {
+            if !self.claim.takes_gone && self.stream.find(id).is_none() {
                 if let Some(group) = self.stream.groups.get_mut(self.group) {
                     group.settle(id);
                 }
@@ -222,7 +227,7 @@ impl Claiming<'_> {
         let consumer = claim.consumer.clone();
         group.give(id, Pending { consumer, delivered_ms: claim.delivered_ms, deliveries });
         self.changes += 1;
-        if claim.just_id { Some(id.reply()) } else { self.stream.find(id).map(Entry::reply) }
+        Some(if claim.just_id { id.reply() } else { self.stream.find(id).map_or(Reply::Nil, Entry::reply) })
     }
 }
 

@@ -23,25 +23,27 @@ pub(crate) fn stream(call: &mut Call) -> Answer {
         6 if call.is_word(3, "full") && call.is_word(4, "count") => Some(call.int(5)?),
         _ => return Err(subcommand_syntax(call, "XINFO")),
     };
+    let counts = !call.cx.version.is_before_7();
     let stream = call.read::<Stream>(key)?.ok_or_else(no_such_key)?;
     Ok(match full {
-        None => stream.brief(),
+        None => stream.brief(counts),
         Some(0) => stream.full(usize::MAX),
         Some(most) => stream.full(usize::try_from(most).unwrap_or(10)),
     })
 }
 
 pub(crate) fn groups(call: &mut Call) -> Answer {
+    let counts = !call.cx.version.is_before_7();
     let stream = call.read::<Stream>(&call.args[2])?.ok_or_else(no_such_key)?;
     let group = |(name, group): (&Bytes, &Group)| {
-        table([
+        let counted = [("entries-read", maybe(group.entries_read)), ("lag", maybe(stream.lag(group)))];
+        let all = [
             ("name", Reply::Bulk(name.clone())),
             ("consumers", count(group.consumers.len())),
             ("pending", count(group.pending().len())),
             ("last-delivered-id", group.last_id.reply()),
-            ("entries-read", maybe(group.entries_read)),
-            ("lag", maybe(stream.lag(group))),
-        ])
+        ];
+        table(all.into_iter().chain(counted.into_iter().filter(|_| counts)))
     };
     Ok(Reply::Array(stream.groups.iter().map(group).collect()))
 }
@@ -64,9 +66,10 @@ pub(crate) fn consumers(call: &mut Call) -> Answer {
 }
 
 impl Stream {
-    fn brief(&self) -> Reply {
+    fn brief(&self, counts: bool) -> Reply {
         let edge = |entry: Option<&Entry>| entry.map_or(Reply::Nil, Entry::reply);
-        table(self.head().into_iter().chain([
+        let head = self.head().into_iter().take(if counts { 7 } else { 4 });
+        table(head.chain([
             ("groups", count(self.groups.len())),
             ("first-entry", edge(self.entries().next())),
             ("last-entry", edge(self.entries().next_back())),
