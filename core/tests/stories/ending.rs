@@ -139,3 +139,11 @@ fn shutdown_while_cut_off() {
     s.disconnected(Link::Commands).shutdown(End::Release, 9_000).at(5_000);
     s.ends("shutdown_cut_off", "Cut off from Redis, a shutdown ends when the last patience does.");
 }
+
+#[test]
+fn given_back_and_not_heard() {
+    let mut s = Story::started(|_| {});
+    s.at(100).pending(1, "orders").reads(&[1]).drain().fails("release", Trouble::from_reply("BUSY", "busy"));
+    s.at(150).at(190).at(300);
+    s.ends("given_back_again", "What was asked for and is given back is given back until Redis has heard it.");
+}
