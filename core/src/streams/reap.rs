@@ -264,4 +264,17 @@ mod tests {
             assert_eq!(machine.orphans.len(), numbers.len(), "each is looked at");
         }
     }
+
+    #[test]
+    fn a_long_list_is_looked_through_less_often() {
+        let ms = Duration::from_millis;
+        for (announced, pause) in [(0, ms(200)), (100_000, ms(200)), (1_000_000, ms(1_200)), (u64::MAX, ms(5_153_960))]
+        {
+            let mut machine = machine(|_| {});
+            machine.reaping.reaping = true;
+            machine.reaped(PAGE, Vec::new(), announced);
+            let next = machine.reaping.reap_at.since(machine.now);
+            assert!(next >= pause && next < pause + ms(1), "{announced} are announced: again after {next:?}");
+        }
+    }
 }

@@ -106,7 +106,7 @@ fn malformed_and_not_set_aside_at_once() {
     let mut s = Story::started(|_| {});
     s.by_hand("bury").by_hand("prepare").at(100).pending_raw(1, vec![(b"x".to_vec(), b"y".to_vec())]).reads(&[1]);
     s.fails("bury", Trouble::from_reply("BUSY", "Redis is busy running a script.")).at(500).hint(1, "orders").at(3_099);
-    s.at(3_150).fails("bury", Trouble::from_reply("NOGROUP", "no such group")).at(6_200).by_itself("prepare").at(6_210);
+    s.at(3_150).fails("bury", Trouble::from_reply("NOGROUP", "no such group")).at(7_200).by_itself("prepare").at(7_210);
     s.ends(
         "malformed_again",
         "What could not be set aside is set aside a ttl later, on a server that is prepared; what is heard of it is of no \

@@ -71,7 +71,8 @@ fn release() {
 fn a_rest() {
     let mut s = owner();
     s.event(Event::Rest(entry(1), ms(30_000))).valid(1).answer("release", all_released(1)).at(900);
-    s.ends("rest", "A stream that rests is given back with a pause that is no failure.");
+    s.owns(2, "invoices", 71).event(Event::Rest(entry(2), ms(30 * 24 * 3_600_000)));
+    s.ends("rest", "A stream that rests is given back with a pause that is no failure, and lasts a week at most.");
 }
 
 #[test]

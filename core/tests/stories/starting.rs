@@ -84,12 +84,14 @@ fn others_have_asked_for_all_that_is_left() {
 #[test]
 fn a_backlogged_application() {
     let mut s = Story::started(|_| {});
-    s.by_hand("read").by_hand("reap").by_hand("mine").at(100).owns(1, "orders", 70);
-    s.event(Event::Backlogged(true)).at(200).event(Event::Doorbell("2-0".to_owned()));
+    s.by_hand("read").by_hand("reap").by_hand("mine").at(250).owns(1, "orders", 70);
+    s.event(Event::Backlogged(true)).at(300).event(Event::Doorbell("2-0".to_owned()));
+    s.at(1_750).answer("reap", Answer::Reaped { idle: vec![], announced: 1 });
     s.at(1_800).event(Event::Backlogged(false));
     s.ends(
         "backlogged",
-        "Nothing new is taken while the application does not read its notifications; leases are kept.",
+        "Nothing new is taken while the application does not read its notifications; leases are kept. Once it has caught up, \
+         what was passed over is looked for at once.",
     );
 }
 
