@@ -186,7 +186,7 @@ impl Machine {
             let Stage::Looking(hinted) = candidate.stage else { continue };
             assert!(candidate.orphan_since.is_some(), "{entry} is looked at since somebody called it an orphan");
             // A heartbeat was heard since: somebody has got it already, whose takeover may be what we heard of.
-            if candidate.source != Source::Mine && !candidate.claimed && idle < self.config.lease_ttl / 3 {
+            if candidate.source != Source::Mine && idle < self.config.lease_ttl / 3 {
                 self.remark(Remark::HintDropped);
                 continue;
             }
@@ -374,21 +374,4 @@ fn is_turn_of(fleet: Fleet, entry: EntryId) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_orphan_is_the_turn_of_one_consumer_of_a_small_fleet() {
-        for consumers in 1..=5 {
-            let mut turns = vec![0; consumers as usize];
-            for (ms, seq) in (0..30).map(|number| (1_700_000_000_000 + number / 3, number % 3)) {
-                let is_turn =
-                    |rank: &u32| is_turn_of(Fleet { announced: 30, rank: *rank, consumers }, EntryId { ms, seq });
-                let whose: Vec<u32> = (0..consumers).filter(is_turn).collect();
-                assert_eq!(whose.len(), 1, "{ms}-{seq} of {consumers}: {whose:?}");
-                turns[whose[0] as usize] += 1;
-            }
-            assert!(turns.iter().all(|count| *count > 0), "nobody is left out: {turns:?}");
-        }
-    }
-}
+mod tests;

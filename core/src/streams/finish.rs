@@ -175,13 +175,8 @@ impl Machine {
         if !self.links.is_up(Link::Commands) {
             return None;
         }
-        let hint = self.ends.hints.iter().map(|(at, ..)| *at).min();
-        let waiting = !self.ends.unsent.is_empty() || !self.ends.give_back.is_empty();
-        match self.ends.retry_at {
-            Some(at) if waiting => Some(at),
-            Some(at) => hint.map(|hint| hint.max(at)),
-            None => hint,
-        }
+        // What is to be told again goes first, and leases are touched behind it.
+        self.ends.retry_at.or_else(|| self.ends.hints.iter().map(|(at, ..)| *at).min())
     }
 
     pub(super) fn done_answered(&mut self, items: Vec<DoneItem>, answers: Vec<Finished>) {
@@ -323,15 +318,13 @@ impl Machine {
         assert!(!self.links.is_up(Link::Reader), "whoever takes nothing more does not read");
     }
 
-    /// Wants an announcement no more. If it was asked for, the answer may have been lost: it is given back blindly.
+    /// Wants an announcement no more. It was asked for, and the answer may have been lost: it is given back blindly.
     fn abandon(&mut self, entry: EntryId, asking: &Asking) {
         let Some(lease) = self.leases.take(entry) else { return };
         assert!(matches!(lease.state, LeaseState::Asking(_)), "{entry} is given up, and is not only asked for");
         self.acquiring.forget(entry);
         self.refuse(entry, asking.claimed, Some(lease.stream.clone()));
-        if asking.asked > 0 {
-            self.give_back_attempt(entry, lease.stream, lease.attempt);
-        }
+        self.give_back_attempt(entry, lease.stream, lease.attempt);
     }
 
     /// Reports once everything has ended, or the time is up.
@@ -364,3 +357,6 @@ impl Machine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -196,8 +196,11 @@ mod tests {
         rung.keep(entry(2));
         rung.turn_over();
         assert_eq!((rung.wider(entry(1), 8), rung.wider(entry(2), 8)), (128, 32), "what is dealt with waits");
+        assert_eq!(rung.wider(entry(4), 8), 8);
         rung.break_off();
         assert_eq!(rung.wider(entry(1), 8), 128, "a look that failed has rung for nobody");
+        rung.turn_over();
+        assert_eq!(rung.wider(entry(4), 8), 8, "nor for what only it had found");
         rung.turn_over();
         rung.turn_over();
         assert_eq!(rung.wider(entry(1), 8), 8, "it was no orphan in between");

@@ -25,7 +25,7 @@ impl State {
 
     /// When they are to be set aside.
     pub(super) fn wake(&self) -> Option<Time> {
-        self.aside_at.filter(|_| !self.found.is_empty())
+        self.aside_at
     }
 
     /// What is true between two events.
@@ -50,7 +50,7 @@ impl Machine {
 
     pub(super) fn set_malformed_aside(&mut self) {
         let ready = self.links.is_up(Link::Commands) && self.server.is_prepared();
-        if !ready || self.malformed.aside_at.is_none_or(|at| at > self.now) || self.malformed.found.is_empty() {
+        if !ready || self.malformed.aside_at.is_none_or(|at| at > self.now) {
             return;
         }
         self.malformed.aside_at = Some(self.now + self.config.lease_ttl);
@@ -69,5 +69,19 @@ impl Machine {
         if was_there {
             self.notify(Notification::Rejected { entry, stream: None, reason: SetAside::Malformed, error });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tested::{entry, machine};
+
+    #[test]
+    fn those_that_are_known_have_a_limit() {
+        let mut machine = machine(|_| {});
+        for number in 0..super::MOST as u64 + 2 {
+            machine.malformed(entry(number), "".into());
+        }
+        assert_eq!(machine.malformed.found.len(), super::MOST);
     }
 }

@@ -366,3 +366,27 @@ pub fn link_of(call: &Call) -> Link {
         _ => Link::Commands,
     }
 }
+
+#[cfg(test)]
+mod tested {
+    //! A machine for the tests of its parts.
+
+    use super::Machine;
+    use crate::{
+        config::{Config, Settings},
+        id::{ConsumerId, EntryId},
+        keys::Keys,
+    };
+
+    /// One that nothing has happened to.
+    pub(super) fn machine(change: fn(&mut Settings)) -> Machine {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        let (keys, consumer) = (Keys::plain("svc").unwrap(), ConsumerId::named("pod-1").unwrap());
+        Machine::new(keys, consumer, Config::new(settings).unwrap(), 1)
+    }
+
+    pub(super) fn entry(number: u64) -> EntryId {
+        EntryId { ms: number, seq: 0 }
+    }
+}

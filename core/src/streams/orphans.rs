@@ -112,6 +112,7 @@ impl Orphans {
             candidate.orphan_since.is_some() || ready,
             "{entry} was handed over with its payload: no look is needed"
         );
+        assert!(candidate.source == Source::Mine || !candidate.claimed, "{entry} is claimed by hand, and a rumour");
         assert!(candidate.automatic || !candidate.claimed, "{entry} was claimed by hand: nobody is to be asked again");
         assert!(candidate.automatic || !ready, "{entry} is not acquired without asking, and is not to be offered");
         self.fresh += usize::from(candidate.orphan_since.is_none());
@@ -280,6 +281,7 @@ mod tests {
         assert_eq!(orphans.start_looking(2, Time::ZERO), [entry(1), entry(2)]);
         assert_eq!(orphans.stage(entry(1)), Some(&Stage::Looking(None)));
         assert_eq!(orphans.stage(entry(3)), Some(&Stage::Hinted(Time::ZERO, None)));
+        assert!(orphans.contains(entry(1)) && orphans.contains(entry(3)) && !orphans.contains(entry(4)));
         assert_eq!((orphans.next_look(), orphans.looking()), (Some(Time::ZERO), 2));
         orphans.check();
         orphans.put(entry(1), candidate(ready(20), false));

@@ -227,11 +227,9 @@ impl Machine {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::{
-        config::{Config, Settings},
-        id::ConsumerId,
-        keys::Keys,
+    use super::{
+        super::tested::{entry, machine},
+        *,
     };
 
     #[test]
@@ -239,15 +237,44 @@ mod tests {
         let ends: [fn(&mut Machine); 2] =
             [Machine::reap_failed, |machine| machine.reaper_is(Duration::from_millis(300))];
         for end in ends {
-            let (keys, consumer) = (Keys::plain("svc").unwrap(), ConsumerId::named("pod-1").unwrap());
-            let mut machine = Machine::new(keys, consumer, Config::new(Settings::default()).unwrap(), 1);
+            let mut machine = machine(|_| {});
             machine.reaping.reaping = true;
-            let idle = Idle { entry: EntryId { ms: 1, seq: 0 }, idle: Duration::from_secs(4) };
+            let idle = Idle { entry: entry(1), idle: Duration::from_secs(4) };
             machine.reaped(1, vec![idle], 2);
             assert_eq!((machine.reaping.found, machine.reaping.after), (1, Some(idle.entry)), "there is a next page");
             machine.reaping.reaping = true;
             end(&mut machine);
             assert_eq!((machine.reaping.found, machine.reaping.after), (0, None), "the next look begins anew");
+        }
+    }
+
+    #[test]
+    fn what_is_pending_here_is_listed_page_by_page() {
+        for (again, numbers, next) in [
+            (false, vec![3, 7], Mine::Due(Some(entry(7)))),
+            (false, vec![3], Mine::Seen),
+            (false, vec![], Mine::Seen),
+            (true, vec![3, 7], Mine::Due(None)),
+            (true, vec![3], Mine::Due(None)),
+        ] {
+            let mut machine = machine(|_| {});
+            machine.reaping.mine = Mine::Asked { again };
+            machine.mine(2, numbers.iter().map(|number| entry(*number)).collect());
+            assert_eq!(machine.reaping.mine, next, "behind {numbers:?}, two at a time, again: {again}");
+            assert_eq!(machine.orphans.len(), numbers.len(), "each is looked at");
+        }
+    }
+
+    #[test]
+    fn a_long_list_is_looked_through_less_often() {
+        let ms = Duration::from_millis;
+        for (announced, pause) in [(0, ms(200)), (100_000, ms(200)), (1_000_000, ms(1_200)), (u64::MAX, ms(5_153_960))]
+        {
+            let mut machine = machine(|_| {});
+            machine.reaping.reaping = true;
+            machine.reaped(PAGE, Vec::new(), announced);
+            let next = machine.reaping.reap_at.since(machine.now);
+            assert!(next >= pause && next < pause + ms(1), "{announced} are announced: again after {next:?}");
         }
     }
 }

@@ -293,3 +293,43 @@ impl Machine {
         assert_eq!(self.orphans.len(), 0, "claims are left without an answer");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tested::machine, *};
+
+    #[test]
+    fn a_stream_that_has_lived_for_20_ttl_shows_that_the_service_works() {
+        let (config, gained) = (&machine(|_| {}).config, Time::from_millis(100));
+        for (oldest, now, lived) in [(Some(gained), 60_099, false), (Some(gained), 60_100, true), (None, 60_100, false)]
+        {
+            let state = State { oldest, ..State::default() };
+            assert_eq!(state.lived(Time::from_millis(now), config), lived, "{oldest:?} at {now} ms");
+        }
+    }
+
+    #[test]
+    fn a_lease_that_was_not_renewed_in_time_ended_for_a_reason() {
+        for (connected, silent, paused, unreachable) in [
+            (true, 2_000, None, false),
+            (true, 2_001, None, true),
+            (false, 0, None, true),
+            (false, 2_001, Some(Duration::from_secs(9)), false),
+        ] {
+            let mut machine = machine(|_| {});
+            machine.links.due(Time::ZERO, &[Link::Commands]);
+            assert!(!connected || machine.links.connected(Link::Commands));
+            (machine.now, machine.paused) = (Time::from_millis(10_000), paused);
+            machine.server.heard = machine.now - Duration::from_millis(silent);
+            let deadline = machine.now - Duration::from_millis(3);
+            let identity = Identity::new("a");
+            let owned = Owned { token: Token(1), failures: 0, gained: Time::ZERO, identity, deadline, renewing: None };
+            let reason = match paused {
+                Some(paused) => LostReason::Paused(paused),
+                None if unreachable => LostReason::Unreachable(Duration::from_millis(silent)),
+                None => LostReason::Expired(Duration::from_millis(3)),
+            };
+            assert_eq!(machine.why_expired(&owned), reason, "connected: {connected}, silent for {silent} ms");
+        }
+    }
+}

@@ -386,3 +386,6 @@ impl Machine {
         self.server.pinging = false;
     }
 }
+
+#[cfg(test)]
+mod tests;

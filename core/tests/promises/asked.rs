@@ -1,11 +1,14 @@
 //! What an application has asked its consumer for, and whether it gets that and nothing else: only what was to end is
 //! ended, a stream that is to rest is given back for so long and without blame, and who drains takes nothing more.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use streamkeeper_core::{
     id::EntryId,
-    streams::{Call, End, Event, Notification, call::Failure},
+    streams::{Answer, Call, End, Event, Notification, call::Failure},
 };
 
 use super::{
@@ -21,6 +24,8 @@ pub(crate) struct Asked {
     /// How many failures in a row stood in the record when each was added.
     failures: BTreeMap<EntryId, u32>,
     draining: bool,
+    /// What Redis has handed to it, and it has not asked for yet.
+    handed: BTreeSet<EntryId>,
 }
 
 /// How an ownership is to end.
@@ -40,6 +45,9 @@ impl Asked {
             Event::Rest(entry, pause) => (entry, Wanted::Rested(*pause)),
             Event::Drain => return self.draining = true,
             Event::Shutdown(end, _) => return self.stop(*end),
+            Event::Answered(_, Ok(Answer::Read(handed) | Answer::Taken { deliveries: handed, .. })) => {
+                return self.handed.extend(handed.iter().map(|delivery| delivery.entry));
+            }
             _ => return,
         };
         if self.failures.contains_key(entry) {
@@ -59,7 +67,16 @@ impl Asked {
     }
 
     /// `kept`: what a draining consumer took would be kept from those who work on it.
-    pub(crate) fn judge_call(&self, call: &Call) -> Verdict {
+    /// `fenced`: only what was just handed over is asked for as new, and once. Nothing else is looked at for that.
+    pub(crate) fn judge_call(&mut self, call: &Call) -> Verdict {
+        if let Call::Acquire(acquire) = call {
+            for item in &acquire.items {
+                let handed = self.handed.remove(&item.entry);
+                if item.fresh && !handed {
+                    return broken("fenced", format!("asked for as new: {item:?}"));
+                }
+            }
+        }
         match call {
             Call::Read { .. } | Call::Take { .. } | Call::Acquire(_) if self.draining => {
                 broken("kept", format!("who drains asks for more: {call:?}"))

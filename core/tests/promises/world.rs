@@ -359,6 +359,9 @@ impl World {
             }
             valid += 1;
             let stream = StreamName::new(name).expect("a good name");
+            if machine.entry_of(&stream) != Some(*entry) {
+                return broken("in-order", format!("node {node} owns {name} as {:?}", machine.entry_of(&stream)));
+            }
             for (other, that) in self.nodes.iter().enumerate().filter(|(other, _)| *other != node) {
                 let Some(rival) = &that.machine else { continue };
                 if let Some(theirs) = rival.entry_of(&stream)
@@ -368,6 +371,10 @@ impl World {
                     return broken("exclusive", how);
                 }
             }
+        }
+        let load = machine.load();
+        if load.owned != this.told.open.len() || load.held < load.owned {
+            return broken("bounded", format!("node {node} has {:?}, and says {load:?}", this.told.open));
         }
         if valid != machine.owned() {
             return broken("in-order", format!("node {node} owns {}, and told of {valid}", machine.owned()));

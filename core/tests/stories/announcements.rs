@@ -1,9 +1,12 @@
 //! Announcements that are special: twice, malformed, trimmed, deadly.
 
-use streamkeeper_core::id::Token;
-use streamkeeper_core::streams::{
-    Answer,
-    call::{Acquired, Grant},
+use streamkeeper_core::{
+    id::Token,
+    streams::{
+        Answer,
+        call::{Acquired, Grant},
+    },
+    trouble::Trouble,
 };
 
 use crate::{
@@ -18,10 +21,17 @@ fn a_backlog_that_others_have_no_room_for() {
     s.withheld().at(150).withheld().at(200).withheld().at(250);
     s.done(1).answer("done", all_done(1)).takes(&[2]).grants(&[71]);
     s.withheld().at(300).withheld().at(350);
+    let more = |s: &mut Story, number: u64, token: u64| {
+        s.pending(number, &format!("stream-{number}"));
+        s.taken_of_more(&[number]).grants(&[token]).at(400 + 50 * number);
+    };
+    more(&mut s, 3, 72);
+    more(&mut s, 4, 73);
+    s.withheld().at(700).takes(&[]).at(750);
     s.ends(
         "others_have_no_room",
         "A share is left to others for a while. Whoever finishes streams meanwhile gets some more of its own, and does not \
-         begin to wait anew each time.",
+         begin to wait anew each time. Of what others leave, more is taken each time, until nothing is left.",
     );
 }
 
@@ -59,9 +69,11 @@ fn trimmed() {
     let mut s = Story::started(|_| {});
     s.by_hand("forget").at(100).pending_raw(1, vec![]).hint(1, "orders").at(110);
     s.answer("forget", Answer::Forgotten(vec![entry(1)])).at(200);
+    s.at(3_103).hint(1, "orders").at(3_105).hint(1, "orders").at(3_200);
     s.ends(
         "trimmed",
-        "An announcement without payload can have no owner: it is acknowledged once nobody has touched it for a ttl.",
+        "An announcement without payload can have no owner: it is acknowledged once nobody has touched it for a ttl. \
+         Before that, nobody looks at it again.",
     );
 }
 
@@ -87,4 +99,17 @@ fn a_handler_that_always_fails() {
 
 fn failed_before(token: u64, failures: u32) -> Acquired {
     Acquired::Granted(Grant { token: Token(token), takeover: true, takeovers: 0, failures, deliveries: 1 })
+}
+
+#[test]
+fn malformed_and_not_set_aside_at_once() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("bury").by_hand("prepare").at(100).pending_raw(1, vec![(b"x".to_vec(), b"y".to_vec())]).reads(&[1]);
+    s.fails("bury", Trouble::from_reply("BUSY", "Redis is busy running a script.")).at(500).hint(1, "orders").at(3_099);
+    s.at(3_150).fails("bury", Trouble::from_reply("NOGROUP", "no such group")).at(7_200).by_itself("prepare").at(7_210);
+    s.ends(
+        "malformed_again",
+        "What could not be set aside is set aside a ttl later, on a server that is prepared; what is heard of it is of no \
+         interest.",
+    );
 }

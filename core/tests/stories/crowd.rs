@@ -9,7 +9,10 @@ use streamkeeper_core::{
     },
 };
 
-use crate::story::{Story, entry, ms};
+use crate::{
+    answers::all_released,
+    story::{Story, entry, ms},
+};
 
 fn takeover(token: u64) -> Acquired {
     Acquired::Granted(Grant { token: Token(token), takeover: true, takeovers: 1, failures: 0, deliveries: 1 })
@@ -144,4 +147,42 @@ fn a_fleet_that_has_grown() {
         "crowd_has_grown",
         "It was alone when it last heard: it looks at all, learns of the others by that, and leaves them the rest.",
     );
+}
+
+#[test]
+fn given_back_by_who_was_not_the_reaper_yet() {
+    let mut s = Story::started(|settings| settings.heirs = 2);
+    crowded(&mut s);
+    s.by_hand("reap").at(1_300).answer("reap", Answer::ReaperIs(ms(300))).owns(11, "mine", 70);
+    s.at(1_500).release(11, None).answer("release", all_released(1)).at(1_700).answer("reap", idle(&[11])).at(1_710);
+    s.ends(
+        "crowd_given_back",
+        "Who becomes the reaper rings as if for the first time, also for what it has given back.",
+    );
+}
+
+#[test]
+fn a_reaper_that_is_full() {
+    let mut s = Story::started(|settings| {
+        settings.heirs = 2;
+        settings.capacity = 1;
+    });
+    crowded(&mut s);
+    s.at(1_300).owns(11, "mine", 70).at(1_400);
+    for number in 1..=6 {
+        s.hint(number, &format!("stream-{number}"));
+    }
+    s.at(1_500);
+    s.ends("crowd_full_reaper", "The reaper stands in every line, but not when it is full: others are to look then.");
+}
+
+#[test]
+fn a_fleet_that_nobody_could_count() {
+    let mut s = one_of_ten();
+    s.fleet.consumers = 0;
+    s.at(2_100);
+    for number in 1..=6 {
+        s.hint(number, &format!("stream-{number}"));
+    }
+    s.ends("crowd_not_counted", "How many there are is not known at the moment: they are as many as they were.");
 }

@@ -71,7 +71,8 @@ fn release() {
 fn a_rest() {
     let mut s = owner();
     s.event(Event::Rest(entry(1), ms(30_000))).valid(1).answer("release", all_released(1)).at(900);
-    s.ends("rest", "A stream that rests is given back with a pause that is no failure.");
+    s.owns(2, "invoices", 71).event(Event::Rest(entry(2), ms(30 * 24 * 3_600_000)));
+    s.ends("rest", "A stream that rests is given back with a pause that is no failure, and lasts a week at most.");
 }
 
 #[test]
@@ -138,4 +139,12 @@ fn shutdown_while_cut_off() {
     let mut s = owner();
     s.disconnected(Link::Commands).shutdown(End::Release, 9_000).at(5_000);
     s.ends("shutdown_cut_off", "Cut off from Redis, a shutdown ends when the last patience does.");
+}
+
+#[test]
+fn given_back_and_not_heard() {
+    let mut s = Story::started(|_| {});
+    s.at(100).pending(1, "orders").reads(&[1]).drain().fails("release", Trouble::from_reply("BUSY", "busy"));
+    s.at(150).at(190).at(300);
+    s.ends("given_back_again", "What was asked for and is given back is given back until Redis has heard it.");
 }

@@ -96,9 +96,34 @@ fn a_key_of_a_wrong_type() {
 #[test]
 fn a_pause_longer_than_the_ttl() {
     let mut s = owner();
-    s.at(1_000).frozen_until(9_000).renewed(vec![]).valid(1).at(9_010);
+    s.at(1_000).frozen_until(2_789).valid(1).frozen_until(2_790).valid(1);
+    s.frozen_until(9_000).renewed(vec![]).valid(1).at(9_010);
     s.ends(
         "paused",
         "The process stood still for longer than its lease: it hears that first, whatever came meanwhile.",
+    );
+}
+
+#[test]
+fn several_exceptions() {
+    let mut s = owner();
+    s.at(200).owns(2, "invoices", 71).at(800).owns(3, "returns", 72).at(1_000);
+    s.renewed(vec![(0, RenewException::TakenBack), (2, RenewException::Gone)]).at(1_100).valid(1).valid(2).valid(3);
+    s.ends("several_exceptions", "Of one batch some are kept, some are taken back, and some are lost: each by itself.");
+}
+
+#[test]
+fn renewals_in_batches() {
+    let mut s = Story::started(|settings| settings.renew_batch = 1);
+    for number in 1..=6 {
+        s.owns(number, &format!("stream-{number}"), 70 + number).at(600 * number);
+    }
+    s.by_hand("renew").at(3_999).disconnected(Link::Commands).at(4_050).connected(Link::Commands).at(4_060);
+    for _ in 0..6 {
+        s.renewed(vec![]);
+    }
+    s.ends(
+        "renewals_in_batches",
+        "Four batches at most are under way at once; each that is answered makes room for one.",
     );
 }

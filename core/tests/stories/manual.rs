@@ -78,3 +78,23 @@ fn claimed_beyond_the_capacity() {
     s.event(Event::Claim(entry(2))).at(200);
     s.ends("manual_claim_full", "A full consumer claims nothing.");
 }
+
+#[test]
+fn claimed_and_not_to_be_had() {
+    let mut s = manual();
+    let busy = || Trouble::from_reply("BUSY", "Redis is busy running a script.");
+    s.by_hand("look").event(Event::Claim(entry(2))).fails("look", busy());
+    s.at(200).event(Event::Claim(entry(3))).at(300).event(Event::Claim(entry(1))).drain();
+    s.ends(
+        "manual_claim_refused",
+        "Who claims gets an answer, also if Redis could not be asked, or the consumer takes nothing more.",
+    );
+}
+
+#[test]
+fn claimed_before_and_after_it_was_known() {
+    let mut s = Story::started(|settings| settings.claim = ClaimMode::Manual);
+    s.idle = ms(2);
+    s.at(100).pending(1, "orders").event(Event::Claim(entry(1))).at(110);
+    s.ends("manual_claim_unknown", "What is claimed is asked for, though it looks as if somebody had got it just now.");
+}

@@ -80,7 +80,14 @@ fn a_rumour_of_a_takeover() {
     let mut s = Story::started(|_| {});
     s.idle = ms(2);
     s.at(100).pending(1, "orders").hint(1, "orders").at(200);
-    s.ends("rumour_of_a_takeover", "A takeover announces the expiry, too: somebody has got it, since nobody is idle.");
+    s.idle = ms(999);
+    s.hint(1, "orders").at(300);
+    s.idle = ms(1_000);
+    s.hint(1, "orders").at(400);
+    s.ends(
+        "rumour_of_a_takeover",
+        "A takeover announces the expiry, too: somebody has got it, unless no heartbeat came.",
+    );
 }
 
 #[test]
@@ -122,6 +129,7 @@ fn held_for_long() {
 #[test]
 fn a_reader_that_is_silent() {
     let mut s = Story::started(|_| {});
+    s.idle = ms(2);
     s.by_hand("mine").by_hand("read").at(100);
     s.fails("read", Trouble::connection("no answer in time")).at(150).connected(Link::Reader);
     s.answer("mine", Answer::Mine(vec![entry(1)])).pending(1, "orders").at(210).grants(&[70]);
@@ -135,16 +143,16 @@ fn a_reader_that_is_silent() {
 fn a_new_reader_beside_a_dead_connection_for_commands() {
     let mut s = Story::started(|_| {});
     s.by_hand("mine").by_hand("reap").by_hand("epoch").by_hand("read").at(100);
-    s.fails("read", Trouble::connection("no answer in time")).at(150).connected(Link::Reader).at(900);
+    s.fails("read", Trouble::connection("no answer in time")).at(150).connected(Link::Reader).at(1_100);
     s.fails("mine", Trouble::connection("no answer in time"))
-        .at(950)
+        .at(1_150)
         .by_itself("epoch")
         .connected(Link::Commands)
-        .at(960);
+        .at(1_160);
     s.ends(
         "reader_beside_dead_commands",
         "What broke the reader may have broken the connection for commands, unnoticed: what is read could not be acquired. \
-         Nothing is read before that one has answered what it was asked since.",
+         Nothing is read before that one has answered what it was asked since; that the subscriber answers proves nothing.",
     );
 }
 
@@ -213,4 +221,61 @@ fn a_place_for_what_was_delivered() {
     s.at(100).pending(1, "orders").pending(2, "invoices").hint(1, "orders").at(110).grants(&[70]);
     s.at(120).reads(&[2]).done(1).answer("done", all_done(1)).grants(&[71]).at(200);
     s.ends("place_for_delivered", "The same, and a stream is done before the answer: there is room, so it is kept.");
+}
+
+#[test]
+fn left_to_others_once_the_share_is_reached() {
+    let mut s = Story::started(|_| {});
+    (s.fleet.announced, s.fleet.consumers) = (2, 2);
+    s.at(100).pending(1, "orders").hint(1, "orders").at(150).owns(2, "invoices", 70).at(300);
+    s.ends(
+        "share_reached_meanwhile",
+        "It was to take the orphan if others do not; it has got its share meanwhile, and waits a little longer.",
+    );
+}
+
+#[test]
+fn an_orphan_in_a_record_that_changes_all_the_time() {
+    let mut s = Story::started(|_| {});
+    s.at(100).pending(1, "orders").hint(1, "orders").at(110);
+    for other in 2..=9 {
+        s.acquired(vec![Acquired::Other(entry(other))]);
+    }
+    s.at(500).hint(1, "orders").at(510);
+    s.ends(
+        "record_changes",
+        "Each time another announcement of the stream stands in the record: in the end it is left alone.",
+    );
+}
+
+#[test]
+fn an_orphan_that_cannot_be_judged() {
+    let mut s = Story::started(|_| {});
+    s.at(100).pending(1, "orders").hint(1, "orders").at(110).acquired(vec![Acquired::Broken("WRONGTYPE".into())]);
+    s.at(5_000).hint(1, "orders").at(10_050).hint(1, "orders").at(10_150).hint(1, "orders").at(10_200);
+    s.ends("orphan_of_a_wrong_type", "A key of a wrong type is left alone for ten seconds, whoever says what of it.");
+}
+
+#[test]
+fn dead_consumers() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("clean").at(60_500).answer("clean", Answer::Cleaned(vec!["old".into()]));
+    s.at(659_000).at(661_000).answer("clean", Answer::Cleaned(vec![])).at(1_261_500);
+    s.ends(
+        "dead_consumers",
+        "The reaper looks for consumers that died long ago, a minute after the start, then every ten.",
+    );
+}
+
+#[test]
+fn the_reaper_rings_for_nothing_that_is_being_dealt_with() {
+    let mut s = Story::started(|_| {});
+    let idle = |number| Idle { entry: entry(number), idle: ms(3_050) };
+    s.by_hand("reap").pending(1, "orders").pending(2, "invoices").at(190).owns(3, "returns", 70);
+    s.release(3, None).answer("release", all_released(1)).hint(1, "orders").at(205).hint(2, "invoices");
+    s.answer("reap", Answer::Reaped { idle: vec![idle(1), idle(2), idle(3)], announced: 3 }).at(300);
+    s.ends(
+        "reaper_and_known",
+        "One is asked for, one is looked at, one was given back just now: the bell is not rung for them.",
+    );
 }

@@ -2,13 +2,13 @@
 
 use streamkeeper_core::{
     config::Retry,
-    streams::{Event, Link, Load, call::Acquired},
+    streams::{Answer, Event, Link, Load, call::Acquired},
     trouble::Trouble,
 };
 
 use crate::{
     answers::{all_done, all_released},
-    story::{Story, ms},
+    story::{Story, entry, ms},
 };
 
 fn elsewhere(held: usize, owned: usize) -> Event {
@@ -44,7 +44,7 @@ fn take_and_acquire() {
 fn the_last_of_the_capacity() {
     let mut s = Story::started(|settings| settings.capacity = 2);
     s.by_hand("read").by_hand("reap").at(100).owns(1, "orders", 70);
-    s.at(600).owns(2, "invoices", 71).at(2_000);
+    s.at(600).owns(2, "invoices", 71).answer("reap", Answer::Reaped { idle: vec![], announced: 2 }).at(2_000);
     s.at(2_100).done(1).answer("done", all_done(1));
     s.at(2_500);
     s.ends("capacity_full", "A full consumer neither reads nor looks for orphans; it goes on once a stream is done.");
@@ -84,12 +84,14 @@ fn others_have_asked_for_all_that_is_left() {
 #[test]
 fn a_backlogged_application() {
     let mut s = Story::started(|_| {});
-    s.by_hand("read").by_hand("reap").at(100).owns(1, "orders", 70);
-    s.event(Event::Backlogged(true)).at(200).event(Event::Doorbell("2-0".to_owned()));
+    s.by_hand("read").by_hand("reap").by_hand("mine").at(250).owns(1, "orders", 70);
+    s.event(Event::Backlogged(true)).at(300).event(Event::Doorbell("2-0".to_owned()));
+    s.at(1_750).answer("reap", Answer::Reaped { idle: vec![], announced: 1 });
     s.at(1_800).event(Event::Backlogged(false));
     s.ends(
         "backlogged",
-        "Nothing new is taken while the application does not read its notifications; leases are kept.",
+        "Nothing new is taken while the application does not read its notifications; leases are kept. Once it has caught up, \
+         what was passed over is looked for at once.",
     );
 }
 
@@ -149,4 +151,57 @@ fn retries_exhausted_when_much_is_due() {
     let mut s = Story::started(|settings| settings.retry = Retry::None);
     s.by_hand("ping").at(100).frozen_until(1_500).disconnected(Link::Commands).at(3_000);
     s.ends("nothing_after_the_end", "Who has stopped does nothing more, though a heartbeat is due.");
+}
+
+#[test]
+fn a_backlogged_application_and_what_it_was_to_get() {
+    let mut s = Story::started(|_| {});
+    (s.fleet.announced, s.fleet.consumers) = (9, 2);
+    s.by_hand("reap").by_hand("mine").at(100).pending(1, "orders").pending(3, "invoices").pending(4, "returns");
+    s.hint(1, "orders")
+        .hint(3, "invoices")
+        .at(105)
+        .event(Event::Claim(entry(3)))
+        .event(Event::Backlogged(true))
+        .at(400);
+    s.event(Event::Claim(entry(4))).at(410);
+    s.ends(
+        "backlogged_candidates",
+        "An orphan whose time comes while the application is behind is left to others; what it has claimed by hand is not.",
+    );
+}
+
+#[test]
+fn what_is_taken_up() {
+    let mut s = Story::started(|settings| settings.capacity = 10);
+    s.by_hand("take").at(100).owns(1, "a", 70).takes(&[]).load();
+    for number in 2..=7 {
+        s.pending(number, &format!("stream-{number}"));
+    }
+    s.reads(&[2]).load().takes(&[3]).load().takes(&[4, 5]).load().takes(&[6]).load().takes(&[]).load();
+    s.grants(&[71]).load().grants(&[72]).load();
+    s.ends("taken_up", "What is owned, asked for, waits to be asked for, and may come of what is being asked for.");
+}
+
+#[test]
+fn no_more_is_chosen_than_can_be_asked_for() {
+    let mut s = Story::started(|settings| settings.acquire_batch = 1);
+    for number in 1..=4 {
+        s.pending(number, &format!("stream-{number}")).hint(number, &format!("stream-{number}"));
+    }
+    s.at(20).load().acquired(vec![Acquired::Gone]).load().acquired(vec![Acquired::Gone]).load();
+    s.ends("chosen_one_by_one", "Two questions are under way at once; orphans beyond them take up nothing, and wait.");
+}
+
+#[test]
+fn a_server_that_closes_each_connection() {
+    let mut s = Story::unborn(|settings| settings.retry = Retry::Times(2));
+    s.by_hand("prepare").by_hand("epoch").event(Event::Timeout);
+    for at in [1, 100, 500] {
+        s.at(at).connected(Link::Commands).disconnected(Link::Commands);
+    }
+    s.at(1_000).ends(
+        "closed_before_any_answer",
+        "A connection on which nothing was answered is one more try that has failed, as long as it may have stood.",
+    );
 }

@@ -13,7 +13,7 @@ use streamkeeper_core::{
     id::{CallId, ConsumerId, EntryId, Identity, StreamName},
     keys::Keys,
     streams::{
-        Answer, Call, Command, End, Event, Link, Machine, Output, Wake,
+        Answer, Call, Command, End, Event, Link, Load, Machine, Output, Wake,
         call::{Acquired, Delivery, EpochAnswer, Fields, Finished, Fleet, Released, RenewException, Renewed, Server},
     },
     time::Time,
@@ -349,6 +349,13 @@ impl Story {
         self.answer("take", Answer::Taken { deliveries, more: false })
     }
 
+    /// Taking brings these, and there is more, which is the share of others.
+    pub(crate) fn taken_of_more(&mut self, numbers: &[u64]) -> &mut Story {
+        let entries: Vec<EntryId> = numbers.iter().map(|number| entry(*number)).collect();
+        let deliveries = self.look(&entries);
+        self.answer("take", Answer::Taken { deliveries, more: true })
+    }
+
     /// What is there is the share of others.
     pub(crate) fn withheld(&mut self) -> &mut Story {
         self.answer("take", Answer::Taken { deliveries: Vec::new(), more: true })
@@ -390,6 +397,14 @@ impl Story {
     pub(crate) fn valid(&mut self, number: u64) -> &mut Story {
         let valid = self.machine.owns(entry(number), self.now);
         let line = self.head(&format!("is_valid({number}-0) = {valid}"));
+        self.lines.push(line);
+        self
+    }
+
+    /// How much of the capacity is taken up; told as a line.
+    pub(crate) fn load(&mut self) -> &mut Story {
+        let Load { held, owned } = self.machine.load();
+        let line = self.head(&format!("{held} are held, {owned} of them owned"));
         self.lines.push(line);
         self
     }

@@ -89,7 +89,10 @@ fn call(call: &Call) -> String {
             None => "epoch".to_owned(),
         },
         Call::Read { count, block } => format!("read {count}, waiting for {}", span(*block)),
-        Call::Take { count, share } => format!("take {count}{}", if share.is_some() { " of the share" } else { "" }),
+        Call::Take { count, share } => {
+            let share = share.map(|held| format!(" of the share, which {held} are held of")).unwrap_or_default();
+            format!("take {count}{share}")
+        }
         Call::Look(entries) => format!("look at {}", list(entries, EntryId::to_string)),
         Call::Mine { .. } => "mine".to_owned(),
         Call::Hint(leases) => format!("touch {}", list(leases, |(stream, entry)| format!("{entry} of {stream}"))),
@@ -97,7 +100,7 @@ fn call(call: &Call) -> String {
             let heirs = heirs.map(|heirs| format!(" to {heirs} heirs")).unwrap_or_default();
             format!("ring{heirs} for {}", list(entries, EntryId::to_string))
         }
-        Call::Reap { .. } => "reap".to_owned(),
+        Call::Reap { room, .. } => format!("reap, with room for {room}"),
         Call::Bury { entry, error } => format!("bury {entry}: {error}"),
         Call::Forget { entries, idle } => {
             format!("forget {} if idle for {}", list(entries, EntryId::to_string), span(*idle))
