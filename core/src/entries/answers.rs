@@ -35,7 +35,6 @@ impl Machine {
         assert_eq!(asked.name, answer.name(), "what is taken in answers what was asked");
         match (asked.question, answer) {
             (Question::Prepare, Answer::Prepared(server)) if current => self.prepared(server),
-            (Question::Prepare, _) => self.prepare_again(),
             (Question::Identify, Answer::Identified(client)) => self.identified(client, current),
             (Question::Open(about), Answer::Opened(answers)) => self.opened(about, answers),
             (Question::Fetch(about), Answer::Fetched(answers)) => self.fetched(about, answers),
@@ -43,6 +42,7 @@ impl Machine {
             (Question::Wake(number), Answer::Woken(woken)) => self.woken(number, woken),
             (Question::Commit(about), Answer::Committed(answers)) => self.committed(about, answers),
             (Question::SetAside(about), Answer::SetAside(answers)) => self.asides_answered(about, answers),
+            // Of a server that is not the one in use.
             _ => {}
         }
     }
@@ -65,7 +65,8 @@ impl Machine {
         }
         assert!(refused || !current || !self.links.is_up(kind.link()), "{kind:?}: a broken connection is not used on");
         match asked.question {
-            Question::Prepare => self.prepare_again(),
+            Question::Prepare if current => self.prepare_again(),
+            Question::Prepare => {}
             Question::Identify => self.identify_failed(refused, current),
             Question::Open(about) => self.open_failed(about),
             Question::Fetch(about) => self.fetch_failed(about, refused),
@@ -94,5 +95,41 @@ fn fits(question: &Question, name: &str, answer: &Answer) -> bool {
         (Question::Commit(about), Answer::Committed(answers)) => about.len() == answers.len(),
         (Question::SetAside(about), Answer::SetAside(answers)) => about.len() == answers.len(),
         _ => name == answer.name(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        OwnedId,
+        call::{Aside, Committed, Fetched},
+    };
+    use super::*;
+    use crate::id::EntryId;
+
+    #[test]
+    fn an_answer_fits_if_it_tells_all_that_was_asked() {
+        let (a, b, id) = (OwnedId(1), OwnedId(2), EntryId { ms: 7, seq: 0 });
+        let known = |last| Opened::Known { record: None, last };
+        let (bare, with_last) = (|| known(None), || known(Some(id)));
+        let open = || Question::Open(vec![(a, true), (b, false)]);
+        for (question, answer, fit) in [
+            (open(), Answer::Opened(vec![with_last(), bare()]), true),
+            (open(), Answer::Opened(vec![Opened::Broken("x".into()), with_last()]), true),
+            (open(), Answer::Opened(vec![bare(), bare()]), false),
+            (open(), Answer::Opened(vec![with_last()]), false),
+            (Question::Fetch(vec![]), Answer::Fetched(vec![]), true),
+            (Question::Fetch(vec![]), Answer::Fetched(vec![Fetched::Missing]), false),
+            (Question::Wait(vec![a, b]), Answer::Waited(vec![]), true),
+            (Question::Wait(vec![a, b]), Answer::Waited(vec![0, 1]), true),
+            (Question::Wait(vec![a, b]), Answer::Waited(vec![0, 2]), false),
+            (Question::Commit(vec![a, b]), Answer::Committed(vec![Committed::Done, Committed::Absent]), true),
+            (Question::Commit(vec![a, b]), Answer::Committed(vec![Committed::Done]), false),
+            (Question::SetAside(vec![(a, id)]), Answer::SetAside(vec![Aside::Done]), true),
+            (Question::SetAside(vec![(a, id)]), Answer::SetAside(vec![]), false),
+        ] {
+            assert_eq!(fits(&question, answer.name(), &answer), fit, "{question:?} {answer:?}");
+        }
+        assert!(!fits(&Question::Prepare, "prepare", &Answer::Woken(None)), "another call's");
     }
 }

@@ -150,16 +150,11 @@ impl Commits {
         ends
     }
 
-    /// The lease is somebody else's. What is under way will be answered.
+    /// The lease is somebody else's: the answer to a commit said so, and one is under way at a time.
     pub(super) fn fence(&mut self) -> Vec<(Ticket, CommitEnd)> {
-        let sent = self.sent.take_if(|sent| !sent.under_way);
-        let sent = sent.into_iter().flat_map(|sent| {
-            let end = sent.unless_doubtful(CommitEnd::Fenced);
-            sent.ends(end)
-        });
-        let ends = sent.chain(self.take_wishes(&CommitEnd::Fenced)).collect();
-        assert!(self.sent.as_ref().is_none_or(|sent| sent.under_way), "nothing more is sent of what is another's");
-        assert!(self.wishes.is_empty(), "nothing more is wished of what is another's");
+        assert!(self.sent.is_none(), "nothing more is sent of what is another's");
+        let ends = self.take_wishes(&CommitEnd::Fenced);
+        assert!(self.is_settled(), "nothing more is wished of what is another's");
         ends
     }
 
@@ -269,9 +264,9 @@ impl Machine {
         self.commit_soon(id);
     }
 
-    /// Where reading begins is committed, so that a takeover begins there, too.
+    /// Where reading begins is committed, so that a takeover begins there, too; not by who has lost the lease.
     pub(super) fn commit_start(&mut self, id: OwnedId, position: EntryId) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(&id).filter(|stream| !stream.fenced) else { return };
         assert!(stream.known && stream.commits.is_settled(), "{id:?}: where reading begins is committed first");
         stream.commits.want(Wish { to: Some(position), writes: Arc::from([]), tickets: Vec::new() }, None);
         self.committing.unsettled(id);
@@ -299,19 +294,17 @@ impl Machine {
         }
         let due = match &stream.commits.sent {
             Some(sent) => !sent.under_way && stream.commits.again_at <= self.now,
-            None => !stream.commits.wishes.is_empty() && !stream.is_held(),
+            // One that is held is passed over when its turn comes.
+            None => !stream.commits.wishes.is_empty(),
         };
         if due && stream.commits.turn.is_none() {
             stream.commits.turn = Some(self.committing.line.join(id));
         }
         let under_way = stream.commits.sent.as_ref().is_some_and(|sent| sent.under_way);
         assert!(!under_way || stream.commits.turn.is_none(), "{id:?} waits for its turn while its commit is under way");
-        let waits =
-            stream.commits.is_settled() && stream.reader.as_ref().is_some_and(|reader| reader.progress.is_none());
         self.answer_tickets(at_hand);
-        if waits {
-            self.begin(id, None);
-        }
+        // Who reads anew waited for this, perhaps.
+        self.begin(id, None);
     }
 
     pub(super) fn commit_due(&self) -> Option<Time> {

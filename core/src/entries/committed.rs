@@ -26,7 +26,7 @@ impl Machine {
         assert_eq!(about.len(), answers.len(), "each commit has its answer");
         for (id, answer) in about.into_iter().zip(answers) {
             self.take_in_committed(id, answer);
-            self.commit_on(id);
+            self.commit_soon(id);
         }
     }
 
@@ -38,16 +38,8 @@ impl Machine {
                 assert!(sent.under_way, "{id:?}: what was not answered was under way");
                 (sent.under_way, sent.doubtful) = (false, true);
             }
-            self.commit_on(id);
+            self.commit_soon(id);
         }
-    }
-
-    /// The next one, or the same again; none if the lease was found to be somebody else's meanwhile.
-    fn commit_on(&mut self, id: OwnedId) {
-        if self.streams.get(&id).is_some_and(|stream| stream.fenced) {
-            self.fence(id);
-        }
-        self.commit_soon(id);
     }
 
     fn take_in_committed(&mut self, id: OwnedId, answer: Committed) {
@@ -150,4 +142,55 @@ fn rebased(sent: &Sent, stored: &Record) -> CommitItem {
     assert!(item.from.0 <= item.to.position, "what is sent again does not go back: {item:?}");
     assert!(item.from.1 == sent.item.from.1, "what is sent again builds upon the same writes: {item:?}");
     item
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::call::{Mark, Write};
+    use super::*;
+    use crate::id::{Attempt, EntryId, StreamName};
+
+    fn mark(number: u64) -> Option<Mark> {
+        Some(Mark { attempt: Attempt { incarnation: 1, number: 1 }, number })
+    }
+
+    fn record((ms, number): (u64, u64)) -> Record {
+        Record { position: EntryId { ms, seq: 0 }, read: None, mark: mark(number) }
+    }
+
+    /// From a position and a mark to others.
+    fn sent(from: (u64, u64), to: (u64, u64)) -> Sent {
+        let (stood, to, writes) = (record(from), record(to), from.1 != to.1);
+        let writes: Arc<[Write]> = writes.then(|| Write::Del(b"k".as_slice().into())).into_iter().collect();
+        let moves = stood.position != to.position;
+        let attempt = Attempt { incarnation: 1, number: 1 };
+        let (entry, stream) = (EntryId::default(), StreamName::new("a").unwrap());
+        let item = CommitItem { entry, stream, attempt, from: (stood.position, stood.mark), to, writes };
+        Sent { item, moves, tickets: Vec::new(), under_way: false, doubtful: false }
+    }
+
+    #[test]
+    fn what_follows_from_another_record() {
+        use Conflict::{Again, Behind, Done, RolledBack};
+        // From where to where, as position and mark; what stands there instead.
+        for (from, to, stored, verdict) in [
+            ((3, 1), (7, 1), (7, 1), Done),
+            ((3, 1), (7, 1), (2, 1), Again),
+            ((3, 1), (7, 1), (6, 1), Again),
+            ((3, 1), (7, 1), (8, 1), Behind),
+            ((3, 1), (7, 1), (3, 2), RolledBack),
+            ((3, 1), (7, 2), (7, 2), Done),
+            ((3, 1), (7, 2), (2, 1), Again),
+            ((3, 1), (7, 2), (4, 1), RolledBack),
+            ((3, 1), (7, 2), (7, 1), RolledBack),
+            ((3, 1), (7, 2), (8, 1), Behind),
+            ((3, 1), (7, 2), (3, 9), RolledBack),
+            ((3, 1), (3, 2), (5, 1), Again),
+            ((3, 1), (3, 2), (3, 9), RolledBack),
+        ] {
+            assert_eq!(judge(&sent(from, to), &record(stored)), verdict, "{from:?} {to:?} {stored:?}");
+        }
+    }
 }

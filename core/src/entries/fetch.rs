@@ -242,3 +242,26 @@ pub(super) fn is_possible(fetching: &Fetching, fetched: &Fetched) -> bool {
     let ascending = entries.is_sorted_by(|a, b| a.id < b.id);
     entries.len() <= fetching.count && ascending && entries.first().is_none_or(|first| first.id > fetching.after)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_there_is_in_order_behind_the_position_and_not_too_much() {
+        let id = |ms| EntryId { ms, seq: 0 };
+        let fetching = Fetching { id: OwnedId(1), round: 1, after: id(5), count: 2, look: false };
+        for (ids, possible) in [
+            (vec![], true),
+            (vec![6, 9], true),
+            (vec![6, 7, 8], false),
+            (vec![7, 6], false),
+            (vec![6, 6], false),
+            (vec![5, 6], false),
+        ] {
+            let entries = ids.iter().map(|ms| Entry { id: id(*ms), fields: Vec::new() }).collect();
+            let fetched = Fetched::Entries(entries, About::default());
+            assert_eq!(is_possible(&fetching, &fetched), possible, "{ids:?}");
+        }
+    }
+}

@@ -252,11 +252,17 @@ mod tests {
 
     #[test]
     fn a_start_is_no_gap() {
+        let gap = |after, next, missing| {
+            Some(Delivery::Gap { after: id(after), next: Some(id(next)), missing: Some(missing) })
+        };
         for (start, first) in [(0, 5), (7, 9)] {
             let mut progress = Progress::begun_behind(id(start));
             assert_eq!(look(&mut progress, first, 10, 1).told, None, "from {start}");
             assert!(look(&mut progress, 11, 10, 2).told.is_some(), "from {start}: but from then on");
         }
+        let mut progress = Progress::begun_behind(id(7));
+        assert_eq!(look(&mut progress, 1, 7, 9).told, None, "from its end");
+        assert_eq!(look(&mut progress, 9, 9, 9).told, gap(7, 9, 1), "what comes from then on is for it");
         let mut progress = Progress::begun_behind(id(20));
         for added in [3, 8] {
             assert_eq!(look(&mut progress, added, added, 9).told, None, "its time has not come");
@@ -281,6 +287,46 @@ mod tests {
         let news = progress.take_in(&entries, &about, 9);
         assert_eq!((news.told, news.counts), (None, vec![(id(3), 3), (id(6), 6)]));
         assert_eq!(look(&mut progress, 7, 6, 9).told, None, "all of it was read or deleted");
+    }
+
+    #[test]
+    fn the_last_one_was_deleted() {
+        let entries = [Entry { id: id(3), fields: Vec::new() }];
+        let about = About { length: 3, added: Some(4), first: Some(id(1)), last: id(4) };
+        let news = Progress::resumed(id(2), Some(2)).take_in(&entries, &about, 9);
+        assert_eq!((news.told, news.counts, news.at_tail), (None, vec![(id(3), 4)], true), "nothing is behind it");
+    }
+
+    #[test]
+    fn each_is_counted_as_far_as_that_is_known() {
+        for (at, read, first, count, counts) in [
+            ("all is read", None, 1, 9, vec![(5, 5), (6, 6)]),
+            ("nobody knows what was deleted of the rest", None, 1, 1, vec![]),
+            ("goes on", Some(4), 1, 1, vec![(5, 5)]),
+            ("trimmed up to where it was read", Some(4), 4, 1, vec![(5, 5)]),
+            ("trimmed further", Some(2), 5, 1, vec![(5, 5)]),
+        ] {
+            let counts: Vec<(EntryId, u64)> = counts.into_iter().map(|(ms, count)| (id(ms), count)).collect();
+            let news = look(&mut Progress::resumed(id(4), read), first, 6, count);
+            assert_eq!(news.counts, counts, "{at}");
+        }
+    }
+
+    #[test]
+    fn nothing_was_removed() {
+        let about = About { length: 1, added: Some(1), first: Some(id(9)), last: id(9) };
+        let entries = [Entry { id: id(9), fields: Vec::new() }];
+        let news = Progress::resumed(id(4), None).take_in(&entries, &about, 9);
+        assert_eq!(news.told, None, "a hand wrote a position where nothing ever was");
+    }
+
+    #[test]
+    fn what_was_seen_to_be_the_last_is_still_there() {
+        let uncounted = |first| About { added: None, ..about(first, 8) };
+        let entries = |from| (from..=8).take(2).map(|ms| Entry { id: id(ms), fields: Vec::new() }).collect::<Vec<_>>();
+        let mut progress = Progress::resumed(id(4), None);
+        assert_eq!(progress.take_in(&entries(5), &uncounted(1), 2).told, None);
+        assert_eq!(progress.take_in(&entries(8), &uncounted(8), 2).told, None, "7-0 may have been deleted before");
     }
 
     /// A hand may have written any number of entries that were read, and a server may count as it likes.

@@ -88,9 +88,8 @@ impl Machine {
     }
 
     pub(super) fn prepare_again(&mut self) {
-        if self.server.preparation == Preparation::Asked {
-            self.server.preparation = Preparation::Due;
-        }
+        assert!(!self.server.is_prepared(), "what is known of the server is asked for again");
+        self.server.preparation = Preparation::Due;
     }
 
     pub(super) fn prepared(&mut self, server: Server) {

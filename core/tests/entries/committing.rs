@@ -56,6 +56,20 @@ fn many_streams_go_in_one_call() {
 }
 
 #[test]
+fn so_many_writes_go_in_one_call() {
+    let mut story = Story::unborn(|_| {});
+    for (number, name, count) in [(1, "a", 600), (2, "b", 400), (3, "c", 1)] {
+        story.owned(name, number).commits_with(number, 3, &vec![(name, 1); count]);
+    }
+    story.by_hand("commit").connected().at(10);
+    assert_eq!(story.asks("commit"), 2, "a thousand go in one, about");
+    story.goes("commit");
+    assert_eq!(story.redis.ledger.values().copied().collect::<Vec<_>>(), [600, 400]);
+    story.goes("commit");
+    assert_eq!(story.redis.ledger.values().copied().collect::<Vec<_>>(), [600, 400, 1]);
+}
+
+#[test]
 fn what_stands_there_already() {
     let mut story = delivered();
     story
@@ -122,6 +136,33 @@ fn redis_forgets_writes() {
         "rolled_back",
         "All that build upon it are refused, until the application has taken in that it is taken back.",
     );
+}
+
+/// Commits with writes up to 9-0 are forgotten, but for the first, up to 3-0.
+fn rolled_back() -> Story {
+    let mut story = delivered();
+    story.commits_with(1, 3, &[("sum", 3)]).at(15).commits_with(1, 9, &[("sum", 6)]).at(20);
+    story.there("Redis forgets the second", |redis| {
+        redis.records.insert(stream("a"), Record { mark: mark(1), ..plain(3) });
+    });
+    story
+}
+
+#[test]
+fn what_was_trimmed_when_it_was_rolled_back() {
+    let mut story = rolled_back();
+    story.there("trimmed: 6-0 is the first", |redis| redis.trim(&stream("a"), id(6)));
+    story.commits_with(1, 10, &[("sum", 1)]).at(30);
+    assert_eq!(story.says("gap behind 3-0, next is 6-0, missing: 2"), 1, "the record counts: {}", story.text());
+}
+
+#[test]
+fn counts_are_forgotten_with_what_was_counted() {
+    let mut story = rolled_back();
+    story.by_hand("fetch").commits_with(1, 10, &[("sum", 1)]).at(30).knows_of_the_rollback();
+    story.commits_with(1, 5, &[("sum", 1)]).at(40);
+    let read = story.redis.records[&stream("a")].read;
+    assert_eq!(read, None, "nobody knows how many there are now: {}", story.text());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use streamkeeper_core::{
 
 use super::{
     redis::entry,
-    story::{Story, id, stream},
+    story::{Story, attempt, id, stream},
 };
 
 fn delivered() -> Story {
@@ -98,6 +98,64 @@ fn the_lease_is_lost_as_it_is_set_aside() {
     );
 }
 
+/// Entries of `a`, `b` and `c` cannot be decoded while there is no connection.
+fn undecodable_in_three(a: u64, b: u64, c: u64) -> Story {
+    let mut story = Story::unborn(|_| {});
+    for (number, name, count) in [(1, "a", a), (2, "b", b), (3, "c", c)] {
+        story.owned(name, number);
+        for at in 1..=count {
+            let error = "no JSON".into();
+            story.event(Event::Undecodable { id: OwnedId(number), entry: entry(id(at)), error });
+        }
+    }
+    story.by_hand("set_aside").in_short("entries of a, b and c are to be set aside");
+    story
+}
+
+#[test]
+fn so_many_are_set_aside_in_one_call() {
+    for (a, b, c, calls) in [(60, 60, 1, [100, 21]), (100, 1, 0, [100, 1]), (30, 70, 5, [100, 5])] {
+        let mut story = undecodable_in_three(a, b, c);
+        story.event(Event::Connected(Link::Commands)).at(10);
+        let mut done = 0;
+        for call in calls {
+            story.goes("set_aside").at(10);
+            done += call;
+            assert_eq!(story.redis.dead.len(), done, "{a} of a, {b} of b, {c} of c");
+        }
+        assert_eq!(story.asks("set_aside"), 0, "{}", story.text());
+    }
+}
+
+#[test]
+fn what_was_to_be_set_aside_of_a_stream_that_is_lost() {
+    let mut story = undecodable_in_three(1, 1, 0);
+    story.event(Event::Lost(OwnedId(1))).by_itself("set_aside").event(Event::Connected(Link::Commands)).at(20);
+    assert_eq!(story.redis.dead.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(), [stream("b")]);
+    story.ends("set_aside_lost", "It is for who owns it next; the others go on.");
+}
+
+#[test]
+fn fenced_while_entries_wait_to_be_set_aside() {
+    let mut story = delivered();
+    story.by_hand("set_aside");
+    undecodable(&mut story, 2).there("another takes the lease", |redis| {
+        redis.leases.insert((stream("a"), id(1_000)), attempt(2));
+    });
+    story.commits(1, 1).commits(1, 2).at(20).by_itself("set_aside").goes("set_aside").at(1_000);
+    story.ends("set_aside_of_another", "Who owns it now reads the entry, and sets it aside.");
+}
+
+#[test]
+fn who_reads_what_is_anothers_keeps_nobody_from_stopping() {
+    let mut story = Story::unborn(|_| {});
+    story.owned("a", 1).connected().at(10).there("another takes the lease", |redis| {
+        redis.leases.insert((stream("a"), id(1_000)), attempt(2));
+    });
+    story.commits(1, 1).at(20).read(1, Start::End, 6).at(30).event(Event::Shutdown(Time::from_millis(9_000))).at(40);
+    assert!(story.machine().stopped(), "{}", story.text());
+}
+
 #[test]
 fn too_many_that_cannot_be_decoded() {
     let mut story = Story::unborn(|s| (s.batch, s.prefetch) = (200, 200));
@@ -106,6 +164,7 @@ fn too_many_that_cannot_be_decoded() {
         undecodable(&mut story, number);
     }
     story.in_short("120 of 200 are delivered, 100 of them wait to be set aside").room(1, 120).at(100);
+    assert_eq!(story.says("fetch"), 0, "{}", story.text());
     story.by_itself("set_aside").goes("set_aside").at(110);
     let lines = story.text().lines().filter(|line| line.contains("fetch") || line.contains("room")).count();
     assert_eq!(lines, 3, "{}", story.text());

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use streamkeeper_core::entries::call::{Record, Start};
+use streamkeeper_core::entries::{
+    Event, OwnedId,
+    call::{Record, Start},
+};
 
 use super::story::{Story, id, stream};
 
@@ -127,6 +130,18 @@ fn of_a_wrong_type() {
     });
     story.added("a", [1]).at(10_100);
     story.ends("wrong_type", "The wait fails for all; fetching tells which it is. It hurts no other, and heals.");
+}
+
+#[test]
+fn whether_there_is_nothing_in_what_is_of_a_wrong_type() {
+    let mut story = Story::unborn(|_| {});
+    story.reads("a", 1, Start::Beginning, 6).connected().at(10).there("a becomes a list", |redis| {
+        redis.streams.entry(stream("a")).or_default().wrong_type = true;
+    });
+    story.event(Event::Look(OwnedId(1))).at(100);
+    assert_eq!(story.says("there is nothing"), 0, "nobody knows: {}", story.text());
+    story.there("a is deleted", |redis| redis.streams.clear()).at(6_000);
+    assert_eq!(story.says("there is nothing"), 1, "the look that it asked for: {}", story.text());
 }
 
 #[test]

@@ -14,5 +14,6 @@ mod promises;
 mod reading;
 mod redis;
 mod story;
+mod waiting;
 mod words;
 mod world;

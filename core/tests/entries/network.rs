@@ -11,7 +11,7 @@ use streamkeeper_core::{
 
 use super::{
     redis::entry,
-    story::{Story, id},
+    story::{Story, id, stream},
 };
 
 fn reset() -> Trouble {
@@ -26,13 +26,14 @@ fn waited_for() -> Story {
 
 #[test]
 fn the_readers_connection_breaks_while_it_waits() {
-    let mut story = waited_for();
+    let mut story = Story::unborn(|_| {});
+    story.by_hand("wait").reads("a", 1, Start::Beginning, 6).connected().at(10).in_short("a is waited for");
     story
         .event(Event::Disconnected(Link::Reader, reset()))
         .at(40)
         .added("a", [1])
         .event(Event::Connected(Link::Reader));
-    story.at(60).refused("wait", reset()).at(80);
+    story.at(60).refused("wait", reset()).by_itself("wait").at(80);
     story.ends("lost_in_wait", "Nothing is asked over the new connection before the old call is answered.");
 }
 
@@ -70,6 +71,37 @@ fn the_readers_connection_breaks_as_it_is_identified() {
     story.by_hand("identify").reads("a", 1, Start::Beginning, 6).connected().at(10).refused("identify", reset());
     story.by_itself("identify").at(40).event(Event::Connected(Link::Reader)).at(60);
     story.ends("lost_in_identify", "The new connection is another client.");
+}
+
+#[test]
+fn who_the_reader_was_is_nothing_to_the_new_connection() {
+    let mut story = Story::unborn(|_| {});
+    story.by_hand("identify").reads("a", 1, Start::Beginning, 6).connected().at(10);
+    story.event(Event::Disconnected(Link::Reader, reset())).at(40).event(Event::Connected(Link::Reader)).at(50);
+    story.answer("identify", Answer::Identified(Some(3)));
+    assert_eq!((story.asks("identify"), story.asks("fetch")), (1, 0), "{}", story.text());
+}
+
+fn prepared_twice() -> Story {
+    let mut story = Story::unborn(|_| {});
+    story.by_hand("prepare").owned("a", 1).event(Event::Connected(Link::Commands)).at(10);
+    story.event(Event::Disconnected(Link::Commands, reset())).at(40).event(Event::Connected(Link::Commands)).at(50);
+    story.in_short("a is owned; the server was asked over a connection that broke, and over the next one");
+    story
+}
+
+#[test]
+fn what_the_server_was_is_nothing_to_the_new_connection() {
+    let mut story = prepared_twice();
+    story.goes("prepare").at(60).goes("prepare").at(70);
+    story.ends("late_prepare", "It may be another server: nothing is asked of it before it is known.");
+}
+
+#[test]
+fn an_old_connections_trouble_is_nothing_to_the_new_one() {
+    let mut story = prepared_twice();
+    story.refused("prepare", reset()).at(100).goes("prepare").at(110);
+    story.ends("late_trouble", "The new one is used on; what was asked over it is not asked again.");
 }
 
 #[test]
@@ -116,6 +148,42 @@ fn refused() {
     );
 }
 
+/// One entry of a stream is to be read, committed, and set aside; this call is answered by hand.
+fn asking(call: &'static str) -> Story {
+    let mut story = Story::unborn(|_| {});
+    story.by_hand(call).added("a", [1]).reads("a", 1, Start::Beginning, 6).connected().at(10).commits(1, 1);
+    story.event(Event::Undecodable { id: OwnedId(1), entry: entry(id(2)), error: "no JSON".into() });
+    story
+}
+
+#[test]
+fn whatever_is_refused_is_tried_again() {
+    let busy = || Trouble { kind: TroubleKind::NotNow, message: "BUSY Redis is busy running a script.".into() };
+    for call in ["prepare", "open", "fetch", "commit", "set_aside"] {
+        let mut story = asking(call);
+        for at in [40, 100, 250] {
+            story.refused(call, busy());
+            assert_eq!(story.asks(call), 0, "at once: {}", story.text());
+            story.at(at);
+            assert_eq!(story.asks(call), 1, "{call}: {}", story.text());
+        }
+        story.goes(call).by_itself(call).at(300);
+        assert_eq!(story.redis.records[&stream("a")].position, id(1), "{call}: {}", story.text());
+        assert_eq!(story.redis.dead.len(), 1, "{call}: {}", story.text());
+    }
+}
+
+#[test]
+fn pauses_begin_anew_when_a_call_went_well() {
+    let busy = || Trouble { kind: TroubleKind::NotNow, message: "BUSY Redis is busy running a script.".into() };
+    let mut story = asking("commit");
+    for at in [40, 100, 250, 500] {
+        story.refused("commit", busy()).at(at);
+    }
+    story.goes("commit").commits(1, 2).goes("commit").wishes(1, None, &[("sum", 1)]).refused("commit", busy()).at(526);
+    assert_eq!(story.asks("commit"), 1, "a pause of 20 ms, give or take a quarter: {}", story.text());
+}
+
 #[test]
 fn a_wait_is_refused() {
     let mut story = waited_for();
@@ -150,7 +218,13 @@ fn an_answer_that_comes_twice() {
 #[test]
 fn nothing_is_wanted_while_nothing_is_owned() {
     let mut story = waited_for();
-    story.event(Event::Lost(OwnedId(1))).event(Event::Disconnected(Link::Commands, reset()));
+    story.owned("c", 3).event(Event::Lost(OwnedId(3)));
+    assert_eq!(story.machine().owned(), 1);
+    story.owned("c", 4);
+    assert_eq!(story.machine().owned(), 2);
+    story.event(Event::Lost(OwnedId(4))).in_short("a is read and waited for").event(Event::Lost(OwnedId(1)));
+    assert_eq!(story.machine().owned(), 0);
+    story.event(Event::Disconnected(Link::Commands, reset()));
     story.event(Event::Disconnected(Link::Reader, reset())).refused("wait", reset()).at(1_000);
     story.reads("b", 2, Start::Beginning, 6);
     story.ends("nothing_owned", "Connections that break are made again only when something is owned.");

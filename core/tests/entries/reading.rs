@@ -185,6 +185,58 @@ fn one_call_is_shared() {
 }
 
 #[test]
+fn who_takes_nothing_in_takes_no_part_of_a_call() {
+    let mut story = Story::unborn(|s| (s.batch, s.prefetch, s.prefetch_total) = (20, 40, 40));
+    for (at, name) in (1..).zip(["a", "b", "c"]) {
+        story.added(name, 1..=50).reads(name, at, Start::Beginning, 40).connected().at(20 * at);
+    }
+    assert_eq!(story.machine().buffered(), 36, "20, 10 and 6: {}", story.text());
+    story.added("d", 1..=50).reads("d", 4, Start::Beginning, 40).at(100);
+    assert_eq!(story.says("→ fetch d behind 0-0 (≤ 4)"), 1, "what is left: {}", story.text());
+}
+
+#[test]
+fn who_waits_for_room_is_read_on_when_another_leaves_some() {
+    let mut story = Story::unborn(|s| (s.prefetch, s.prefetch_total) = (8, 8));
+    story.added("a", 1..=20).added("b", 1..=20);
+    story.reads("a", 1, Start::Beginning, 8).connected().at(20).reads("b", 2, Start::Beginning, 8).at(40);
+    story.in_short("4 of a and 2 of b are delivered").event(Event::Closed(OwnedId(1))).at(60);
+    assert_eq!(story.machine().buffered(), 4, "half of the buffers: {}", story.text());
+}
+
+#[test]
+fn who_has_nothing_gets_one_however_little_goes_into_a_call() {
+    let mut story = Story::unborn(|s| (s.batch, s.prefetch, s.prefetch_total) = (1, 2, 2));
+    story.added("a", 1..=9).added("b", 1..=9).by_hand("fetch");
+    story.reads("a", 1, Start::Beginning, 2).reads("b", 2, Start::Beginning, 2).connected().at(10);
+    story
+        .unanswered("fetch")
+        .at(40)
+        .event(Event::Connected(Link::Reader))
+        .at(50)
+        .in_short("two are too many for a call");
+    assert_eq!(story.says("b behind"), 0, "{}", story.text());
+    story.goes("fetch").goes("fetch").at(60);
+    assert_eq!(story.machine().buffered(), 2, "{}", story.text());
+    story.ends(
+        "one_each_in_turn",
+        "They are read one after the other, though the first has filled half of the buffers.",
+    );
+}
+
+#[test]
+fn so_many_are_opened_in_one_call() {
+    let mut story = Story::unborn(|_| {});
+    for number in 1..=501 {
+        story.owned(&format!("s{number:04}"), number);
+    }
+    story.by_hand("open").connected().at(10);
+    assert_eq!(story.says("(500 streams)"), 1, "{}", story.says("→ open"));
+    story.goes("open").goes("open").at(20);
+    assert_eq!(story.says(": open, nothing was committed"), 501);
+}
+
+#[test]
 fn whether_there_is_nothing() {
     let mut story = Story::unborn(|_| {});
     story.added("a", [1]).reads("a", 1, Start::Beginning, 6).connected().at(10).in_short("1-0 was delivered");
@@ -205,6 +257,15 @@ fn whether_there_is_nothing_where_nothing_can_be_read() {
         "nothing_cannot_be_read",
         "A look that fails says nothing, nor one that began before it was asked again.",
     );
+}
+
+#[test]
+fn a_look_that_fails_is_taken_again() {
+    let mut story = Story::unborn(|_| {});
+    story.reads("a", 1, Start::Beginning, 6).connected().at(10).in_short("a is read and waited for").by_hand("fetch");
+    story.event(Event::Look(OwnedId(1))).at(20).refused("fetch", Trouble::connection("timed out")).at(50);
+    story.event(Event::Connected(Link::Reader)).at(60).goes("fetch");
+    assert_eq!(story.says("there is nothing"), 1, "{}", story.text());
 }
 
 #[test]

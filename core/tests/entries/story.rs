@@ -328,6 +328,16 @@ impl Story {
         &self.machine
     }
 
+    /// How many calls of this name are under way.
+    pub(crate) fn asks(&self, call: &str) -> usize {
+        self.asked.values().filter(|asked| asked.name() == call).count()
+    }
+
+    /// How many lines of it say this.
+    pub(crate) fn says(&self, what: &str) -> usize {
+        self.lines.iter().filter(|line| line.contains(what)).count()
+    }
+
     pub(crate) fn text(&self) -> String {
         self.lines.join("\n")
     }
