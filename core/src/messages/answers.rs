@@ -43,7 +43,6 @@ impl Machine {
         }
         match (asked.question, answer) {
             (Question::Prepare, Answer::Prepared(server)) if current => self.prepared(server, issued),
-            (Question::Prepare, _) => self.prepare_again(),
             (Question::Read(_), Answer::Read(messages)) => self.read_answered(messages, issued),
             (Question::Mine { count, .. }, Answer::Mine(holds)) => self.listed(count, holds),
             (Question::Fetch(_), Answer::Fetched(deliveries)) => self.fetched(deliveries, issued),
@@ -111,7 +110,8 @@ impl Machine {
             self.group_lost();
         }
         match question {
-            Question::Prepare => self.prepare_again(),
+            Question::Prepare if current => self.prepare_again(),
+            Question::Prepare => {} // the connection that is in use has its own
             Question::Read(_) => self.read_failed(),
             Question::Mine { .. } => self.listing_failed(),
             Question::Fetch(_) if kind == TroubleKind::WrongType => self.fetch_cannot_be(),
@@ -147,5 +147,61 @@ fn fits(question: &Question, name: &str, answer: &Answer) -> bool {
         }
         (Question::Permits(count), Answer::Permits { granted, .. }) => granted <= count,
         _ => name == answer.name(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{id::EntryId, messages::call::Delivery};
+
+    fn hold(number: u64) -> Hold {
+        Hold { entry: EntryId { ms: number, seq: 0 }, deliveries: 1 }
+    }
+
+    fn deliveries(numbers: std::ops::Range<u64>) -> Vec<Delivery> {
+        numbers.map(|number| Delivery { hold: hold(number), fields: None, history: None }).collect()
+    }
+
+    fn mine(numbers: &[u64]) -> Answer {
+        Answer::Mine(numbers.iter().map(|number| hold(*number)).collect())
+    }
+
+    #[test]
+    fn an_answer_is_of_the_size_that_was_asked_for() {
+        let (holds, done) = (|| vec![hold(1), hold(2)], |count| vec![Fenced::Done; count]);
+        let messages = |numbers: std::ops::Range<u64>| Answer::Read(numbers.map(|n| (hold(n).entry, None)).collect());
+        let due = |numbers| Answer::Due { deliveries: deliveries(numbers), next: None, now_ms: 0 };
+        let permits = |granted| Answer::Permits { granted, wait: std::time::Duration::ZERO };
+        let page = |after: u64, count| Question::Mine { after: Some(hold(after).entry), count };
+        let cases = [
+            ("mark", Question::Mark(holds()), vec![Answer::Marked(done(2))], vec![Answer::Marked(done(1))]),
+            ("refresh", Question::Refresh(holds()), vec![Answer::Refreshed(done(2))], vec![Answer::Refreshed(done(3))]),
+            ("park", Question::Park(holds()), vec![Answer::Parked(done(2))], vec![Answer::Parked(done(1))]),
+            ("bury", Question::Bury(holds()), vec![Answer::Buried(done(2))], vec![Answer::Parked(done(2))]),
+            ("bury", Question::Bury(holds()), vec![], vec![Answer::Buried(done(0))]),
+            (
+                "check",
+                Question::Check(holds()),
+                vec![Answer::Checked(vec![true; 2])],
+                vec![Answer::Checked(vec![true])],
+            ),
+            ("read", Question::Read(2), vec![messages(1..1), messages(1..3)], vec![messages(1..4)]),
+            ("due", Question::Due(2), vec![due(1..1), due(1..3)], vec![due(1..4)]),
+            (
+                "fetch",
+                Question::Fetch(2),
+                vec![Answer::Fetched(deliveries(1..3))],
+                vec![Answer::Fetched(deliveries(1..4))],
+            ),
+            ("permits", Question::Permits(2), vec![permits(0), permits(2)], vec![permits(3)]),
+            ("mine", page(3, 2), vec![mine(&[]), mine(&[4]), mine(&[4, 5])], vec![mine(&[4, 5, 6])]),
+            ("mine", page(3, 3), vec![], vec![mine(&[3, 4]), mine(&[2]), mine(&[5, 4]), mine(&[4, 4])]),
+            ("ack", Question::Ack(vec![hold(1).entry]), vec![Answer::Acked(0)], vec![Answer::Left(true)]),
+        ];
+        for (name, question, fit, unfit) in cases {
+            assert!(fit.iter().all(|answer| fits(&question, name, answer)), "{question:?}: one of {fit:?}");
+            assert!(unfit.iter().all(|answer| !fits(&question, name, answer)), "{question:?}: one of {unfit:?}");
+        }
     }
 }

@@ -345,3 +345,16 @@ impl Answer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_known_by_its_word() {
+        for reason in [Reason::Failed, Reason::Crashed, Reason::Broken, Reason::Rejected] {
+            assert_eq!(Reason::from_label(reason.label()), Some(reason));
+        }
+        assert_eq!(Reason::from_label("Failed"), None);
+    }
+}

@@ -94,16 +94,12 @@ pub(super) enum Cut {
 pub(super) struct Dying {
     pub(super) reason: Reason,
     pub(super) error: Option<Box<str>>,
-    /// It was written already, perhaps: the answer was lost.
-    pub(super) repeated: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Parking {
     pub(super) delay: Duration,
     pub(super) failure: Option<Box<str>>,
-    /// It was parked already, perhaps: the answer was lost.
-    pub(super) repeated: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -199,11 +195,8 @@ impl Held {
 
     /// What was to be done with it may have been done: the answer was lost.
     pub(super) fn repeat(&mut self) {
-        match &mut self.state {
-            State::Dying(dying) => dying.repeated = true,
-            State::Parking(parking) => parking.repeated = true,
-            State::Burying(burying) => burying.repeated = true,
-            _ => {}
+        if let State::Burying(burying) = &mut self.state {
+            burying.repeated = true;
         }
     }
 

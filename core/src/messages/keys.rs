@@ -199,6 +199,10 @@ mod tests {
         assert_eq!(keys.attempts(), "orders:billing:attempts");
         assert_eq!(keys.done(b"\xff"), b"orders:billing:done:\xff");
         assert_eq!(keys.scheduled_body(), "orders:scheduled:body");
+        assert_eq!((keys.stream(), keys.group()), ("orders", "billing"));
+        assert_eq!((&*keys.delayed(), &*keys.dead()), ("orders:billing:delayed", "orders:billing:dead"));
+        assert_eq!((&*keys.reclaimer(), &*keys.rate()), ("orders:billing:reclaimer", "orders:billing:rate"));
+        assert_eq!((&*keys.scheduled(), &*keys.once("7")), ("orders:scheduled", "orders:once:7"));
         // Nor do two groups share one.
         let [one, other] = [Keys::plain("orders", "eu:billing").unwrap(), Keys::plain("orders:eu", "billing").unwrap()];
         assert_eq!((&*one.dead(), &*other.dead()), ("orders:eu%3Abilling:dead", "orders:eu:billing:dead"));
@@ -221,6 +225,7 @@ mod tests {
         assert_eq!(Consumer::new("", 1), Err(NameError::EmptyConsumer));
         assert_eq!(Consumer::new("~x", 1), Err(NameError::Tilde("~x".to_owned())));
         assert_eq!(Consumer::new("w\n", 1), Err(NameError::ControlInConsumer("w\n".to_owned())));
-        assert_eq!(Consumer::new("w", 1).unwrap().as_str(), "w-0000000000000001");
+        let consumer = Consumer::new("w", 1).unwrap();
+        assert_eq!((consumer.as_str(), &*consumer.to_string()), ("w-0000000000000001", "w-0000000000000001"));
     }
 }

@@ -84,7 +84,7 @@ impl Machine {
                 self.bury(entry, Burying { reason: Reason::Failed, error, gone: true, repeated: false });
             }
             Stage::Process if most > 0 && failures >= most => {
-                self.decide_end(entry, Dying { reason: Reason::Failed, error: Some(error), repeated: false });
+                self.decide_end(entry, Dying { reason: Reason::Failed, error: Some(error) });
             }
             Stage::Dead(reason) if running.tie == Tie::Gone || self.config.dead_failure == DeadFailure::Bury => {
                 let error = self.last_error(entry);
@@ -94,7 +94,7 @@ impl Machine {
                 let delay = pause.unwrap_or_else(|| backoff(self.config.backoff, failures, &mut self.dice));
                 let (delay, failure) = (delay.min(LONGEST_PAUSE), Some(error));
                 assert!(running.tie == Tie::Ours, "{entry} is gone, and cannot be put aside");
-                self.park(entry, Parking { delay, failure, repeated: false });
+                self.park(entry, Parking { delay, failure });
             }
         }
     }

@@ -138,3 +138,68 @@ impl Machine {
         self.reclaiming.sweep_at = self.now + self.config.sweep_interval;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{messages::Config, messages::Settings};
+
+    fn machine(seed: u64) -> Machine {
+        let mut machine = Machine::new(Config::new(Settings::default()).unwrap(), seed);
+        machine.now = Time::from_millis(3_600_000);
+        machine
+    }
+
+    /// A clock as servers have one is far from ours: it counts from another instant.
+    #[test]
+    fn a_step_of_the_servers_clock_is_seen_either_way() {
+        const THERE_MS: u64 = 1_700_000_000_000;
+        // After ten seconds of ours, so many of the server's; the answer to a question that was under way for so long.
+        let cases = [
+            (10_000, 0, false),
+            (10_500, 0, false),
+            (9_500, 0, false),
+            (11_010, 0, true),
+            (8_990, 0, true),
+            (60_000, 0, true),
+            (0, 0, true),
+            (8_000, 2_000, false), // it may have been executed as soon as it was issued
+            (6_900, 2_000, true),
+            (12_000, 2_000, true),
+        ];
+        for (passed_ms, lasted_ms, stepped) in cases {
+            let mut machine = machine(1);
+            machine.compare_clocks(THERE_MS, machine.now);
+            let before = machine.reclaiming.trusted_from;
+            machine.now += Duration::from_secs(10);
+            let issued = Time::from_millis(machine.now.as_micros() / 1_000 - lasted_ms);
+            machine.compare_clocks(THERE_MS + passed_ms, issued);
+            assert_eq!(
+                machine.reclaiming.trusted_from > before,
+                stepped,
+                "{passed_ms} ms, asked {lasted_ms} ms before"
+            );
+        }
+    }
+
+    #[test]
+    fn sweeps_follow_each_other_after_a_while() {
+        for seed in 0..50 {
+            let mut machine = machine(seed);
+            let interval = machine.config.sweep_interval;
+            let pause = |machine: &Machine| machine.reclaiming.sweep_at.since(machine.now);
+            machine.reclaiming.sweeping = true;
+            machine.swept(Swept { cursor: 7, ..Swept::default() });
+            assert!(machine.outputs.is_empty(), "nothing was cleared away, and there is nothing to tell");
+            assert!(!pause(&machine).is_zero() && pause(&machine) < interval, "others have a turn between two pages");
+            machine.reclaiming.sweeping = true;
+            machine.swept(Swept { records: 1, ..Swept::default() });
+            assert_eq!(machine.outputs.len(), 1, "it is told what was cleared away");
+            assert!((interval * 3 / 4..=interval).contains(&pause(&machine)), "{:?}", pause(&machine));
+            machine.reclaiming.sweeping = true;
+            machine.reclaiming.sweep_at = machine.now;
+            machine.sweep_failed();
+            assert_eq!(pause(&machine), interval, "it is not tried without end");
+        }
+    }
+}

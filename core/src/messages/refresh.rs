@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{
-    Fate, Machine, Remark,
+    Machine, Remark,
     asked::{Kind, Question},
     call::{Call, Fenced, Hold},
     held::{Cut, Held, State as HeldState, Tie},
@@ -202,7 +202,32 @@ impl Machine {
 fn is_kept(held: &Held) -> bool {
     match held.state() {
         HeldState::Running(running) => running.tie != Tie::Lost && running.cut != Cut::TimedOut,
-        HeldState::Acking(Fate::Lost) => false,
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::messages::{Config, Settings, runs::Queue};
+
+    /// Where one run lasts for ever, what waits is given back and comes again, again and again.
+    #[test]
+    fn what_is_given_back_stands_in_no_queue() {
+        let mut machine = Machine::new(Config::new(Settings::default()).unwrap(), 1);
+        let [first, second] = [1, 2].map(|number| EntryId { ms: number, seq: 0 });
+        for entry in [first, second] {
+            machine.holds.insert(Held::new(
+                Hold { entry, deliveries: 1 },
+                Default::default(),
+                None,
+                machine.now,
+                machine.now,
+            ));
+            machine.runs.push(Queue::New, entry);
+            machine.now += std::time::Duration::from_secs(8);
+        }
+        machine.look_through();
+        assert_eq!(machine.runs.new, [second], "the first has waited for a third of reclaim_idle");
     }
 }

@@ -146,11 +146,11 @@ impl Machine {
             }
             let most = self.config.max_crashes;
             if most > 0 && history.crashed >= most && history.dying.is_none() && self.runs.succeeded {
-                return self.decide_end(entry, Dying { reason: Reason::Crashed, error: None, repeated: false });
+                return self.decide_end(entry, Dying { reason: Reason::Crashed, error: None });
             }
             let most = self.config.max_attempts;
             if most > 0 && history.failed >= most && history.dying.is_none() {
-                return self.decide_end(entry, Dying { reason: Reason::Failed, error: None, repeated: false });
+                return self.decide_end(entry, Dying { reason: Reason::Failed, error: None });
             }
             if is_suspect && self.runs.suspect.is_some_and(|other| other != entry) {
                 return self.wait_as_suspect(entry);
@@ -190,7 +190,7 @@ impl Machine {
         if !self.runs.suspects.iter().any(waits) {
             self.runs.suspects.push_back(entry);
         } else {
-            self.park(entry, Parking { delay: SUSPECT_PAUSE, failure: None, repeated: false });
+            self.park(entry, Parking { delay: SUSPECT_PAUSE, failure: None });
         }
     }
 

@@ -73,7 +73,7 @@ impl Parking {
 impl Machine {
     /// It is put aside, with nothing counted against it, and due at once.
     pub(super) fn give_back(&mut self, entry: EntryId) {
-        self.park(entry, Parking { delay: Duration::ZERO, failure: None, repeated: false });
+        self.park(entry, Parking { delay: Duration::ZERO, failure: None });
     }
 
     /// It is put aside.
@@ -111,8 +111,8 @@ impl Machine {
 
     /// This delivery is given back without being held.
     pub(super) fn return_stray(&mut self, hold: Hold) {
-        let stray = self.settling.strays.get(&hold.entry);
-        if !self.config.no_ack && stray.is_none_or(|stray| stray.hold.deliveries < hold.deliveries) {
+        assert!(!self.settling.is_stray(hold), "{hold:?} is given back twice");
+        if !self.config.no_ack {
             self.settling.strays.insert(hold.entry, Stray { hold, asked: false });
         }
     }
@@ -153,9 +153,6 @@ impl Machine {
         }
         while self.acks_due().is_some_and(|at| at <= self.now) {
             self.send_acks();
-        }
-        if !self.settling.unsent() && self.settling.strays.is_empty() {
-            return;
         }
         while !self.settling.marks.is_empty() && self.may(Kind::Mark) {
             self.send_marks();
@@ -283,7 +280,7 @@ impl Machine {
                     }
                     self.forget(hold.entry, parking.fate());
                 }
-                (Fenced::Gone, Some(error)) if !parking.repeated => self.bury_gone(hold.entry, error),
+                (Fenced::Gone, Some(error)) => self.bury_gone(hold.entry, error),
                 (Fenced::Broken(error), _) => self.set_aside(hold.entry, error),
                 (Fenced::Lost | Fenced::Gone, _) => self.forget(hold.entry, Fate::Lost),
             }
@@ -297,9 +294,10 @@ impl Machine {
             let HeldState::Burying(burying) = held.state().clone() else { continue };
             match answer {
                 Fenced::Done => self.forget(hold.entry, Fate::Buried(burying.reason)),
+                // It was trimmed away, or is buried already: the script knows which.
+                Fenced::Gone if !burying.gone => self.bury(hold.entry, Burying { gone: true, ..*burying }),
                 // The answer that said so was lost.
                 Fenced::Gone if burying.repeated => self.forget(hold.entry, Fate::Buried(burying.reason)),
-                Fenced::Gone if !burying.gone => self.bury(hold.entry, Burying { gone: true, ..*burying }),
                 // It was delivered again meanwhile, while it was held here: it is taken in, and runs again.
                 Fenced::Lost if burying.gone => {
                     self.forget(hold.entry, Fate::Lost);

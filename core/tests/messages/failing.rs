@@ -158,6 +158,63 @@ fn a_poisonous_process_dead() {
 }
 
 #[test]
+fn suspects_of_process_dead() {
+    let mut s = Story::started(|_| {});
+    let dying = |r: &mut super::group::Record| (r.failed, r.crashed, r.dying) = (5, 1, Some(Reason::Failed));
+    s.is_due(1, dying).is_due(2, dying).at(400).ran(1, rejected("no mail")).at(410);
+    s.ends("suspects_dying", "Who was being buried when its process died is a suspect, and takes its turn.");
+    let mut s = Story::started(|_| {});
+    let dying = |r: &mut super::group::Record| (r.failed, r.dying) = (5, Some(Reason::Failed));
+    s.is_due(1, |r| r.crashed = 1).is_due(2, |r| r.crashed = 1).is_due(3, dying).is_due(4, dying).at(400);
+    s.ends(
+        "no_suspects",
+        "One crash may be a neighbour's, and who dies has harmed nobody yet: they run beside each other.",
+    );
+}
+
+#[test]
+fn a_suspect_that_waits_and_is_lost() {
+    let mut s = Story::started(|_| {});
+    s.is_due(1, |r| r.crashed = 2).is_due(2, |r| r.crashed = 2).at(400).another_takes(2);
+    s.at(8_900).breaks(&[Link::Commands]).at(9_100).event(Event::Connected(Link::Commands)).at(9_110);
+    s.succeeds(1).at(9_120).is_due(3, |r| r.crashed = 2).at(9_500);
+    s.ends("suspect_lost", "It is nobody's turn, and the next one does not wait for that.");
+}
+
+#[test]
+fn a_suspect_that_waits_and_comes_again_as_none() {
+    let mut s = Story::started(|_| {});
+    s.is_due(1, |r| r.crashed = 2).is_due(2, |r| r.crashed = 2).at(400).fails_over_without(2);
+    s.at(800).connects().at(810).event(Event::Pause(true)).sends(&[2]).at(820).succeeds(1).at(830);
+    s.event(Event::Pause(false)).at(840);
+    s.ends("suspect_forgotten", "This server knows nothing of its crashes: it is a message like others.");
+}
+
+#[test]
+fn without_limits() {
+    let mut s = Story::started(|s| (s.max_attempts, s.max_crashes) = (0, 0));
+    s.sends(&[2]).at(110).succeeds(2).at(120).is_due(1, |r| (r.failed, r.crashed) = (50, 50)).at(400);
+    s.fails(1, "no").at(420);
+    s.ends("no_limits", "It is tried again for ever.");
+}
+
+#[test]
+fn what_process_dead_says() {
+    let mut s = Story::started(|s| s.max_attempts = 1);
+    s.sends(&[1]).at(110).fails(1, "no").at(150).ran(1, rejected("no mail")).at(160);
+    s.ends("dead_says", "Its own words are buried with the message, for the reason for which it dies.");
+}
+
+#[test]
+fn a_reclaim_is_refused() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("reclaim").at(8_600).refused("reclaim", Trouble::from_reply("LOADING", "loading")).at(9_500);
+    assert_eq!(s.under_way("reclaim"), 0, "it comes again with the next round");
+    s.at(9_610);
+    assert_eq!(s.under_way("reclaim"), 1);
+}
+
+#[test]
 fn who_reclaims() {
     let mut s = Story::started(|s| s.concurrency = 1);
     s.by_hand("reclaim").at(8_600);
@@ -191,6 +248,8 @@ fn a_standstill_of_everybody() {
 fn a_refused_call() {
     let mut s = Story::started(|_| {});
     s.by_hand("ack").sends(&[1]).at(110).succeeds(1).refused("ack", Trouble::from_reply("LOADING", "loading"));
-    s.at(150).refused("ack", Trouble::from_reply("LOADING", "loading")).told("ack").at(300);
-    s.ends("refused", "It is asked again, after a pause that grows.");
+    s.at(150).refused("ack", Trouble::from_reply("LOADING", "loading")).told("ack").at(400);
+    s.by_hand("ack").sends(&[2]).at(410).succeeds(2).refused("ack", Trouble::from_reply("LOADING", "loading"));
+    s.told("ack").at(800);
+    s.ends("refused", "It is asked again, after a pause that grows, until it goes well.");
 }

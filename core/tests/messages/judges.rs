@@ -25,6 +25,10 @@ impl World {
         let pending = self.group.pending.get(&run.entry);
         let ours = pending.is_some_and(|p| p.owner == name && p.deliveries == run.deliveries);
         let over = story.succeeded > 0 || story.trimmed;
+        // Counted from the question that showed it to be ours, not from the answer.
+        let latest = pending.map(|pending| pending.touched + self.config.trust());
+        let in_time = !ours || latest.is_some_and(|latest| run.begins_before <= latest);
+        assert!(in_time, "{} may begin until {:?}, and is trusted until {latest:?}", run.entry, run.begins_before);
         assert!(ours || over, "{} starts at {:?} and is not ours: {pending:?}", run.entry, self.now);
         let record = self.group.records.get(&run.entry);
         let dying = record.is_some_and(|record| record.dying.is_some());

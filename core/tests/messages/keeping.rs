@@ -2,7 +2,7 @@
 
 use streamkeeper_core::{
     id::CallId,
-    messages::{Answer, Event, Link, call::Fenced},
+    messages::{Answer, Event, Link, Outcome, call::Fenced},
     trouble::Trouble,
 };
 
@@ -25,10 +25,31 @@ fn a_refresh_is_not_answered() {
 }
 
 #[test]
+fn a_reconnect() {
+    let mut s = Story::started(|_| {});
+    s.sends(&[1]).at(8_900).breaks(&[Link::Commands]).at(9_100).event(Event::Connected(Link::Commands)).at(14_900);
+    s.ends("reconnect", "What is held is kept at once, before anybody takes it for that of a dead process.");
+}
+
+#[test]
+fn very_many_are_kept() {
+    let mut s = Story::started(|s| s.concurrency = 3_000);
+    s.sends(&(1..=2_600).collect::<Vec<u64>>()).by_hand("refresh").at(15_100);
+    assert_eq!((s.machine().held(), s.under_way("refresh")), (2_600, 4), "others get a turn");
+    s.goes("refresh").goes("refresh");
+    assert_eq!(s.under_way("refresh"), 4, "and the rest follows");
+    for _ in 0..4 {
+        s.goes("refresh");
+    }
+    assert_eq!(s.under_way("refresh"), 0);
+    assert!(s.group.pending.values().all(|pending| pending.touched.as_micros() > 15_000_000), "all are kept");
+}
+
+#[test]
 fn lost_to_another() {
     let mut s = Story::started(|_| {});
-    s.sends(&[1, 2]).at(110).another_takes(1).another_takes(2).at(8_000);
-    s.at(16_000).fails(1, "no").succeeds(2).at(16_100);
+    s.sends(&[1, 2, 3]).at(110).another_takes(1).another_takes(2).another_takes(3).at(8_000);
+    s.at(16_000).fails(1, "no").succeeds(2).ran(3, Outcome::Drop).at(16_100);
     s.ends("lost", "The run is told. Its failure is ignored; a success is one, whoever holds the message.");
 }
 
@@ -90,6 +111,18 @@ fn trimmed_and_back() {
 }
 
 #[test]
+fn trimmed_and_back_on_another_server() {
+    let mut s = Story::started(|_| {});
+    s.sends(&[1]).at(8_000).trimmed(1).at(20_000).breaks(&[Link::Commands, Link::Reader]);
+    s.group.fail_over();
+    s.stands_again(1).at(20_300).connects().at(20_310).fails(1, "no").at(20_320);
+    s.ends(
+        "trimmed_and_back_elsewhere",
+        "The new server still has it, and says so: it is not buried, but tried again.",
+    );
+}
+
+#[test]
 fn trimmed_before_it_runs() {
     let mut s = Story::started(|_| {});
     s.is_due(1, |_| {}).trimmed(1).at(500);
@@ -143,6 +176,10 @@ fn a_message_too_large_even_alone() {
     }
     s.sends(&[2]).goes("read").at(3_110).succeeds(2).at(3_200);
     s.ends("too_large_alone", "It keeps nobody waiting, and is left alone for so long that others can reclaim it.");
+    s.told("read").at(62_000);
+    assert_eq!(s.under_way("fetch"), 0, "twice reclaim_idle: others can take it");
+    s.at(80_000);
+    assert_eq!(s.under_way("fetch"), 1, "nobody did");
 }
 
 #[test]
@@ -178,9 +215,11 @@ fn stood_still() {
 fn doubted() {
     let mut s = Story::started(|s| (s.concurrency, s.prefetch, s.block) = (1, 1, ms(30_000)));
     s.by_hand("read").at(2_500);
-    s.answer("read", Answer::Read(vec![])).at(2_600);
-    s.told("refresh").sends(&[1]).frozen_until(30_000).goes("read").at(30_100);
-    s.ends("doubted", "Its last confirmation counts from when the read was issued: it is confirmed before it runs.");
+    s.answer("read", Answer::Read(vec![])).told("refresh").sends(&[1]).at(29_490).goes("read").at(29_600);
+    s.ends(
+        "doubted",
+        "It counts as confirmed when the read was issued, not when it was answered: asked before it runs.",
+    );
 }
 
 #[test]
@@ -197,6 +236,41 @@ fn the_group_is_lost() {
     s.group.destroy();
     s.succeeds(1).at(700).fails(2, "no").at(1_900);
     s.ends("group_lost", "It is created again at the beginning, and everything comes again: what was in flight too.");
+}
+
+#[test]
+fn a_group_that_is_missing_at_the_start() {
+    let mut s = Story::unborn(|_| {});
+    s.group.destroy();
+    s.told("prepare").event(Event::Timeout).connects().at(100).sends(&[1]).at(110);
+    s.ends("group_missing", "It is created. Nothing is lost with it.");
+}
+
+#[test]
+fn the_group_is_lost_while_it_is_away() {
+    let mut s = Story::started(|_| {});
+    s.sends(&[1]).at(110).breaks(&[Link::Commands]);
+    s.group.destroy();
+    s.told("prepare").at(300).event(Event::Connected(Link::Commands)).at(310);
+    s.ends("group_lost_away", "Who creates it again knows that everything comes again.");
+}
+
+#[test]
+fn the_group_is_lost_while_one_is_given_back() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("park").sends(&[1]).at(110).another_takes(1).at(15_200).comes_back(1, 2).at(15_600).fails(1, "late");
+    s.group.destroy();
+    s.refused("park", Trouble::from_reply("NOGROUP", "No such consumer group")).at(16_000);
+    s.ends("group_lost_stray", "It comes again at its first delivery, and is not taken for what was given back.");
+}
+
+#[test]
+fn the_group_is_lost_without_acknowledgements() {
+    let mut s = Story::started(|s| s.no_ack = true);
+    s.sends(&[1]).at(110);
+    s.group.destroy();
+    s.told("due").at(900).succeeds(1).at(1_000);
+    s.ends("group_lost_no_ack", "What comes again beside its run is nobody's already, and not given back.");
 }
 
 #[test]

@@ -40,6 +40,38 @@ fn a_server_that_refuses() {
 }
 
 #[test]
+fn a_server_that_refuses_something() {
+    let no = || Trouble::from_reply("NOPERM", "this user has no permissions");
+    let mut s = Story::unborn(|_| {});
+    s.event(Event::Timeout).event(Event::Disconnected(Link::Commands, no()));
+    s.ends("refused_connection", "Nor can it mend this.");
+    let mut s = Story::unborn(|_| {});
+    s.by_hand("due").event(Event::Timeout).event(Event::Connected(Link::Commands)).at(10).refused("due", no());
+    s.ends("refused_due", "Nor this.");
+    let mut s = Story::unborn(|_| {});
+    s.by_hand("prepare").event(Event::Timeout).event(Event::Connected(Link::Commands));
+    s.refused("prepare", Trouble::from_reply("WRONGTYPE", "the key `s` holds something else"));
+    s.ends("refused_stream", "Without the stream there is nothing to do.");
+    let mut s = Story::started(|_| {});
+    s.by_hand("ack").sends(&[1]).at(110).succeeds(1).refused("ack", no()).told("ack").at(300);
+    s.event(Event::Disconnected(Link::Commands, no())).at(600);
+    s.ends("refused_later", "Once it has worked, somebody may mend it: it is tried again.");
+}
+
+#[test]
+fn what_is_being_settled_takes_no_room() {
+    let mut s = Story::started(|s| (s.concurrency, s.prefetch, s.batch) = (2, 0, 6));
+    s.by_hand("ack").sends(&(1..=30).collect::<Vec<u64>>()).at(110);
+    assert_eq!((s.machine().held(), s.machine().running()), (2, 2));
+    for step in 1..=30 {
+        s.running().into_iter().for_each(|number| _ = s.succeeds(number));
+        s.at(110 + 10 * step);
+    }
+    let most = 2 + 2 * 6;
+    assert_eq!((s.machine().held(), s.machine().running()), (most, 0), "two batches may be on their way out");
+}
+
+#[test]
 fn acknowledgements_wait_for_each_other() {
     let mut s = Story::started(|_| {});
     s.sends(&[1, 2, 3]).at(110).succeeds(1).at(112).succeeds(2).at(130).succeeds(3).at(140);
@@ -88,6 +120,29 @@ fn pause_and_go_on() {
 }
 
 #[test]
+fn a_short_pause() {
+    let mut s = Story::started(|s| s.due_interval = ms(10_000));
+    s.at(150).event(Event::Pause(true)).is_due(1, |_| {}).at(300).event(Event::Pause(false)).at(310);
+    s.ends("pause_short", "When it goes on, what has become due is asked for at once.");
+}
+
+#[test]
+fn a_pause_while_a_start_is_written_down() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("mark").is_due(1, |r| r.crashed = 1).at(400).event(Event::Pause(true)).goes("mark").told("mark").at(500);
+    s.event(Event::Pause(false)).at(510);
+    s.ends("pause_marking", "It does not start, and has its turn when things go on.");
+}
+
+#[test]
+fn a_start_that_is_written_down_late() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("mark").by_hand("refresh").is_due(1, |r| r.crashed = 1).at(29_000).goes("mark").told("mark").at(29_010);
+    s.goes("refresh").at(29_020);
+    s.ends("marked_late", "Others may have taken it meanwhile: it is confirmed first.");
+}
+
+#[test]
 fn a_slow_key() {
     let mut s = Story::started(|s| s.ordered_by = Some("key".into()));
     for number in 1..=12 {
@@ -132,6 +187,24 @@ fn a_rate_of_the_group() {
     s.answer("permits", Answer::Permits { granted: 2, wait: ms(70) }).at(200);
     s.answer("permits", Answer::Permits { granted: 1, wait: ms(0) });
     s.ends("group_rate", "Permits are asked for when something could start, and again when the server says.");
+}
+
+#[test]
+fn no_permits_yet() {
+    let mut s = Story::started(|s| s.group_rate = Some(Rate { count: 2, per: ms(100) }));
+    s.by_hand("permits").sends(&[1]).at(110).answer("permits", Answer::Permits { granted: 0, wait: ms(0) }).at(120);
+    s.ends("no_permits", "A server that grants none, and does not say until when, is not asked without end.");
+}
+
+#[test]
+fn a_check_is_refused() {
+    let mut s = Story::started(|s| {
+        (s.concurrency, s.prefetch) = (1, 0);
+        s.processed = Some(Processed { age: ms(60_000), by: None });
+    });
+    s.by_hand("check").sends(&[1]).at(110).refused("check", Trouble::from_reply("LOADING", "loading")).told("check");
+    s.at(300).succeeds(1).at(310);
+    s.ends("check_refused", "It is asked again after the pause: nothing else would wake it.");
 }
 
 #[test]

@@ -47,6 +47,18 @@ fn the_last_attempt_fails() {
 }
 
 #[test]
+fn while_one_is_given_back() {
+    let mut s = Story::started(|_| {});
+    s.by_hand("park").sends(&[1, 2]).at(110).another_takes(1).at(15_200).comes_back(1, 2).at(15_600).fails(1, "late");
+    s.stop(16_000).succeeds(2).at(15_800).goes("park").at(15_900);
+    s.ends("stop_stray", "What came while it was lost is given back first, then leave is taken.");
+    let mut s = Story::started(|_| {});
+    s.by_hand("park").sends(&[1, 2]).at(110).another_takes(1).at(15_200).comes_back(1, 2).at(15_600).fails(1, "late");
+    s.stop(16_000).at(40_000);
+    s.ends("stop_stray_left", "Two are left: one whose run does not stop, and one that nobody takes back.");
+}
+
+#[test]
 fn while_redis_is_away() {
     let mut s = Story::started(|_| {});
     s.sends(&[1]).at(110).event(Event::Disconnected(Link::Commands, Trouble::connection("gone")));

@@ -376,6 +376,48 @@ impl Story {
         self.refused(call, Trouble::connection("no answer in time"))
     }
 
+    /// The oldest call of this name is executed; its answer is on its way.
+    pub(crate) fn executes(&mut self, call: &str) -> Answer {
+        let asked = self.asked[&self.oldest(call)].clone();
+        self.lines.push(self.head(&format!("{call} is executed, its answer is on its way")));
+        self.group.execute(ME, &asked, self.now).expect("an answer")
+    }
+
+    /// How many calls of this name are under way.
+    pub(crate) fn under_way(&self, call: &str) -> usize {
+        self.asked.values().filter(|asked| asked.name() == call).count()
+    }
+
+    /// Which messages run.
+    pub(crate) fn running(&self) -> Vec<u64> {
+        self.runs.keys().map(|entry| entry.ms).collect()
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now.as_micros() / 1_000
+    }
+
+    pub(crate) fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// Connections are lost. What became of the calls that went over them is told later.
+    pub(crate) fn breaks(&mut self, links: &[Link]) -> &mut Story {
+        for link in links {
+            self.event(Event::Disconnected(*link, Trouble::connection("gone")));
+        }
+        self
+    }
+
+    /// A delivery of another consumer was given back, and is due.
+    pub(crate) fn comes_back(&mut self, number: u64, deliveries: u64) -> &mut Story {
+        let pending = Pending { owner: DELAYED, deliveries, touched: self.now };
+        self.group.pending.insert(entry(number), pending);
+        self.group.delayed.insert(entry(number), self.now);
+        self.lines.push(self.head(&format!("{} was given back by another, and is due", entry(number))));
+        self
+    }
+
     fn oldest(&self, call: &str) -> CallId {
         let found = self.asked.iter().find(|(_, asked)| asked.name() == call).map(|(id, _)| *id);
         found.unwrap_or_else(|| panic!("nobody asked {call}\n{}", self.text()))

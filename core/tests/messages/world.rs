@@ -257,7 +257,8 @@ impl World {
         let node = &self.nodes[at];
         let s = &self.config;
         let most = s.concurrency + s.prefetch;
-        assert!(node.machine.running() <= s.concurrency);
+        assert_eq!(node.machine.running(), node.runs.len(), "runs that it knows of");
+        assert!(node.machine.running() <= s.concurrency.min(node.machine.held()));
         assert!(node.machine.held() <= 2 * most + 3 * s.batch, "{} are held", node.machine.held());
         if let Some(by) = node.stop_by {
             let grace = s.call_timeout * 2 + Duration::from_millis(50);
