@@ -239,6 +239,7 @@ mod tests {
             ("nothing left, not all read", (4, Some(4)), (9, 8), gap(4, None, Some(4)), Some(8)),
             ("unknown, not trimmed", (4, None), (1, 6), None, Some(6)),
             ("unknown, trimmed up to there", (4, None), (4, 6), None, Some(6)),
+            ("unknown, nothing left, all read", (4, None), (5, 4), None, Some(4)),
             ("unknown, trimmed further", (4, None), (6, 6), gap(4, Some(6), None), Some(6)),
             ("rewound", (4, Some(4)), (1, 2), rewound(4, 2), Some(2)),
             ("fewer than were read", (4, Some(9)), (1, 6), rewound(4, 6), Some(6)),

@@ -160,9 +160,9 @@ fn what_was_trimmed_when_it_was_rolled_back() {
 fn counts_are_forgotten_with_what_was_counted() {
     let mut story = rolled_back();
     story.by_hand("fetch").commits_with(1, 10, &[("sum", 1)]).at(30).knows_of_the_rollback();
-    story.commits_with(1, 5, &[("sum", 1)]).at(40);
-    let read = story.redis.records[&stream("a")].read;
-    assert_eq!(read, None, "nobody knows how many there are now: {}", story.text());
+    story.commits_with(1, 10, &[("sum", 1)]).at(40);
+    let there = &story.redis.records[&stream("a")];
+    assert_eq!((there.position, there.read), (id(10), None), "nobody knows how many there are now: {}", story.text());
 }
 
 #[test]

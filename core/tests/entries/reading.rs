@@ -215,7 +215,6 @@ fn who_has_nothing_gets_one_however_little_goes_into_a_call() {
         .event(Event::Connected(Link::Reader))
         .at(50)
         .in_short("two are too many for a call");
-    assert_eq!(story.says("b behind"), 0, "{}", story.text());
     story.goes("fetch").goes("fetch").at(60);
     assert_eq!(story.machine().buffered(), 2, "{}", story.text());
     story.ends(
