@@ -257,11 +257,10 @@ impl Machine {
         self.is_running() && !self.paused
     }
 
+    /// What becomes due during a pause is asked for as soon as things go on.
     fn pause(&mut self, paused: bool) {
         self.paused = paused;
-        if !paused {
-            self.ask_soon(Duration::ZERO);
-        }
+        self.ask_soon(Duration::ZERO);
     }
 
     fn command(&mut self, command: Command) {

@@ -85,12 +85,12 @@ fn delivered_again_while_it_is_put_aside() {
 
 #[test]
 fn what_is_on_its_way_is_not_fetched() {
-    let mut s = Story::started(|_| {});
+    let mut s = Story::started(|s| s.batch = 2);
     s.told("mine").by_hand("due").is_due(1, |_| {}).at(400);
     let late = s.executes("due");
     s.event(Event::Answered(CallId(9_999), Ok(Answer::Read(vec![])))).at(450).answer("due", late).at(460);
     s.ends("due_on_its_way", "It is pending here, and the answer that brings it is awaited.");
-    let mut s = Story::started(|_| {});
+    let mut s = Story::started(|s| s.batch = 2);
     s.told("mine").by_hand("read").at(2_200).by_hand("due").at(2_500).sends(&[1]).unanswered("read").at(2_800);
     s.event(Event::Connected(Link::Reader)).at(2_900);
     s.ends("due_brings_nothing_new", "A new message is fetched at once: no answer about what is due would bring it.");
