@@ -100,6 +100,13 @@ fn trimmed_while_it_runs() {
 }
 
 #[test]
+fn trimmed_and_failed_later() {
+    let mut s = Story::started(|_| {});
+    s.sends(&[1]).at(8_000).trimmed(1).at(20_000).fails(1, "no").at(20_010);
+    s.ends("trimmed_known", "It is known to be gone: there is nothing to put aside, and it is buried from memory.");
+}
+
+#[test]
 fn trimmed_and_back() {
     let mut s = Story::started(|_| {});
     s.sends(&[1, 2]).at(8_000).trimmed(1).trimmed(2).at(20_000).stands_again(1).at(40_000).fails(1, "no").at(40_010);
