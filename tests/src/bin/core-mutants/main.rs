@@ -78,7 +78,9 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<ExitCode, String> {
     let known = Survivors::read()?;
     let wanted = |mutant: &Mutant| args.wanted.is_empty() || args.wanted.iter().any(|text| mutant.name.contains(text));
-    let mutants: Vec<Mutant> = list::listed()?.into_iter().filter(wanted).step_by(args.every.max(1)).collect();
+    let all = list::listed()?;
+    known.are_all_among(&all)?;
+    let mutants: Vec<Mutant> = all.into_iter().filter(wanted).step_by(args.every.max(1)).collect();
     let copy = Copy::made()?;
     let (built, refused) = Built::of(&copy, &mutants, args.seeds > 0)?;
     let judges = Judges::new(&built, args);

@@ -21,6 +21,17 @@ impl Survivors {
     pub(crate) fn has(&self, key: &str) -> bool {
         self.0.contains(key)
     }
+
+    /// The list follows the code: what is listed and is no mutant any more is to be taken out, or written anew.
+    pub(crate) fn are_all_among(&self, mutants: &[Mutant]) -> Result<(), String> {
+        let keys: BTreeSet<String> = mutants.iter().map(key).collect();
+        match self.0.iter().find(|listed| !keys.contains(*listed)) {
+            None => Ok(()),
+            Some(stale) => {
+                Err(format!("tests/core-survivors.txt lists what is no mutant of the core any more: {stale}"))
+            }
+        }
+    }
 }
 
 /// What a mutant is, in words that stay true when lines move: `streams/take.rs: replace == with != in next | if a == b {`.
