@@ -25,12 +25,15 @@ pub fn is(mutant: u32) -> bool {
 /// What git knows of the repository, as it lies there now, in a folder of its own.
 pub(crate) struct Copy {
     pub(crate) folder: PathBuf,
+    /// Held for as long as what was built here is run: another one would build it anew meanwhile.
+    _lock: fs::File,
 }
 
 impl Copy {
     /// Makes it, or what has changed of it.
     pub(crate) fn made() -> Result<Copy, String> {
         let folder = root().join("target/core-mutants");
+        let lock = locked(&folder)?;
         let listed = Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output();
         let listed = listed.map_err(|error| format!("git ls-files: {error}"))?.stdout;
         for name in String::from_utf8_lossy(&listed).split('\0').filter(|name| !name.is_empty()) {
@@ -40,7 +43,7 @@ impl Copy {
                 write(&folder.join(name), &text)?;
             }
         }
-        let copy = Copy { folder };
+        let copy = Copy { folder, _lock: lock };
         copy.write("core/src/mutant.rs", SWITCH)?;
         let library = copy.original("core/src/lib.rs")?;
         copy.write("core/src/lib.rs", &with_switch(&library))?;
@@ -55,6 +58,16 @@ impl Copy {
     pub(crate) fn write(&self, name: &str, text: &str) -> Result<(), String> {
         let text = if name == "core/src/lib.rs" { with_switch(text) } else { text.to_owned() };
         write(&self.folder.join(name), text.as_bytes())
+    }
+}
+
+fn locked(folder: &Path) -> Result<fs::File, String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+    fs::create_dir_all(folder).map_err(failed)?;
+    let lock = fs::File::create(folder.join("lock")).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(_) => Err(format!("{} is in use: another core-mutants runs", folder.display())),
     }
 }
 
