@@ -27,18 +27,12 @@ const OF_TYPES: [&str; 4] = ["E0277", "E0308", "E0368", "E0369"];
 pub(crate) struct Built {
     /// The core's test binaries, by name.
     pub(crate) tests: BTreeMap<String, PathBuf>,
-    /// The simulation.
-    pub(crate) sim: Option<PathBuf>,
     pub(crate) core: PathBuf,
 }
 
 impl Built {
     /// Builds all mutants in one, without those that do not compile in there.
-    pub(crate) fn of(
-        copy: &Copy,
-        mutants: &[Mutant],
-        with_sim: bool,
-    ) -> Result<(Built, BTreeMap<u32, Refused>), String> {
+    pub(crate) fn of(copy: &Copy, mutants: &[Mutant]) -> Result<(Built, BTreeMap<u32, Refused>), String> {
         let mut files: BTreeMap<&str, Vec<&Mutant>> = BTreeMap::new();
         for mutant in mutants {
             files.entry(&mutant.file).or_default().push(mutant);
@@ -80,7 +74,7 @@ impl Built {
                 ));
             }
         }
-        Ok((Built::here(copy, with_sim)?, refused))
+        Ok((Built::here(copy)?, refused))
     }
 
     /// Builds the core with one change and no switch; nothing if that does not compile.
@@ -90,21 +84,13 @@ impl Built {
         let mut text = copy.original(&mutant.file)?;
         text.replace_range(places::bytes(&text, mutant.span.start, mutant.span.end), &mutant.replacement);
         copy.write(&mutant.file, &text)?;
-        if errors(copy)?.is_empty() { Built::here(copy, false).map(Some) } else { Ok(None) }
+        if errors(copy)?.is_empty() { Built::here(copy).map(Some) } else { Ok(None) }
     }
 
-    fn here(copy: &Copy, with_sim: bool) -> Result<Built, String> {
+    fn here(copy: &Copy) -> Result<Built, String> {
         let tests = messages(copy, &["test", "--no-run", "-p", "streamkeeper-core", "--lib", "--tests"])?;
         let tests = tests.into_iter().filter_map(|said| Some((said.target?.name, said.executable?))).collect();
-        let sim = match with_sim {
-            true => {
-                println!("building the simulation");
-                let said = messages(copy, &["build", "--release", "-p", "streamkeeper-sim", "--bins"])?;
-                said.into_iter().find_map(|said| said.executable)
-            }
-            false => None,
-        };
-        Ok(Built { tests, sim, core: copy.folder.join("core") })
+        Ok(Built { tests, core: copy.folder.join("core") })
     }
 }
 

@@ -127,18 +127,6 @@ impl<'b> Judges<'b> {
                 Ended::Hung => return Ok(Some(format!("{name} hung"))),
             }
         }
-        let Some(sim) = &self.built.sim else { return Ok(None) };
-        for profile in
-            [&["--engine", "core"][..], &["--profile", "swarm"], &["--profile", "messages"], &["--profile", "entries"]]
-        {
-            let mut words = vec!["run".to_owned(), "--jobs=1".into(), "--shrink=0".into(), "--failures=1".into()];
-            words.extend(["--seeds".into(), format!("0..{}", self.args.seeds)]);
-            words.extend(profile.iter().map(|&word| word.to_owned()));
-            let seen = run(sim, &words, &env, &desk.folder, &desk.log, 4 * patience)?;
-            if seen != Ended::Well {
-                return Ok(Some(format!("seeds of {}", profile[1])));
-            }
-        }
         Ok(None)
     }
 }

@@ -5,7 +5,7 @@
 //! variable of the environment chooses one for a run.
 //!
 //! ```text
-//!   cargo mutants --list ──▶ weave ──▶ one build ──▶ core's tests ──▶ simulated seeds ──▶ survived
+//!   cargo mutants --list ──▶ weave ──▶ one build ──▶ core's tests ──▶ survived
 //!                               │           ╰── does not compile: taken out, and tried alone in the end
 //!                               ╰── a copy of the repository, in target/core-mutants
 //! ```
@@ -38,7 +38,7 @@ use self::{
     survivors::Survivors,
 };
 
-/// Changes the core in one place at a time and asks whether its tests, and some simulated seeds, notice.
+/// Changes the core in one place at a time and asks whether its tests notice.
 ///
 /// Ends with 4 if a mutant survives that tests/core-survivors.txt does not list.
 #[derive(Parser)]
@@ -48,9 +48,6 @@ pub(crate) struct Args {
     /// How many are judged at a time.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
-    /// Simulated seeds of each profile for those that the core's tests let pass; 0 for none (and no build of the simulation).
-    #[arg(long, default_value_t = 10)]
-    seeds: u64,
     /// Cases of each property.
     #[arg(long, default_value_t = 128)]
     cases: u32,
@@ -82,7 +79,7 @@ fn run(args: &Args) -> Result<ExitCode, String> {
     known.are_all_among(&all)?;
     let mutants: Vec<Mutant> = all.into_iter().filter(wanted).step_by(args.every.max(1)).collect();
     let copy = Copy::made()?;
-    let (built, refused) = Built::of(&copy, &mutants, args.seeds > 0)?;
+    let (built, refused) = Built::of(&copy, &mutants)?;
     let judges = Judges::new(&built, args);
     let woven: Vec<&Mutant> = mutants.iter().filter(|mutant| !refused.contains_key(&mutant.id)).collect();
     let unlike = refused.values().filter(|refused| **refused == Refused::Types).count();
