@@ -79,9 +79,11 @@ fn claimed(
     }
 }
 
-/// The run of this delivery, unless deliveries have been counted anew since it began.
+/// The run of this delivery. One that began before it is of an earlier one, whatever its number: a Redis that has forgotten
+/// that one counts anew.
 fn live_run<'a>(entry: &'a str, message: &Message, view: &'a View) -> Option<&'a Run> {
-    view.ledger.current_run(entry, message).filter(|run| view.ledger.altered < run.began)
+    let is_of_it = |run: &&Run| view.ledger.altered < run.began && message.delivered <= run.began;
+    view.ledger.current_run(entry, message).filter(is_of_it)
 }
 
 fn buried(by: Who, entry: &str, message: &Message, view: &View, court: &mut Court<'_>) {
@@ -147,6 +149,19 @@ mod tests {
         bad_timed(P, &taken(&[claimed(0, "w0", 1, false)]));
         bad_timed(P, &taken(&[recorded_by(0, 1, 1, 1, 0)]));
         good_timed(P, &taken(&[ended(0, 1, 1, "done"), acked(0, &[1])]));
+    }
+
+    #[test]
+    fn a_delivery_that_was_forgotten_has_the_number_of_the_one_after() {
+        let begins = [started(0), ready(0), entered(1), delivered(0, &[1]), stands("up", &[1], &[], None)];
+        let aside = claimed(0, "~delayed", 1, false);
+        let mut facts = each_ms(&begins);
+        facts.push(timed(100, began(0, 1, 1)));
+        facts.push(timed(110, delivered(0, &[1])));
+        good_timed(P, &[&facts[..], &[timed(120, aside.clone())]].concat());
+        facts.push(timed(130, ended(0, 1, 1, "failed")));
+        facts.push(timed(140, began(0, 2, 1)));
+        bad_timed(P, &[&facts[..], &[timed(150, aside)]].concat());
     }
 
     #[test]
