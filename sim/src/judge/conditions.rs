@@ -73,7 +73,7 @@ pub(super) struct Conditions {
     /// Until when what struck each consumer may be felt.
     struck: BTreeMap<usize, Time>,
     /// Since when Redis serves: possibly a time to come.
-    pub(super) redis: Time,
+    redis: Time,
     /// It is down, and will say when it is back.
     down: bool,
     /// It was started again: how long it refuses everything once it is back.
@@ -129,6 +129,11 @@ impl Conditions {
     pub(super) fn life(&self, id: &str) -> Option<Who> {
         let id = id.split('#').next().unwrap_or(id);
         self.members.values().find(|member| &*member.id == id).and_then(|member| member.who)
+    }
+
+    /// Whether Redis is up, and nothing that struck it is felt any more.
+    pub(super) fn redis_serves(&self, at: Time) -> bool {
+        !self.down && self.redis <= at
     }
 
     /// Since when this consumer has run, reached Redis and been left in peace; Redis, too.

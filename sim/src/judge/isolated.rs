@@ -113,7 +113,7 @@ impl Judge for Isolated {
                 self.malformed = self.malformed.saturating_sub(u64::from(&**why == "malformed"));
             }
             // If Redis is out of order, nobody knows what has become of it.
-            What::Struck { kind: "malformed", .. } if self.conditions.redis <= at => {
+            What::Struck { kind: "malformed", .. } if self.conditions.redis_serves(at) => {
                 self.malformed += 1;
                 self.latest = at;
             }
@@ -157,6 +157,13 @@ mod tests {
             let cut = timed(ms, struck_as("redis disconnect", "redis disconnect"));
             [one_alive(), vec![malformed(), cut, timed(20_000, note())]].concat()
         };
+        let down = vec![
+            timed(90, struck_as("redis restart", "redis restart 500ms")),
+            malformed(),
+            timed(590, redis_up("nothing")),
+            timed(20_000, note()),
+        ];
+        good_timed(P, &plan, &[one_alive(), down].concat());
         good_timed(P, &plan, &cut(110));
         bad_timed(P, &plan, &cut(1_200));
     }
