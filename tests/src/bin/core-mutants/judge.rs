@@ -43,7 +43,7 @@ impl Verdict {
     }
 }
 
-/// The core's test binaries, and the simulation.
+/// The core's test binaries.
 pub(crate) struct Judges<'b> {
     built: &'b Built,
     args: &'b Args,
@@ -119,7 +119,7 @@ impl<'b> Judges<'b> {
         let patience = Duration::from_secs(self.args.patience_s);
         for name in order {
             let Some(program) = self.built.tests.get(&name) else { continue };
-            let ended = run(program, &[], &env, &desk.folder, &desk.log, patience)?;
+            let ended = run(program, &env, &desk.folder, &desk.log, patience)?;
             desk.clear()?;
             match ended {
                 Ended::Well => {}

@@ -138,3 +138,34 @@ pub(crate) fn bytes(text: &str, start: Place, end: Place) -> Range<usize> {
     };
     at(start)..at(end)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str, genre: Genre) -> Vec<Place> {
+        let sites = sites(text).expect("it is Rust");
+        sites.keys().filter(|(kind, _)| *kind == genre).map(|(_, place)| *place).collect()
+    }
+
+    #[test]
+    fn what_cannot_have_a_switch_is_no_site() {
+        assert_eq!(found("fn f() -> u8 {\n    1\n}", Genre::FnValue), [Place { line: 2, column: 5 }]);
+        for text in ["fn f() {}", "const fn f() -> u8 { 1 }", "fn f() -> impl Sized { 1 }", "trait T { fn f(); }"] {
+            assert_eq!(found(text, Genre::FnValue), [], "{text}");
+        }
+        assert_eq!(found("fn f() { match a { 1 => 2, _ => 3 } }", Genre::MatchArm).len(), 2);
+        assert_eq!(found("fn f() { match a { A => 2, B => 3 } }", Genre::MatchArm), [], "nobody takes the rest");
+        assert_eq!(found("fn f() { match a { A => 2, _ if b => 3 } }", Genre::MatchArm), []);
+    }
+
+    #[test]
+    fn columns_are_characters_and_bytes_are_bytes() {
+        let text = "// \u{e9}\nfn f() { \"\u{e9}\" == a }";
+        let [place] = found(text, Genre::BinaryOperator)[..] else { panic!("one operator") };
+        assert_eq!(place, Place { line: 2, column: 14 });
+        let end = Place { column: place.column + 2, ..place };
+        assert_eq!(&text[bytes(text, place, end)], "==");
+        assert_eq!(&text[bytes(text, Place { line: 1, column: 1 }, Place { line: 1, column: 4 })], "// ");
+    }
+}

@@ -22,7 +22,6 @@ pub(crate) enum Ended {
 /// Runs a program with a limit of memory and of time. Its output goes to `log`.
 pub(crate) fn run(
     program: &Path,
-    words: &[String],
     env: &[(&str, String)],
     folder: &Path,
     log: &Path,
@@ -30,7 +29,7 @@ pub(crate) fn run(
 ) -> Result<Ended, String> {
     let failed = |error: std::io::Error| format!("{}: {error}", program.display());
     let mut command = Command::new("bash");
-    command.args(["-c", "ulimit -v 6000000; exec \"$@\"", "bash"]).arg(program).args(words);
+    command.args(["-c", "ulimit -v 6000000; exec \"$@\"", "bash"]).arg(program);
     command.envs(env.iter().map(|(name, value)| (name, value))).current_dir(folder).stdin(Stdio::null());
     let log = File::create(log).map_err(failed)?;
     command.stderr(log.try_clone().map_err(failed)?).stdout(log);

@@ -128,3 +128,108 @@ impl Weaver<'_> {
         self.out += behind;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{list::Span, places::sites};
+
+    const TEXT: &str = "\
+fn taken(state: &State, by: u8) -> bool {
+    match state.owner {
+        Some(owner) if owner == by => !state.lost && by != 0,
+        None => false,
+        _ => true,
+    }
+}
+
+fn made() -> State {
+    State { lost: true, ..State::new() }
+}
+";
+
+    /// What cargo-mutants would say of the first place at which `at` stands.
+    fn mutant(id: u32, genre: Genre, at: &str, replacement: &str) -> Mutant {
+        let before = &TEXT[..TEXT.find(at).expect("it stands there")];
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|&sign| sign != '\n').count() + 1;
+        let start = Place { line, column };
+        let (name, file) = (format!("core/src/x.rs:{line}:{column}: {at}"), "core/src/x.rs".to_owned());
+        Mutant { id, name, file, genre, replacement: replacement.to_owned(), span: Span { start, end: start } }
+    }
+
+    fn woven(mutants: &[Mutant]) -> Woven {
+        weave(TEXT, &sites(TEXT).expect("it is Rust"), &mutants.iter().collect::<Vec<_>>())
+    }
+
+    fn line_of(woven: &Woven, with: &str) -> String {
+        woven.text.lines().find(|line| line.contains(with)).unwrap_or_default().trim().to_owned()
+    }
+
+    #[test]
+    fn every_kind_has_its_switch() {
+        let table = [
+            (mutant(1, Genre::FnValue, "match", "false"), "if crate::mutant::is(1) { return false; }"),
+            (mutant(2, Genre::BinaryOperator, "!= 0", "=="), "(if crate::mutant::is(2) { by == 0 } else { by != 0 })"),
+            (
+                mutant(3, Genre::UnaryOperator, "!state", ""),
+                "(if crate::mutant::is(3) { state.lost } else { !state.lost })",
+            ),
+            (
+                mutant(4, Genre::MatchArmGuard, "owner == by", "true"),
+                "Some(owner) if if crate::mutant::is(4) { true } else { owner == by } =>",
+            ),
+            (
+                mutant(5, Genre::MatchArm, "None", ""),
+                "None if if crate::mutant::is(5) { false } else { true } => false,",
+            ),
+        ];
+        for (mutant, wanted) in table {
+            let woven = woven(std::slice::from_ref(&mutant));
+            assert!(woven.text.contains(wanted), "{}", woven.text);
+            syn::parse_file(&woven.text).expect("still Rust");
+        }
+    }
+
+    #[test]
+    fn a_switch_within_another_stands_in_what_is_left_as_it_was() {
+        let both = [mutant(1, Genre::BinaryOperator, "&&", "||"), mutant(2, Genre::UnaryOperator, "!state", "")];
+        let wanted = "(if crate::mutant::is(1) { !state.lost || by != 0 } else { (if crate::mutant::is(2) { state.lost } else \
+             { !state.lost }) && by != 0 })";
+        assert!(line_of(&woven(&both), "is(1)").contains(wanted), "{}", woven(&both).text);
+        let two_of_a_place = [
+            mutant(1, Genre::BinaryOperator, "!= 0", "=="),
+            mutant(2, Genre::BinaryOperator, "!= 0", ">"),
+            mutant(3, Genre::MatchArmGuard, "owner == by", "false"),
+            mutant(4, Genre::MatchArm, "Some(owner)", ""),
+            mutant(5, Genre::BinaryOperator, "== by", "!="),
+        ];
+        let woven = woven(&two_of_a_place);
+        let wanted = "(if crate::mutant::is(1) { by == 0 } else if crate::mutant::is(2) { by > 0 } else { by != 0 })";
+        assert!(woven.text.contains(wanted), "{}", woven.text);
+        assert!((1..=5).all(|id| woven.text.matches(&format!("is({id})")).count() == 1), "{}", woven.text);
+        syn::parse_file(&woven.text).expect("still Rust");
+    }
+
+    #[test]
+    fn an_error_is_the_fault_of_the_smallest_part_around_it() {
+        let woven =
+            woven(&[mutant(1, Genre::BinaryOperator, "&&", "||"), mutant(2, Genre::UnaryOperator, "!state", "")]);
+        let at = |text: &str| {
+            let start = woven.text.find(text).expect("it stands there");
+            start..start + text.len()
+        };
+        assert_eq!(woven.blamed(&at("||")), [1]);
+        assert_eq!(woven.blamed(&at("{ state.lost }")), [2]);
+        assert_eq!(woven.blamed(&at("!state.lost })")), [2]);
+        assert_eq!(woven.blamed(&at("&& by")), [1], "of what is as it was: who has made a switch around it");
+        assert_eq!(woven.blamed(&at("None => false")), [0_u32; 0]);
+    }
+
+    #[test]
+    fn what_stands_nowhere_is_left_out() {
+        let mut nowhere = mutant(1, Genre::BinaryOperator, "&&", "||");
+        nowhere.span.start.column += 1;
+        assert_eq!(woven(&[nowhere]).text, TEXT);
+    }
+}
