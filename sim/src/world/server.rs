@@ -146,7 +146,7 @@ impl Server {
             self.stands("hand");
         }
         if let Some(forgot) = self.forgets_by(fault) {
-            self.forgets = Some(worse(self.forgets.unwrap_or(Forgot::Nothing), forgot));
+            self.forgets(forgot);
         }
         true
     }
@@ -249,13 +249,16 @@ impl Server {
     }
 
     /// The former primary is told. What it has written by itself is lost.
-    fn end_switch(&self) {
+    fn end_switch(&mut self) {
         let Some(switching) = self.servers.end_switch() else { return };
         if switching.alone || switching.moves {
-            let forgot = if switching.alone { Forgot::Latest } else { Forgot::Nothing };
-            self.scene.note(What::RedisUp { forgot });
-            self.stands("up");
+            self.forgets(if switching.alone { Forgot::Latest } else { Forgot::Nothing });
         }
+    }
+
+    /// Whoever is the primary then says so once it is up.
+    fn forgets(&mut self, forgot: Forgot) {
+        self.forgets = Some(worse(self.forgets.unwrap_or(Forgot::Nothing), forgot));
     }
 
     fn primary(&self) -> &serve::Server {

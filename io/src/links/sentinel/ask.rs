@@ -16,7 +16,7 @@ use crate::wire::troubles::trouble;
 const NEXT_AFTER: Duration = Duration::from_millis(100);
 
 /// How long one sentinel may take for connection and answer: three that are silent cost less than a call may take.
-pub(super) const WITHIN: Duration = Duration::from_millis(500);
+const WITHIN: Duration = Duration::from_millis(500);
 
 /// What it takes to ask.
 pub(super) struct Asking {

@@ -10,11 +10,7 @@ use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, PushKind, aio::Mul
 use streamkeeper_core::trouble::{Trouble, TroubleKind};
 use tokio::sync::Notify;
 
-use super::{
-    super::address::Address,
-    Shared, answer,
-    ask::{WITHIN, advise},
-};
+use super::{super::address::Address, Shared, answer, ask::advise};
 use crate::wire::value::text;
 
 /// What a sentinel publishes when the primary is another one.
@@ -22,6 +18,10 @@ const SWITCHED: &str = "+switch-master";
 
 /// How often a sentinel is asked that publishes nothing.
 const EVERY: Duration = Duration::from_secs(5);
+
+/// How long a sentinel that is listened to may take. Long, since who hears of failovers late goes on with a former primary
+/// for as long as that serves: whoever is too far away for this is too far away for calls, which take a second by default.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The pause before another one is tried, doubled up to the limit as long as none is reached.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -70,7 +70,7 @@ impl Listening<'_> {
         let asking = &self.shared.asking;
         let switched = Arc::new(Notify::new());
         let (tell, primary) = (switched.clone(), asking.primary.clone());
-        let settings = AsyncConnectionConfig::new().set_response_timeout(Some(WITHIN)).set_push_sender(
+        let settings = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE)).set_push_sender(
             move |push: PushInfo| -> Result<(), Infallible> {
                 if speaks_of(&primary, &push) {
                     tell.notify_one();
@@ -79,10 +79,10 @@ impl Listening<'_> {
             },
         );
         let connecting = asking.connect(self.sentinel, ProtocolVersion::RESP3, settings);
-        let (redis, running) = match tokio::time::timeout(WITHIN, connecting).await {
+        let (redis, running) = match tokio::time::timeout(PATIENCE, connecting).await {
             Ok(Ok(made)) => made,
             Ok(Err(trouble)) => return trouble,
-            Err(_) => return Trouble::connection(format_args!("no connection within {WITHIN:?}")),
+            Err(_) => return Trouble::connection(format_args!("no connection within {PATIENCE:?}")),
         };
         tokio::select! {
             biased;

@@ -37,6 +37,8 @@ struct World {
     dialled: Arc<Mutex<Vec<u16>>>,
     /// The far ends of connections on which nothing is said.
     silent: Arc<Mutex<Vec<DuplexStream>>>,
+    /// How long a sentinel takes for an answer.
+    slow_by: Arc<Mutex<Duration>>,
 }
 
 impl World {
@@ -82,7 +84,7 @@ impl Dial for World {
             Stands::Nothing => return futures::future::err(io::ErrorKind::ConnectionRefused.into()).boxed(),
             Stands::Silent | Stands::Server => self.silent.lock().unwrap().push(far),
             Stands::Sentinel { .. } | Stands::Ignorant => {
-                tokio::spawn(serve(far, port, self.stands.clone()));
+                tokio::spawn(serve(far, port, self.clone()));
             }
         }
         let near: Box<dyn ByteStream> = Box::new(near);
@@ -91,11 +93,12 @@ impl Dial for World {
 }
 
 /// Plays the sentinel at this port, until something else stands there.
-async fn serve(bytes: DuplexStream, port: u16, stands: Arc<Mutex<BTreeMap<u16, Stands>>>) {
+async fn serve(bytes: DuplexStream, port: u16, world: World) {
     let mut bytes = BufReader::new(bytes);
     while let Some(words) = command(&mut bytes).await {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let now = stands.lock().unwrap().get(&port).copied();
+        let (now, slow_by) = (world.stands.lock().unwrap().get(&port).copied(), *world.slow_by.lock().unwrap());
+        tokio::time::sleep(slow_by).await;
         let reply = match (&*words, now) {
             (["HELLO", ..], _) => "%1\r\n+mode\r\n+sentinel\r\n".to_owned(),
             (["SUBSCRIBE", channel], _) => format!(">3\r\n+subscribe\r\n+{channel}\r\n:1\r\n"),
@@ -246,5 +249,19 @@ async fn dead_sentinels_are_tried_with_pauses() {
     assert!((40..100).contains(&tried), "{tried} times in a minute");
     // Back again, one of them is listened to.
     world.put(3, naming(2_000, 1));
+    sentinel.moved().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_sentinel_is_listened_to() {
+    let world = World::with(&[&SERVERS[..], &[(1, naming(1_000, 0))]].concat());
+    let sentinel = world.sentinel(&[1]);
+    open(&sentinel).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Calls to the server, over a link as slow, succeed: whoever does not hear of a failover goes on with a former primary.
+    *world.slow_by.lock().unwrap() = Duration::from_millis(900);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.dialled.lock().unwrap().len(), 3, "the connection is kept");
+    world.put(1, naming(2_000, 1));
     sentinel.moved().await;
 }

@@ -63,6 +63,9 @@ pub(super) struct Kept {
     torn: bool,
     /// When announcements were last taken away by hand.
     swept: Option<Time>,
+    /// When Redis last forgot, and how long an answer of before may still be on its way.
+    forgot: Option<Time>,
+    trips: Duration,
     /// The streams that each life owns, as far as Redis knows.
     owned: BTreeMap<Who, BTreeSet<Arc<str>>>,
     /// Since when each consumer has had room for all that wait.
@@ -122,6 +125,8 @@ impl Kept {
             moving: false,
             torn: false,
             swept: None,
+            forgot: None,
+            trips,
             owned: BTreeMap::new(),
             room: BTreeMap::new(),
             full: BTreeSet::new(),
@@ -365,7 +370,8 @@ impl Kept {
 
     /// Whether an announcement that its producer has just heard of may be gone already.
     fn is_swept(&self, at: Time, entry: &Arc<str>) -> bool {
-        self.over.contains(entry) || self.swept.is_some_and(|swept| at.since(swept) < ANSWER)
+        let within = |since: Option<Time>, span: Duration| since.is_some_and(|since| at.since(since) < span);
+        self.over.contains(entry) || within(self.swept, ANSWER) || within(self.forgot, self.trips)
     }
 }
 
@@ -446,6 +452,7 @@ impl Judge for Kept {
                 self.disbelieve(at, *who);
             }
             What::RedisUp { forgot: Forgot::Latest } => {
+                self.forgot = Some(at);
                 let down = self.down.take().unwrap_or(at);
                 let since = down - self.forgets;
                 self.streams.values_mut().for_each(|stream| stream.forget(since));
@@ -454,6 +461,7 @@ impl Judge for Kept {
                 self.tear();
             }
             What::RedisUp { forgot: Forgot::All } => {
+                self.forgot = Some(at);
                 self.down = None;
                 self.doubt(Time::ZERO);
                 self.tear();

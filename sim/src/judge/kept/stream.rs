@@ -138,9 +138,9 @@ impl Stream {
             Some(owner) if owner.value == *value => {
                 owner.asked == Some("fail") || (owner.asked.is_none() && !owner.heard)
             }
-            Some(_) => false,
-            // Its announcement was in doubt: nobody knows what its application asked for.
-            None => true,
+            // Its announcement was in doubt, or a primary that was none any more granted it: nobody knows what its
+            // application asked for.
+            _ => true,
         };
         (self.beat, self.given_back, self.crashes) = (at, true, 0);
         (self.changed, self.unreleased) = (at, false);

@@ -181,3 +181,15 @@ fn an_id_may_be_given_away_twice() {
     good_timed(P, &plan, &taken);
     bad_timed(P, &plan, &twice(&[(20_000, note())]));
 }
+
+#[test]
+fn what_is_told_just_after_redis_forgot_was_written_before() {
+    let plan = plan(2);
+    let told = |ms| {
+        let mut all = vec![(10_100, redis_up("latest")), (ms, announced("t", 2))];
+        all.extend((11..=30).map(|s| (s * 1_000, renewed("c0", &[1]))));
+        then(&all)
+    };
+    good_timed(P, &plan, &told(10_101));
+    bad_timed(P, &plan, &told(10_200));
+}

@@ -120,3 +120,18 @@ fn in_the_end_everything_is_finished() {
     plan.calm = std::time::Duration::from_secs(8);
     good_timed("finished", &plan, &one_owner());
 }
+
+#[test]
+fn what_is_given_back_by_whoever_was_granted_it_unseen_may_have_failed() {
+    let plan = plan(2);
+    let failed = |unseen: u64, ms| {
+        // A former primary granted it, and nobody heard of that.
+        let mut all = vec![(10_100, redis_up("latest"))];
+        all.extend((0..unseen).map(|nth| (10_200 + nth, given_back("c0#9", "s", 1))));
+        all.extend([(15_000, granted("c1#1", "s", 1, 9)), (15_100, given_back("c1#1", "s", 1)), (ms, note())]);
+        then(&all)
+    };
+    good_timed(P, &plan, &failed(4, 35_500));
+    bad_timed(P, &plan, &failed(4, 35_900));
+    bad_timed(P, &plan, &failed(0, 35_500));
+}
