@@ -80,6 +80,8 @@ pub(super) struct Conditions {
     refuses_for: Duration,
     /// It may have forgotten, and nobody has been granted anything since: whoever comes first waits for a ttl from then on.
     unsettled: bool,
+    /// Nobody has been ready yet: what is announced now makes the service look like one of before.
+    unborn: bool,
     /// Until then it does not say who it is, INFO being refused: what it grants does not show that the fleet has settled.
     nameless: Time,
     /// By how much its clock has been set, all steps together, and the latest that it has ever shown, in milliseconds.
@@ -109,6 +111,7 @@ impl Conditions {
             down: false,
             refuses_for: Duration::ZERO,
             unsettled: is_young(plan),
+            unborn: true,
             nameless: Time::ZERO,
             clock_ms: 0,
             latest_ms: 0,
@@ -168,6 +171,7 @@ impl Conditions {
                 self.members.insert(who.consumer, member);
             }
             What::Ready { who } => {
+                self.unborn = false;
                 let struck = self.struck.get(&who.consumer).copied().unwrap_or(Time::ZERO);
                 if let Some(member) = self.member(*who).filter(|member| member.well == NEVER) {
                     // It is ready with one connection; what struck it while it started may concern the others.
@@ -214,6 +218,7 @@ impl Conditions {
                     member.awake = at;
                 }
             }
+            What::Struck { kind: "announce" | "malformed", .. } => self.unsettled |= self.unborn,
             What::Struck { action, kind, consumer, ms } => {
                 let until = at + Duration::from_millis(ms.unwrap_or(0));
                 match (consumer, action.parse()) {

@@ -23,6 +23,26 @@ fn a_server_that_has_just_begun_is_waited_for() {
 }
 
 #[test]
+fn a_service_that_was_announced_to_before_anybody_came_is_waited_for() {
+    let plan = plan(1);
+    let cut = |announced_ms, ms| {
+        let mut facts = vec![
+            timed(0, started(0)),
+            timed(announced_ms, struck_as("announce", "announce s")),
+            timed(10, ready(0)),
+            timed(15, announced("s", 1)),
+            timed(2_000, struck_as("redis disconnect", "redis disconnect")),
+            timed(ms, note()),
+        ];
+        facts.sort_by_key(|fact| fact.at);
+        facts
+    };
+    good_timed(P, &plan, &cut(5, 9_400));
+    bad_timed(P, &plan, &cut(5, 9_900));
+    bad_timed(P, &plan, &cut(12, 6_900));
+}
+
+#[test]
 fn the_wait_for_a_new_server_begins_with_whoever_comes_first() {
     let plan = plan(2);
     let late = |ms| {
