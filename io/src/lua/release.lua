@@ -64,6 +64,9 @@ local function judge(lease, item)
       -- be handed it.
       claimed = redis.pcall('XCLAIM', lbs, group, me, '0', item.entry, 'IDLE', '3600000', 'FORCE', 'JUSTID')
     end
+  else
+    -- Handed out anew, to somebody else. There is no lease to delete, but this is a write, and comes first.
+    redis.pcall('DEL', lease)
   end
   if not claimed or not claimed[1] then
     local there = redis.pcall('XRANGE', lbs, item.entry, item.entry)
