@@ -2,7 +2,8 @@
 //!
 //! Not across a forward step of Redis's wall clock, which ends leases early; not with Go peers, who own announcements
 //! and believe for longer; and not where Redis forgets leases while it refuses INFO, so that nobody can see that it is
-//! another one.
+//! another one. Nor while a former primary serves on beside the new one, and for a ttl more, with a consumer that was cut
+//! off meanwhile: nobody could tell it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +15,7 @@ use streamkeeper::Time;
 
 use super::{
     Judge, Kind, Violation,
-    conditions::{self, longest_ttl},
+    conditions::{self, NEVER, longest_ttl},
 };
 use crate::{
     facts::{Fact, Forgot, Owned, What, Who},
@@ -42,6 +43,10 @@ pub(super) struct Exclusive {
     forgot: Option<Time>,
     /// All leases that were forgotten while INFO was refused have ended by then.
     unseen_excuse: Time,
+    /// When a former primary began to serve beside the new one, and until when what it has granted is believed.
+    two_primaries: (Time, Time),
+    /// Until when each consumer was struck.
+    struck: BTreeMap<usize, Time>,
 }
 
 impl Exclusive {
@@ -59,13 +64,21 @@ impl Exclusive {
             info_refused: Time::ZERO,
             forgot: None,
             unseen_excuse: Time::ZERO,
+            two_primaries: (NEVER, Time::ZERO),
+            struck: BTreeMap::new(),
         }
     }
 
     fn is_excused(&self, one: &(Who, Owned), other: &(Who, Owned)) -> bool {
         let go = self.go.contains(&one.0.consumer) || self.go.contains(&other.0.consumer);
         let excuses = [self.clock_excuse, self.flush_excuse, self.unseen_excuse];
-        go || excuses.iter().any(|until| self.now <= *until)
+        go || self.is_deaf(one.0) || self.is_deaf(other.0) || excuses.iter().any(|until| self.now <= *until)
+    }
+
+    /// Two primaries have served, and nobody could tell this one.
+    fn is_deaf(&self, who: Who) -> bool {
+        let (since, until) = self.two_primaries;
+        self.now <= until && self.struck.get(&who.consumer).is_some_and(|struck| *struck >= since)
     }
 
     fn struck(&mut self, at: Time, kind: &str, action: &str, ms: Option<u64>) {
@@ -116,6 +129,12 @@ impl Judge for Exclusive {
             What::Ready { who } | What::Crashed { who } | What::Stopped { who } | What::Terminated { who, .. } => {
                 self.newcomers.remove(who);
             }
+            What::Struck { kind: "redis switch alive", .. } => self.two_primaries = (fact.at, NEVER),
+            What::Over { kind: "redis switch alive", .. } => self.two_primaries.1 = fact.at + self.ttl,
+            What::Struck { consumer: Some(consumer), ms, .. } => {
+                let struck = self.struck.entry(*consumer).or_insert(Time::ZERO);
+                *struck = (*struck).max(fact.at + Duration::from_millis(ms.unwrap_or(0)));
+            }
             What::Struck { kind, action, ms, .. } => self.struck(fact.at, kind, action, *ms),
             What::RedisUp { forgot } if *forgot != Forgot::Nothing => {
                 if *forgot == Forgot::All {
@@ -150,7 +169,7 @@ impl Judge for Exclusive {
 #[cfg(test)]
 mod tests {
     use super::super::histories::*;
-    use crate::facts::Forgot;
+    use crate::facts::{Fact, Forgot};
 
     const P: &str = "exclusive";
 
@@ -192,5 +211,17 @@ mod tests {
         bad_timed(P, &plan, &[vec![refused(100), up(300, Forgot::Latest)], both(3_301)].concat());
         bad_timed(P, &plan, &[vec![refused(100), up(300, Forgot::Nothing)], both(400)].concat());
         bad_timed(P, &plan, &[vec![refused(100), up(700, Forgot::Latest)], both(800)].concat());
+        let alive = || timed(100, struck_as("redis switch alive", "redis switch 500ms alive"));
+        let cut = |at, consumer| timed(at, struck("partition", Some(consumer), Some(50)));
+        let switched = |cut: Fact| {
+            let mut facts = vec![alive(), timed(600, over("redis switch alive")), cut];
+            facts.sort_by_key(|fact| fact.at);
+            facts
+        };
+        good_timed(P, &plan, &[switched(cut(50, 1)), both(200)].concat());
+        good_timed(P, &plan, &[switched(cut(700, 0)), both(3_600)].concat());
+        bad_timed(P, &plan, &[switched(cut(49, 1)), both(3_600)].concat());
+        bad_timed(P, &plan, &[switched(cut(700, 2)), both(3_600)].concat());
+        bad_timed(P, &plan, &[switched(cut(700, 1)), both(3_601)].concat());
     }
 }
