@@ -22,6 +22,9 @@ use crate::{
     plan::Plan,
 };
 
+/// How long it may take until somebody sees that no sentinel is heard any more, and has found another.
+const DEAF: Duration = Duration::from_secs(4);
+
 /// Who believes what at the latest instant.
 pub(super) struct Exclusive {
     ttl: Duration,
@@ -78,7 +81,7 @@ impl Exclusive {
     /// Two primaries have served, and nobody could tell this one.
     fn is_deaf(&self, who: Who) -> bool {
         let (since, until) = self.two_primaries;
-        self.now <= until && self.struck.get(&who.consumer).is_some_and(|struck| *struck >= since)
+        self.now <= until && self.struck.get(&who.consumer).is_some_and(|struck| *struck + DEAF >= since)
     }
 
     fn struck(&mut self, at: Time, kind: &str, action: &str, ms: Option<u64>) {
@@ -211,17 +214,17 @@ mod tests {
         bad_timed(P, &plan, &[vec![refused(100), up(300, Forgot::Latest)], both(3_301)].concat());
         bad_timed(P, &plan, &[vec![refused(100), up(300, Forgot::Nothing)], both(400)].concat());
         bad_timed(P, &plan, &[vec![refused(100), up(700, Forgot::Latest)], both(800)].concat());
-        let alive = || timed(100, struck_as("redis switch alive", "redis switch 500ms alive"));
+        let alive = || timed(5_100, struck_as("redis switch alive", "redis switch 500ms alive"));
         let cut = |at, consumer| timed(at, struck("partition", Some(consumer), Some(50)));
         let switched = |cut: Fact| {
-            let mut facts = vec![alive(), timed(600, over("redis switch alive")), cut];
+            let mut facts = vec![alive(), timed(5_600, over("redis switch alive")), cut];
             facts.sort_by_key(|fact| fact.at);
             facts
         };
-        good_timed(P, &plan, &[switched(cut(50, 1)), both(200)].concat());
-        good_timed(P, &plan, &[switched(cut(700, 0)), both(3_600)].concat());
-        bad_timed(P, &plan, &[switched(cut(49, 1)), both(3_600)].concat());
-        bad_timed(P, &plan, &[switched(cut(700, 2)), both(3_600)].concat());
-        bad_timed(P, &plan, &[switched(cut(700, 1)), both(3_601)].concat());
+        good_timed(P, &plan, &[switched(cut(1_050, 1)), both(5_200)].concat());
+        good_timed(P, &plan, &[switched(cut(5_700, 0)), both(8_600)].concat());
+        bad_timed(P, &plan, &[switched(cut(1_049, 1)), both(8_600)].concat());
+        bad_timed(P, &plan, &[switched(cut(5_700, 2)), both(8_600)].concat());
+        bad_timed(P, &plan, &[switched(cut(5_700, 1)), both(8_601)].concat());
     }
 }

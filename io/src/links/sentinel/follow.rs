@@ -16,12 +16,15 @@ use crate::wire::value::text;
 /// What a sentinel publishes when the primary is another one.
 const SWITCHED: &str = "+switch-master";
 
-/// How often a sentinel is asked that publishes nothing.
-const EVERY: Duration = Duration::from_secs(5);
+/// How often a sentinel is asked that publishes nothing. With [`ANSWER`], this is how long a consumer may not see that it
+/// is deaf, and go on with a former primary for as long as that serves: no longer than a lease lasts by default.
+const EVERY: Duration = Duration::from_secs(2);
 
-/// How long a sentinel that is listened to may take. Long, since who hears of failovers late goes on with a former primary
-/// for as long as that serves: whoever is too far away for this is too far away for calls, which take a second by default.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long an answer may take: who is too far away for this is too far away for calls, which take a second by default.
+const ANSWER: Duration = Duration::from_secs(1);
+
+/// How long a connection may take, which is several answers.
+const CONNECTED: Duration = Duration::from_secs(3);
 
 /// The pause before another one is tried, doubled up to the limit as long as none is reached.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -70,7 +73,7 @@ impl Listening<'_> {
         let asking = &self.shared.asking;
         let switched = Arc::new(Notify::new());
         let (tell, primary) = (switched.clone(), asking.primary.clone());
-        let settings = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE)).set_push_sender(
+        let settings = AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER)).set_push_sender(
             move |push: PushInfo| -> Result<(), Infallible> {
                 if speaks_of(&primary, &push) {
                     tell.notify_one();
@@ -79,10 +82,10 @@ impl Listening<'_> {
             },
         );
         let connecting = asking.connect(self.sentinel, ProtocolVersion::RESP3, settings);
-        let (redis, running) = match tokio::time::timeout(PATIENCE, connecting).await {
+        let (redis, running) = match tokio::time::timeout(CONNECTED, connecting).await {
             Ok(Ok(made)) => made,
             Ok(Err(trouble)) => return trouble,
-            Err(_) => return Trouble::connection(format_args!("no connection within {PATIENCE:?}")),
+            Err(_) => return Trouble::connection(format_args!("no connection within {CONNECTED:?}")),
         };
         tokio::select! {
             biased;
