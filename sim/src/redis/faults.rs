@@ -255,8 +255,9 @@ impl Redis {
         self.is_stalled() || self.is_down()
     }
 
+    /// Whether it is a replica to whoever asks it: it follows another server, or refuses as one that does.
     pub(crate) fn is_replica(&self) -> bool {
-        self.node.follows.is_some() || self.faults.refuses(Refusal::ReadOnly) || self.faults.is_cut_off()
+        self.follows() || self.faults.refuses(Refusal::ReadOnly) || self.faults.is_cut_off()
     }
 
     /// Whether lapsed keys are looked for.

@@ -83,6 +83,11 @@ impl Redis {
         (self.node.follows, self.is_linked) = (Some((host, i64::from(port))), true);
     }
 
+    /// Whether it follows another server. One that only refuses commands as a replica would keeps its own data.
+    pub(crate) fn follows(&self) -> bool {
+        self.node.follows.is_some()
+    }
+
     /// What a replica would show now.
     pub(crate) fn refresh(&mut self, received: Received) {
         self.dbs = received.dbs;

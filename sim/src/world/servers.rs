@@ -1,6 +1,9 @@
 //! The servers of a run: one, or several that change roles. Which of them is the primary is known here; everybody else
 //! has to find out.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
@@ -167,7 +170,7 @@ impl Servers {
 
     /// Somebody connects to a server: a replica shows what has arrived there.
     pub(crate) fn visited(&self, number: usize) {
-        if number != self.primary.get() && self.data[number].with(|redis, _| redis.is_replica()) {
+        if number != self.primary.get() && self.data[number].with(|redis, _| redis.follows()) {
             let received = self.primary().with(|redis, _| redis.received());
             self.data[number].with(|redis, _| redis.refresh(received));
         }
@@ -220,7 +223,7 @@ impl Servers {
             // A replica that was started again follows as before.
             "redis kill" => {
                 let replica = self.follower.get();
-                let lost = self.data[replica].with(|redis, _| !redis.is_down() && !redis.is_replica());
+                let lost = self.data[replica].with(|redis, _| !redis.is_down() && !redis.follows());
                 if lost && replica != self.primary.get() && !self.is_switching() {
                     self.demote(replica, self.primary.get());
                 }
@@ -246,7 +249,7 @@ impl Servers {
 
     fn heir(&self) -> Option<usize> {
         let heir = self.follower.get();
-        let fit = self.data[heir].with(|redis, _| redis.is_replica() && !redis.is_down());
+        let fit = self.data[heir].with(|redis, _| redis.follows() && !redis.is_down());
         (heir != self.primary.get() && fit).then_some(heir)
     }
 
