@@ -115,6 +115,8 @@ impl Machine {
             Question::Read(_) => self.read_failed(),
             Question::Mine { .. } => self.listing_failed(),
             Question::Fetch(_) if kind == TroubleKind::WrongType => self.fetch_cannot_be(),
+            // Refused for now, whatever its size.
+            Question::Fetch(_) if kind.may_pass() => self.listing_failed(),
             Question::Fetch(count) => self.fetch_failed(count),
             Question::Due(_) => self.due_failed(),
             Question::Mark(holds) | Question::Park(holds) | Question::Bury(holds) => self.settling_failed(&holds),

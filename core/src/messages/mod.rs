@@ -264,8 +264,10 @@ impl Machine {
     }
 
     fn command(&mut self, command: Command) {
-        let (stopped, hangs_up) = (self.stopped(), matches!(command, Command::Disconnect(_)));
-        assert!(stopped == hangs_up, "connections are dropped at the end, and nothing else is: {command:?}");
+        let hangs_up = |link| command == Command::Disconnect(link);
+        let fits =
+            if self.stopped() { hangs_up(Link::Commands) || hangs_up(Link::Reader) } else { !hangs_up(Link::Commands) };
+        assert!(fits, "at the end connections are dropped, and before it none but an idle reader's: {command:?}");
         if let Command::Lost(run) | Command::Cancel(run) = &command {
             assert!(self.runs.is_live(*run), "{run:?} is told something, and has ended");
         }

@@ -79,6 +79,17 @@ impl Machine {
         assert!(!awaited || link != Link::Subscriber, "who works on messages has no {link:?}");
         if awaited && link == Link::Commands {
             self.server.preparation = Preparation::Due;
+            self.renew_idle_reader();
+        }
+    }
+
+    /// What broke the one connection may have broken the other, and nobody notices that of one on which nothing is asked.
+    /// The first read on it would keep the room that what is due needs, for as long as it is waited for.
+    fn renew_idle_reader(&mut self) {
+        let idle = self.links.is_up(Link::Reader) && self.reading.read.is_none();
+        if idle && self.is_running() && self.server.identity.is_some() {
+            self.links.close(Link::Reader, self.now);
+            self.command(Command::Disconnect(Link::Reader));
         }
     }
 

@@ -32,6 +32,18 @@ fn a_reconnect() {
 }
 
 #[test]
+fn an_idle_reader_is_renewed() {
+    let mut s = Story::started(|s| (s.concurrency, s.prefetch) = (1, 0));
+    s.told("read").by_hand("due").at(600).refused("due", Trouble::connection("no answer in time")).told("due");
+    s.at(1_000).event(Event::Connected(Link::Commands)).at(1_010).event(Event::Connected(Link::Reader)).at(1_300);
+    s.ends(
+        "idle_reader",
+        "Nobody reads while there is no connection for commands, so nobody would notice that the reader's broke with it: it \
+         is made anew with it.",
+    );
+}
+
+#[test]
 fn very_many_are_kept() {
     let mut s = Story::started(|s| s.concurrency = 3_000);
     s.sends(&(1..=2_600).collect::<Vec<u64>>()).by_hand("refresh").at(15_100);
@@ -174,6 +186,19 @@ fn an_answer_too_large_for_its_time() {
 }
 
 #[test]
+fn a_fetch_that_is_refused() {
+    let mut s = Story::started(|s| s.concurrency = 4);
+    s.by_hand("read").at(2_200).sends(&[1, 2]).by_hand("fetch").unanswered("read");
+    s.at(2_250).event(Event::Connected(Link::Reader));
+    for again in 1..=4 {
+        s.at(2_000 + again * 1_000).refused("fetch", Trouble::from_reply("NOREPLICAS", "not enough good replicas"));
+    }
+    s.told("fetch").at(9_000);
+    s.ends("fetch_refused", "The server cannot do it now: that says nothing about how large it is.");
+    assert_eq!(s.running(), [1, 2]);
+}
+
+#[test]
 fn a_message_too_large_even_alone() {
     let mut s = Story::started(|s| s.concurrency = 4);
     s.by_hand("read").at(2_200).sends(&[1]).by_hand("fetch").unanswered("read").told("read");
@@ -181,7 +206,7 @@ fn a_message_too_large_even_alone() {
     for again in 1..=3 {
         s.unanswered("fetch").at(2_300 + again * 200).event(Event::Connected(Link::Commands)).at(2_400 + again * 200);
     }
-    s.sends(&[2]).goes("read").at(3_110).succeeds(2).at(3_200);
+    s.event(Event::Connected(Link::Reader)).sends(&[2]).goes("read").at(3_110).succeeds(2).at(3_200);
     s.ends("too_large_alone", "It keeps nobody waiting, and is left alone for so long that others can reclaim it.");
     s.told("read").at(62_000);
     assert_eq!(s.under_way("fetch"), 0, "twice reclaim_idle: others can take it");
@@ -258,7 +283,7 @@ fn the_group_is_lost_while_it_is_away() {
     let mut s = Story::started(|_| {});
     s.sends(&[1]).at(110).breaks(&[Link::Commands]);
     s.group.destroy();
-    s.told("prepare").at(300).event(Event::Connected(Link::Commands)).at(310);
+    s.told("prepare").at(300).connects().at(310);
     s.ends("group_lost_away", "Who creates it again knows that everything comes again.");
 }
 

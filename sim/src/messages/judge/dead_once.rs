@@ -73,6 +73,18 @@ mod tests {
     }
 
     #[test]
+    fn who_was_handed_it_by_a_group_that_is_gone_may_not_know_of_its_burial() {
+        let handed = [entered(1), delivered(1, &[1])];
+        let gone = [stands("hand", &[1], &[], None), grouped(0)];
+        let forgotten = [redis_up("latest"), stands("up", &[1], &[], Some(0))];
+        let ends = [delivered(0, &[1]), buried(0, 1, "broken"), acked(0, &[1]), began(1, 2, 1)];
+        good(P, &[&handed[..], &gone, &ends].concat());
+        good(P, &[&handed[..], &gone[1..], &ends].concat());
+        bad(P, &[&handed[..], &forgotten, &ends].concat());
+        bad(P, &[&handed[..1], &gone, &ends].concat());
+    }
+
+    #[test]
     fn nobody_is_buried_without_last_rites_and_a_story() {
         let begins = [entered(1), delivered(0, &[1]), began(0, 1, 1), ended(0, 1, 1, "failed")];
         bad(P, &[&begins[..], &[buried(0, 1, "failed")]].concat());

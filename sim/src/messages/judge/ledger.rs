@@ -71,7 +71,7 @@ pub(in crate::messages) struct Message {
     pub(in crate::messages) rejected: bool,
     /// What is called for the dead was called.
     pub(in crate::messages) last_rites: bool,
-    /// It was delivered anew, as if it had never been: what was written down about it is older.
+    /// It was delivered anew, or is to be, as if it had never been: what was written down about it is older.
     pub(in crate::messages) anew: bool,
     /// How often it was taken from somebody who did not end it.
     pub(in crate::messages) reclaimed: u32,
@@ -298,6 +298,7 @@ impl Ledger {
                     if !message.removed && place(entry) > after && message.state != State::Unread {
                         // What was acknowledged comes again, too.
                         (message.state, message.owner, message.deliveries) = (State::Unread, None, 0);
+                        message.anew = true;
                         (message.since, message.buried) = (at, 0);
                     }
                 }
@@ -362,6 +363,8 @@ impl Ledger {
                 }
                 None if present.contains(entry) && read.is_none_or(|read| place(entry) > read) => {
                     (message.state, message.owner, message.deliveries) = (State::Unread, None, 0);
+                    // Whoever was handed it before a hand set the group back may still have it.
+                    message.anew |= stock.why == "hand" && before.0 != State::Unread;
                 }
                 None if before.0 == State::Acked => {}
                 None => (message.state, message.owner) = (State::Gone, None),
