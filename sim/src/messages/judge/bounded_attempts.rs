@@ -138,7 +138,10 @@ fn buried(who: Who, entry: &str, message: &Message, reason: &str, view: &View, c
             let (failed, most) = (record.failed, setup.max_attempts);
             court.harm(format!("{entry} is buried after {failed} failures, and {most} are allowed"));
         }
-        "crashed" if record.crashed < setup.max_crashes || message.reclaimed < setup.max_crashes => {
+        "crashed"
+            if (record.crashed < setup.max_crashes && view.ledger.altered <= message.delivered)
+                || message.reclaimed < setup.max_crashes =>
+        {
             let (crashed, reclaimed) = (record.crashed, message.reclaimed);
             court.harm(format!("{entry} is buried for {crashed} crashes, and was reclaimed {reclaimed} times"));
         }
@@ -205,6 +208,12 @@ mod tests {
         good(P, &[facts.clone(), crashes.clone(), vec![buried(0, 1, "crashed")]].concat());
         bad(P, &[facts.clone(), crashes[..12].to_vec(), vec![buried(0, 1, "crashed")]].concat());
         bad(P, &[facts[..7].to_vec(), crashes.clone(), vec![buried(0, 1, "crashed")]].concat());
-        bad(P, &[facts, vec![buried(0, 1, "rejected")]].concat());
+        bad(P, &[facts.clone(), vec![buried(0, 1, "rejected")]].concat());
+        // What is written down about it was deleted, after its holder had read that, and before.
+        let deleted = || vec![stands("hand", &[1], &[1], Some(1)), recorded(1, 0, 0, 0)];
+        let buried = || vec![buried(0, 1, "crashed")];
+        good(P, &[facts.clone(), crashes.clone(), deleted(), buried()].concat());
+        bad(P, &[facts.clone(), crashes[..17].to_vec(), deleted(), crashes[17..].to_vec(), buried()].concat());
+        bad(P, &[facts, crashes, vec![recorded(1, 0, 0, 0)], buried()].concat());
     }
 }
