@@ -25,6 +25,11 @@ use crate::{
 /// How long it may take until somebody sees that no sentinel is heard any more, and has found another.
 const DEAF: Duration = Duration::from_secs(4);
 
+/// Whether this keeps a consumer from hearing, or those who would tell it from reaching it.
+fn cuts_off(kind: &str) -> bool {
+    matches!(kind, "partition" | "stall" | "slow" | "reset" | "lose-answer" | "pause" | "suspend")
+}
+
 /// Who believes what at the latest instant.
 pub(super) struct Exclusive {
     ttl: Duration,
@@ -134,7 +139,7 @@ impl Judge for Exclusive {
             }
             What::Struck { kind: "redis switch alive", .. } => self.two_primaries = (fact.at, NEVER),
             What::Over { kind: "redis switch alive", .. } => self.two_primaries.1 = fact.at + self.ttl,
-            What::Struck { consumer: Some(consumer), ms, .. } => {
+            What::Struck { consumer: Some(consumer), kind, ms, .. } if cuts_off(kind) => {
                 let struck = self.struck.entry(*consumer).or_insert(Time::ZERO);
                 *struck = (*struck).max(fact.at + Duration::from_millis(ms.unwrap_or(0)));
             }
@@ -226,5 +231,6 @@ mod tests {
         bad_timed(P, &plan, &[switched(cut(1_049, 1)), both(8_600)].concat());
         bad_timed(P, &plan, &[switched(cut(5_700, 2)), both(8_600)].concat());
         bad_timed(P, &plan, &[switched(cut(5_700, 1)), both(8_601)].concat());
+        bad_timed(P, &plan, &[switched(timed(5_200, struck("start", Some(1), None))), both(8_600)].concat());
     }
 }
