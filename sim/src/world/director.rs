@@ -370,11 +370,13 @@ impl<'a> Director<'a> {
     fn over(&mut self, number: u64) {
         let Some(ongoing) = self.ongoing.remove(&number) else { return };
         let host = ongoing.consumer.map_or(0, host);
+        // Said before what follows: who goes on may stand still again at once.
+        if let How::Pause(who) = ongoing.how {
+            self.scene.note(What::Resumed { who });
+        }
+        self.scene.note(ongoing.is_over());
         match &ongoing.how {
-            How::Pause(who) => {
-                self.stage.freeze(host, self.stage.now());
-                self.scene.note(What::Resumed { who: *who });
-            }
+            How::Pause(_) => self.stage.freeze(host, self.stage.now()),
             How::Net(kind, way) => {
                 for server in self.server.servers.hosts.all() {
                     self.lasting.open(&mut *self.stage, (host, server), *kind, *way);
@@ -393,11 +395,7 @@ impl<'a> Director<'a> {
             How::Frozen(place) => self.stage.freeze(*place, self.stage.now()),
             How::Stale(number) => self.server.servers.stale(*number, false),
             How::Dead(place) => self.stage.start(*place),
-            How::Redis => {}
-        }
-        self.scene.note(ongoing.is_over());
-        if matches!(ongoing.how, How::Redis) {
-            self.server.over(ongoing.kind);
+            How::Redis => self.server.over(ongoing.kind),
         }
     }
 

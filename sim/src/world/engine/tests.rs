@@ -1,5 +1,7 @@
 //! Runs of the engine, by hand: what a plan says happens, and the judges say what they say of the other engines.
 
+use streamkeeper::Time;
+
 use super::super::{Net, Outcome, run};
 use crate::{
     facts::{Fact, What},
@@ -83,6 +85,24 @@ fn a_process_stands_still_at_a_point_and_goes_on() {
         let resumed = first(&outcome, |what| matches!(what, What::Resumed { .. })).at;
         assert_eq!(resumed.since(paused).as_millis(), 700, "{point}");
     }
+}
+
+#[test]
+fn who_goes_on_may_stand_still_again_at_once() {
+    // What it was paused at arrives as it goes on, and is what the next pause waits for.
+    let outcome = good(
+        "heal-at 20s\ncalm 20s\nlatency 2ms..2ms\nconsumer a work=never ends=done\n1s announce orders-1\n\
+        1999ms release orders-1\n2s pause a 200ms\n2100ms pause a 4s at answer\n",
+    );
+    let pauses = outcome.facts.iter().filter_map(|fact| match fact.what {
+        What::Paused { .. } => Some((fact.at, true)),
+        What::Resumed { .. } => Some((fact.at, false)),
+        _ => None,
+    });
+    let pauses: Vec<(Time, bool)> = pauses.collect();
+    let order: Vec<bool> = pauses.iter().map(|(_, paused)| *paused).collect();
+    assert_eq!(order, [true, false, true, false], "{}", story(&outcome));
+    assert_eq!(pauses[1].0, pauses[2].0);
 }
 
 #[test]
