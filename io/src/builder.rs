@@ -16,7 +16,11 @@ use crate::{
     entries,
     errors::Error,
     identity,
-    links::{builders::led_to_servers, connect::Connect, servers::Servers},
+    links::{
+        builders::led_to_servers,
+        connect::Connect,
+        servers::{Patience, Servers},
+    },
     metrics::Meters,
     partitions,
     service::Service,
@@ -341,7 +345,8 @@ impl Builder {
             return Ok(self.servers.asking(connect.clone()));
         }
         // A peer that acknowledges nothing for half a lease is given up.
-        self.servers.reach(config.lease_ttl / 2, &self.keys_of(partition)?.lbs())
+        let patience = Patience { call_timeout: config.call_timeout, unheard_for: config.lease_ttl / 2 };
+        self.servers.reach(patience, &self.keys_of(partition)?.lbs())
     }
 
     /// What a partition is called: as a service of its own.

@@ -17,6 +17,15 @@ use super::{
 };
 use crate::errors::Error;
 
+/// How long servers may take.
+#[derive(Clone, Copy)]
+pub(crate) struct Patience {
+    /// For a call, and for a connection.
+    pub(crate) call_timeout: Duration,
+    /// How long a peer may acknowledge nothing.
+    pub(crate) unheard_for: Duration,
+}
+
 /// How the servers are reached.
 enum Way {
     /// The same for every key.
@@ -62,18 +71,18 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    /// Connects as the URLs say, or to a server on this machine. `unheard_for` is how long a peer may acknowledge nothing;
-    /// in a cluster, `key` says which of its slots all keys lie in.
-    pub(crate) fn reach(&self, unheard_for: Duration, key: &str) -> Result<Arc<dyn Connect>, Error> {
-        match self.way(unheard_for)? {
+    /// Connects as the URLs say, or to a server on this machine. In a cluster, `key` says which of its slots all keys lie
+    /// in.
+    pub(crate) fn reach(&self, patience: Patience, key: &str) -> Result<Arc<dyn Connect>, Error> {
+        match self.way(patience)? {
             Way::Same(connect) => Ok(connect),
             Way::Cluster(cluster) => Ok(cluster.to(key)),
         }
     }
 
     /// The same for several keys, that need not lie in one slot. Where there are no slots, all share one [`Connect`].
-    pub(crate) fn reach_each(&self, unheard_for: Duration, keys: &[&str]) -> Result<Vec<Arc<dyn Connect>>, Error> {
-        let way = self.way(unheard_for)?;
+    pub(crate) fn reach_each(&self, patience: Patience, keys: &[&str]) -> Result<Vec<Arc<dyn Connect>>, Error> {
+        let way = self.way(patience)?;
         let to = |key: &&str| match &way {
             Way::Same(connect) => connect.clone(),
             Way::Cluster(cluster) => cluster.to(key),
@@ -81,7 +90,8 @@ impl Servers {
         Ok(keys.iter().map(to).collect())
     }
 
-    fn way(&self, unheard_for: Duration) -> Result<Way, Error> {
+    fn way(&self, patience: Patience) -> Result<Way, Error> {
+        let unheard_for = patience.unheard_for;
         let default = self.urls.is_empty().then_some("redis://127.0.0.1:6379");
         let urls = self.urls.iter().map(String::as_str).chain(default);
         let places = urls.map(url::parse).collect::<Result<Vec<_>, _>>()?;
@@ -89,7 +99,7 @@ impl Servers {
         Ok(match places.first().map(|place| place.kind.clone()) {
             Some(Kind::Cluster) => Way::Cluster(Seeds::of(self, places, unheard_for)?),
             Some(Kind::Sentinel { primary }) => {
-                Way::Same(self.asking(Arc::new(self.sentinel(primary, places, unheard_for)?)))
+                Way::Same(self.asking(Arc::new(self.sentinel(primary, places, patience)?)))
             }
             _ => Way::Same(self.asking(Arc::new(Tcp::to(places, &self.tls, unheard_for)?))),
         })
@@ -134,7 +144,8 @@ impl Servers {
         Ok(())
     }
 
-    fn sentinel(&self, primary: String, places: Vec<Place>, unheard_for: Duration) -> Result<Sentinel, Error> {
+    fn sentinel(&self, primary: String, places: Vec<Place>, patience: Patience) -> Result<Sentinel, Error> {
+        let Patience { call_timeout, unheard_for } = patience;
         let server_login = places.first().map(|place| place.login.clone()).unwrap_or_default();
         let mut addresses: Vec<Address> = places.into_iter().flat_map(|place| place.addresses).collect();
         let server_tls = addresses.iter().any(Address::speaks_tls);
@@ -150,6 +161,7 @@ impl Servers {
             server_login,
             server_tls,
             server_dial: Arc::new(Dialer::speaking(server_tls, &self.tls, unheard_for)?),
+            call_timeout,
         }))
     }
 
@@ -172,10 +184,12 @@ fn what_stands_there(kind: &Kind) -> &'static str {
 mod tests {
     use super::*;
 
+    const PATIENCE: Patience = Patience { call_timeout: Duration::from_secs(1), unheard_for: Duration::from_secs(1) };
+
     fn reach(urls: &[&str]) -> Result<Arc<dyn Connect>, String> {
         let urls = urls.iter().map(|url| (*url).to_owned()).collect();
         let servers = Servers { urls, ..Servers::default() };
-        servers.reach(Duration::from_secs(1), "k").map_err(|error| error.to_string())
+        servers.reach(PATIENCE, "k").map_err(|error| error.to_string())
     }
 
     #[test]
@@ -202,7 +216,7 @@ mod tests {
     fn sentinels_speak_tls_as_the_servers_do_unless_said_otherwise() {
         let shown = |url: &str, sentinel_tls: Option<Option<Tls>>| {
             let servers = Servers { urls: vec![url.to_owned()], sentinel_tls, ..Servers::default() };
-            servers.reach(Duration::from_secs(1), "k").unwrap().describe()
+            servers.reach(PATIENCE, "k").unwrap().describe()
         };
         let (plain, encrypted) = ("redis-sentinel://a/p", "rediss-sentinel://a/p");
         assert!(shown(encrypted, None).ends_with("rediss://a:26379"));

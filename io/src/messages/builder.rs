@@ -21,7 +21,11 @@ use super::{
 };
 use crate::{
     identity,
-    links::{builders::led_to_servers, connect::Connect, servers::Servers},
+    links::{
+        builders::led_to_servers,
+        connect::Connect,
+        servers::{Patience, Servers},
+    },
     metrics::Meters,
 };
 
@@ -224,7 +228,8 @@ impl Builder {
         }
         // A peer that acknowledges nothing for half the time after which messages are taken from us is given up.
         let streams: Vec<&str> = keys.iter().map(Keys::stream).collect();
-        Ok(self.servers.reach_each(config.reclaim_idle / 2, &streams)?)
+        let patience = Patience { call_timeout: config.call_timeout, unheard_for: config.reclaim_idle / 2 };
+        Ok(self.servers.reach_each(patience, &streams)?)
     }
 
     pub(crate) fn meters(&self, stream: &str) -> Meters {

@@ -13,7 +13,11 @@ use super::{
 };
 use crate::{
     identity,
-    links::{builders::led_to_servers, connect::Connect, servers::Servers},
+    links::{
+        builders::led_to_servers,
+        connect::Connect,
+        servers::{Patience, Servers},
+    },
     metrics::Meters,
 };
 
@@ -125,7 +129,10 @@ impl<T: ?Sized + 'static> ProducerBuilder<T> {
         let keys = make(&self.stream, "none")?;
         let connect = match &self.connect {
             Some(connect) => self.servers.asking(connect.clone()),
-            None => self.servers.reach(self.call_timeout.saturating_mul(2), keys.stream())?,
+            None => {
+                let (call_timeout, unheard_for) = (self.call_timeout, self.call_timeout.saturating_mul(2));
+                self.servers.reach(Patience { call_timeout, unheard_for }, keys.stream())?
+            }
         };
         let seed = self.seed.map_or_else(identity::random, Ok)?;
         let meters = match &self.metrics {

@@ -8,7 +8,7 @@ use std::{
 
 use futures::future::BoxFuture;
 use streamkeeper::{
-    ByteStream, Clock, Cluster, Connect, Dial, Link, RedisConnectionInfo, Sentinel, Sentinels, Trouble,
+    ByteStream, Clock, Cluster, Connect, Dial, Link, RedisConnectionInfo, Sentinel, Sentinels, Settings, Trouble,
 };
 
 use super::servers::{Hosts, PRIMARY, service_key};
@@ -43,6 +43,7 @@ fn sentinel(hosts: &Hosts, dial: Arc<dyn Dial>) -> Arc<dyn Connect> {
         server_login: RedisConnectionInfo::default(),
         server_tls: false,
         server_dial: dial,
+        call_timeout: Settings::default().call_timeout,
     }))
 }
 

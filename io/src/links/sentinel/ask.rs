@@ -15,14 +15,13 @@ use crate::wire::troubles::trouble;
 /// After so long without an answer the next sentinel is asked as well.
 const NEXT_AFTER: Duration = Duration::from_millis(100);
 
-/// How long one sentinel may take for connection and answer: three that are silent cost less than a call may take.
-const WITHIN: Duration = Duration::from_millis(500);
-
 /// What it takes to ask.
 pub(super) struct Asking {
     pub(super) primary: String,
     pub(super) login: RedisConnectionInfo,
     pub(super) dial: Arc<dyn Dial>,
+    /// How long a call may take.
+    pub(super) call_timeout: Duration,
 }
 
 impl Asking {
@@ -91,8 +90,10 @@ impl Asking {
                 () = running => Err(Trouble::connection("the connection was closed")),
             }
         };
-        let silent = |_| Err(Trouble::connection(format_args!("no answer within {WITHIN:?}")));
-        let answer = tokio::time::timeout(WITHIN, asking).await.unwrap_or_else(silent);
+        // For connection and answer: three that are silent cost less than a call may take.
+        let limit = self.call_timeout / 2;
+        let silent = |_| Err(Trouble::connection(format_args!("no answer within {limit:?}")));
+        let answer = tokio::time::timeout(limit, asking).await.unwrap_or_else(silent);
         (sentinel, answer)
     }
 }

@@ -16,15 +16,17 @@ use crate::wire::value::text;
 /// What a sentinel publishes when the primary is another one.
 const SWITCHED: &str = "+switch-master";
 
-/// How often a sentinel is asked that publishes nothing. With [`ANSWER`], this is how long a consumer may not see that it
-/// is deaf, and go on with a former primary for as long as that serves: no longer than a lease lasts by default.
+/// How often a sentinel is asked that publishes nothing. With the time that an answer may take, this is how long a consumer
+/// may not see that it is deaf, and go on with a former primary for as long as that serves: no longer than a lease lasts by
+/// default.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// How long an answer may take: who is too far away for this is too far away for calls, which take a second by default.
+/// How long an answer may take at least. Otherwise it is as long as a call: who is too far away for this is too far away
+/// for calls.
 const ANSWER: Duration = Duration::from_secs(1);
 
-/// How long a connection may take, which is several answers.
-const CONNECTED: Duration = Duration::from_secs(3);
+/// How many answers making a connection takes.
+const CONNECTED: u32 = 3;
 
 /// The pause before another one is tried, doubled up to the limit as long as none is reached.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -73,7 +75,8 @@ impl Listening<'_> {
         let asking = &self.shared.asking;
         let switched = Arc::new(Notify::new());
         let (tell, primary) = (switched.clone(), asking.primary.clone());
-        let settings = AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER)).set_push_sender(
+        let answer = asking.call_timeout.max(ANSWER);
+        let settings = AsyncConnectionConfig::new().set_response_timeout(Some(answer)).set_push_sender(
             move |push: PushInfo| -> Result<(), Infallible> {
                 if speaks_of(&primary, &push) {
                     tell.notify_one();
@@ -82,10 +85,11 @@ impl Listening<'_> {
             },
         );
         let connecting = asking.connect(self.sentinel, ProtocolVersion::RESP3, settings);
-        let (redis, running) = match tokio::time::timeout(CONNECTED, connecting).await {
+        let connected = answer * CONNECTED;
+        let (redis, running) = match tokio::time::timeout(connected, connecting).await {
             Ok(Ok(made)) => made,
             Ok(Err(trouble)) => return trouble,
-            Err(_) => return Trouble::connection(format_args!("no connection within {CONNECTED:?}")),
+            Err(_) => return Trouble::connection(format_args!("no connection within {connected:?}")),
         };
         tokio::select! {
             biased;

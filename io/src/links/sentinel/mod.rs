@@ -17,6 +17,7 @@ mod tests;
 use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use futures::future::BoxFuture;
@@ -53,6 +54,8 @@ pub struct Sentinels {
     pub server_tls: bool,
     /// How they are reached, and where tasks run.
     pub server_dial: Arc<dyn Dial>,
+    /// How long a call may take, and with it a connection: one sentinel may take half of it for connection and answer.
+    pub call_timeout: Duration,
 }
 
 /// Connects to the primary that sentinels name.
@@ -77,9 +80,10 @@ struct Shared {
 impl Sentinel {
     /// Asks nobody yet: that begins with the first connection.
     pub fn new(sentinels: Sentinels) -> Sentinel {
-        let Sentinels { primary, addresses, login, dial, server_login, server_tls, server_dial } = sentinels;
+        let Sentinels { primary, addresses, login, dial, server_login, server_tls, server_dial, call_timeout } =
+            sentinels;
         let shared = Shared {
-            asking: Asking { primary, login, dial },
+            asking: Asking { primary, login, dial, call_timeout },
             sentinels: addresses.iter().map(Address::to_string).collect::<Vec<_>>().join(", "),
             servers: server_dial,
             server_login,

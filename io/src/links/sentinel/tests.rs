@@ -53,6 +53,10 @@ impl World {
     }
 
     fn sentinel(&self, ports: &[u16]) -> Sentinel {
+        self.sentinel_for(ports, Duration::from_secs(1))
+    }
+
+    fn sentinel_for(&self, ports: &[u16], call_timeout: Duration) -> Sentinel {
         Sentinel::new(Sentinels {
             primary: "p".to_owned(),
             addresses: ports.iter().map(|port| address(*port)).collect(),
@@ -61,6 +65,7 @@ impl World {
             server_login: RedisConnectionInfo::default(),
             server_tls: false,
             server_dial: Arc::new(self.clone()),
+            call_timeout,
         })
     }
 
@@ -250,6 +255,16 @@ async fn dead_sentinels_are_tried_with_pauses() {
     // Back again, one of them is listened to.
     world.put(3, naming(2_000, 1));
     sentinel.moved().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_longer_for_calls_waits_longer_for_sentinels() {
+    let world = World::with(&[&SERVERS[..], &[(1, naming(1_000, 0))]].concat());
+    // Four answers for a connection, and one question of three.
+    *world.slow_by.lock().unwrap() = Duration::from_millis(150);
+    let trouble = open(&world.sentinel(&[1])).await.unwrap_err();
+    assert!(trouble.message.contains("redis://h:1: no answer within 500ms"), "{trouble}");
+    open(&world.sentinel_for(&[1], Duration::from_secs(3))).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
