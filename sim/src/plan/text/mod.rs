@@ -63,6 +63,7 @@
 //! | `note the zone is cut off` | nothing: a word for the reader |
 
 mod action;
+mod consumer;
 mod redis;
 mod span;
 mod whole;

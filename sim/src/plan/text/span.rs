@@ -14,6 +14,7 @@ const UNITS: [(&str, u128); 6] = [
 
 /// What [`parse_span`] expects.
 pub(super) const SPAN: &str = "a length of time such as `4s`, `1.5s` or `250ms`";
+pub(super) const RANGE: &str = "two lengths of time such as `100ms..2s`";
 
 /// Reads a length of time; `None` if it is none, or has a part of a nanosecond.
 pub fn parse_span(text: &str) -> Option<Duration> {
@@ -73,6 +74,12 @@ pub(super) fn parse_us(text: &str) -> Option<u64> {
 /// Writes whole microseconds.
 pub(super) fn print_us(us: u64) -> String {
     print_span(Duration::from_micros(us))
+}
+
+pub(super) fn range(text: &str, parse: impl Fn(&str) -> Option<u64>) -> Option<(u64, u64)> {
+    let (least, most) = text.split_once("..").unwrap_or((text, text));
+    let (least, most) = (parse(least)?, parse(most)?);
+    (least <= most).then_some((least, most))
 }
 
 #[cfg(test)]

@@ -146,6 +146,10 @@ fn json(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
+pub(super) fn choice(word: &str, yes: &str, no: &str) -> Option<bool> {
+    if word == yes { Some(true) } else { (word == no).then_some(false) }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

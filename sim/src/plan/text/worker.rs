@@ -4,8 +4,8 @@ use std::{fmt, str::FromStr};
 
 use super::{
     Unreadable,
-    span::{SPAN, parse_ms, print_ms},
-    whole::{DRIFT, RANGE, drift, range},
+    consumer::{DRIFT, drift},
+    span::{RANGE, SPAN, parse_ms, print_ms, range},
     words::Words,
 };
 use crate::plan::{ConsumerPlan, WorkerPlan};
