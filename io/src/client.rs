@@ -1,6 +1,7 @@
 //! What an application holds: one consumer of one service.
 
 use std::{
+    collections::BTreeSet,
     fmt::{self, Display},
     future::Future,
     sync::Arc,
@@ -284,11 +285,24 @@ impl Client {
         Error::Unreachable { service, server, within, trouble }
     }
 
-    /// Waits until the server is prepared, in all partitions, or it is clear that it will not be.
-    pub(crate) async fn started(&self, within: Duration) -> Result<(), Error> {
-        let mut all: FuturesUnordered<_> =
-            self.0.parts.all().into_iter().map(|part| async move { begun(part.progress.clone()).await }).collect();
-        while let Some(first) = all.next().await {
+    /// Waits until the server is prepared, in all partitions, or it is clear that it will not be; for what is `left` of the
+    /// time `within` which it must be, and once it is in some partitions, for no longer than `patience` for another one.
+    /// Answers those that it is begun without.
+    pub(crate) async fn started(
+        &self,
+        within: Duration,
+        left: Duration,
+        patience: Duration,
+    ) -> Result<BTreeSet<u32>, Error> {
+        let (clock, parts) = (&self.0.clock, self.0.parts.all());
+        let until = clock.now() + left;
+        let mut missing: BTreeSet<u32> = (0..).take(parts.len()).collect();
+        let mut all: FuturesUnordered<_> = (0..)
+            .zip(&parts)
+            .map(|(number, part)| async move { (number, begun(part.progress.clone()).await) })
+            .collect();
+        let mut wait = left;
+        while let Ok(Some((number, first))) = tokio::time::timeout(wait, all.next()).await {
             match first {
                 // Not to be tried again, as the settings say.
                 Some(Progress::Terminated(trouble)) if !trouble.kind.is_fatal_at_start() => {
@@ -298,13 +312,24 @@ impl Client {
                 Some(Progress::Stopped(_)) | None => {
                     return Err(Error::Stopped { service: self.service_name().to_owned() });
                 }
-                Some(_) => {}
+                Some(_) => {
+                    missing.remove(&number);
+                    wait = until.since(clock.now()).min(patience);
+                }
             }
         }
-        Ok(())
+        let trouble = || self.latest_trouble().unwrap_or_else(|| Trouble::connection("no answer"));
+        if missing.len() == parts.len() {
+            return Err(self.unreachable(within, trouble()));
+        }
+        if !missing.is_empty() {
+            let (service, trouble) = (self.service_name(), trouble());
+            tracing::warn!(service, partitions = ?missing, %trouble, "started without these partitions: they are tried on");
+        }
+        Ok(missing)
     }
 
-    pub(crate) fn latest_trouble(&self) -> Option<Trouble> {
+    fn latest_trouble(&self) -> Option<Trouble> {
         self.0.parts.all().iter().find_map(|part| match &*part.progress.borrow() {
             Progress::Starting(trouble) => trouble.clone(),
             _ => None,

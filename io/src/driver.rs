@@ -317,7 +317,7 @@ impl Driver {
         log::notification(&fact);
         let partition = self.partition;
         let notification = match fact {
-            Fact::Ready if self.muster.ready() => Notification::Ready,
+            Fact::Ready if self.muster.ready(self.partition) => Notification::Ready,
             Fact::Ready => return,
             Fact::Added(added) => {
                 self.shared.meters.added(added.takeover);

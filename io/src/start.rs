@@ -22,6 +22,7 @@ use crate::{
     identity,
     leases::Leases,
     links::{Links, connect::Connect},
+    notification::Notification,
     outbox::Outbox,
     partitions::{
         capacity::Capacity,
@@ -42,7 +43,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Client, Error> {
     let service = Service::with(&builder, connect.clone(), &config)?;
     let (within, clock, places) = (builder.start_within, connect.clock(), service.places().clone());
 
-    let outbox = Arc::new(Outbox::new(builder.output_buffer));
+    let (outbox, muster) = (Arc::new(Outbox::new(builder.output_buffer)), Arc::<Muster>::default());
     let maker = Maker {
         seed: builder.seed.map_or_else(identity::random, Ok)?,
         // A child, so that stopping this client does not stop what else the caller's token stops.
@@ -51,11 +52,11 @@ pub(crate) async fn start(builder: Builder) -> Result<Client, Error> {
         consumer: consumer.clone(),
         config: config.clone(),
         outbox: outbox.clone(),
-        muster: Arc::default(),
+        muster: muster.clone(),
         first: connect.clone(),
         builder,
     };
-    let began = clock.now();
+    let (began, patience) = (clock.now(), config.lease_ttl);
     let count = if places.are_many() {
         let counts = tokio::time::timeout(within, first_counts(&places, &clock, &config)).await;
         counts
@@ -85,16 +86,14 @@ pub(crate) async fn start(builder: Builder) -> Result<Client, Error> {
     connect.drive(consumer_name(consumer.as_str()), Box::pin(serving.run()))?;
 
     let left = within.saturating_sub(clock.now().since(began));
-    let client = Client::new(Whole { consumer, service, connect, clock, outbox, parts });
     // If this future is dropped, so is the client, and with it the consumer.
-    match tokio::time::timeout(left, client.started(within)).await {
-        Ok(Ok(())) => Ok(client),
-        Ok(Err(error)) => Err(error),
-        Err(_) => {
-            let trouble = client.latest_trouble().unwrap_or_else(|| Trouble::connection("no answer"));
-            Err(client.unreachable(within, trouble))
-        }
+    let client = Client::new(Whole { consumer, service, connect, clock, outbox: outbox.clone(), parts });
+    let missing = client.started(within, left, patience).await?;
+    if missing.into_iter().any(|partition| muster.ready(partition)) {
+        // No driver's turn: all are told if this fills it.
+        outbox.push(Notification::Ready, &Arc::default());
     }
+    Ok(client)
 }
 
 /// Puts together what serves one partition: everything that all partitions of a client have in common.
@@ -169,7 +168,7 @@ impl Maker {
             down: BTreeSet::new(),
             witnesses,
         };
-        self.muster.join();
+        self.muster.join(partition);
         let ended = seen.clone();
         let running = async move {
             tokio::select! {

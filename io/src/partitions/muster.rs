@@ -1,7 +1,10 @@
 //! What is said once for a whole client, though each of its partitions has its own word on it: that it is ready, that it has
 //! stopped or ended.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
 
 use streamkeeper_core::{streams::Report, trouble::Trouble};
 
@@ -16,7 +19,7 @@ struct Roll {
     /// Partitions that run.
     running: usize,
     /// Those that have still to become ready before the client is.
-    unready: usize,
+    unready: BTreeSet<u32>,
     said_ready: bool,
     report: Report,
     trouble: Option<Trouble>,
@@ -24,20 +27,20 @@ struct Roll {
 
 impl Muster {
     /// A partition is there. Those that come later keep nobody waiting.
-    pub(crate) fn join(&self) {
+    pub(crate) fn join(&self, partition: u32) {
         self.with(|roll| {
             roll.running += 1;
             if !roll.said_ready {
-                roll.unready += 1;
+                roll.unready.insert(partition);
             }
         });
     }
 
-    /// A partition is ready. Whether this makes the client ready.
-    pub(crate) fn ready(&self) -> bool {
+    /// A partition is ready, or the client begins without it. Whether this makes the client ready.
+    pub(crate) fn ready(&self, partition: u32) -> bool {
         self.with(|roll| {
-            roll.unready = roll.unready.saturating_sub(1);
-            let now = roll.unready == 0 && !roll.said_ready;
+            roll.unready.remove(&partition);
+            let now = roll.unready.is_empty() && !roll.said_ready;
             roll.said_ready |= now;
             now
         })
@@ -82,18 +85,18 @@ mod tests {
     #[test]
     fn the_last_to_be_ready_says_so_and_later_ones_nothing() {
         let muster = Muster::default();
-        muster.join();
-        muster.join();
-        assert_eq!((muster.ready(), muster.ready()), (false, true));
-        muster.join();
-        assert!(!muster.ready());
+        muster.join(0);
+        muster.join(1);
+        assert_eq!((muster.ready(1), muster.ready(1), muster.ready(0)), (false, false, true));
+        muster.join(2);
+        assert!(!muster.ready(2));
     }
 
     #[test]
     fn the_last_to_stop_reports_for_all() {
         let muster = Muster::default();
-        muster.join();
-        muster.join();
+        muster.join(0);
+        muster.join(1);
         let report = Report { done: 1, released: 2, disowned: 3, unanswered: 4 };
         assert!(muster.ended(Ok(report)).is_none());
         let Some(Notification::Stopped(all)) = muster.ended(Ok(report)) else { panic!() };
@@ -103,8 +106,8 @@ mod tests {
     #[test]
     fn a_trouble_is_the_last_word_of_all() {
         let muster = Muster::default();
-        muster.join();
-        muster.join();
+        muster.join(0);
+        muster.join(1);
         assert!(muster.ended(Err(Trouble::other("one"))).is_none());
         let Some(Notification::Terminated(trouble)) = muster.ended(Ok(Report::default())) else { panic!() };
         assert_eq!(trouble, Trouble::other("one"));

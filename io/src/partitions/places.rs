@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures::future::join_all;
 use redis::aio::MultiplexedConnection;
 use streamkeeper_core::{
     config::Config,
@@ -134,9 +135,13 @@ impl Places {
     /// wanted if nobody has asked before.
     pub(crate) async fn counts(&self) -> Result<Counts, AskError> {
         let known = self.lock().counts.clone();
-        match (known, self.wanted) {
-            (Some(known), _) => Ok(known),
-            (None, wanted) => self.agree(wanted.map_or(1, |wanted| wanted.0)).await,
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        match self.agree(self.wanted()).await {
+            Ok(counts) => Ok(counts),
+            Err(AskError::Partitions(error)) => Err(AskError::Partitions(error)),
+            Err(error) => self.ask_around().await?.ok_or(error),
         }
     }
 
@@ -146,11 +151,38 @@ impl Places {
         self.agree(0).await
     }
 
+    /// How many partitions there are, as the others know it, where nobody answers who has it written down: each knows for
+    /// how many it has told its streams apart. They may know less than is true, as announcers may. `None` if they know of
+    /// fewer than are wanted: only where it is written down can it be raised.
+    async fn ask_around(&self) -> Result<Option<Counts>, AskError> {
+        let places = (1..self.wanted()).map(|number| self.place(number)).collect::<Result<Vec<_>, _>>()?;
+        let asked =
+            places.iter().map(|place| place.ask(|calls, mut redis| async move { calls.layout(&mut redis).await }));
+        let mut found: Option<Counts> = None;
+        for told in join_all(asked).await.into_iter().filter_map(|answer| answer.ok()?.1) {
+            let told: Counts = told.parse()?;
+            found = Some(match found {
+                Some(found) => found.join(self.service(), &told)?,
+                None => told,
+            });
+        }
+        let Some(counts) = found.filter(|counts| counts.last() >= self.wanted()) else { return Ok(None) };
+        tracing::warn!(
+            service = self.service(), partitions = %counts,
+            "the first partition is not reached: how many there are is what the others know",
+        );
+        self.learn(&counts).map(Some)
+    }
+
+    fn wanted(&self) -> u32 {
+        self.wanted.map_or(1, |wanted| wanted.0)
+    }
+
     /// What is known, without changing anything; what was wanted if nobody has written anything.
     async fn look(&self) -> Result<Counts, AskError> {
         match self.first().ask(|calls, mut redis| async move { calls.counts(&mut redis).await }).await? {
             Some(text) => Ok(text.parse()?),
-            None => Ok(Counts::first(self.service(), self.wanted.map_or(1, |wanted| wanted.0))?),
+            None => Ok(Counts::first(self.service(), self.wanted())?),
         }
     }
 

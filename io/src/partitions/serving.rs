@@ -117,6 +117,7 @@ impl Serving {
         let Some(growing) = &self.growing else { return };
         let counts = match counts {
             Ok(counts) => counts,
+            Err(AskError::Partitions(error)) => return tracing::warn!(%error, "the number of partitions is wrong"),
             Err(error) => return tracing::debug!(%error, "the number of partitions could not be read: again soon"),
         };
         let Some(parts) = growing.parts.upgrade() else { return };

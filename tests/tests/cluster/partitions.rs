@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use streamkeeper::{Client, Notification};
+use streamkeeper_core::{id::StreamName, partitions::home};
 use streamkeeper_tests::cluster::Cluster;
 use streamkeeper_tests::command::streamkeeper;
 use streamkeeper_tests::event::Kind;
@@ -16,7 +17,7 @@ use streamkeeper_tests::wait::{self, UntilDropped};
 
 use crate::gaps;
 
-on_both!(spread, raised, entries_in_their_partition);
+on_both!(spread, raised, unreached, entries_in_their_partition);
 
 /// Asks for these streams to be announced. How many were.
 fn announce(fleet: &Fleet<'_>, partitions: u32, words: &[&str]) -> bool {
@@ -75,6 +76,46 @@ fn spread(flavor: Flavor) {
         &fleet.ledger(),
         &streams,
     );
+    fleet.conclude_with(&all);
+}
+
+/// A node and its replica stand still, and with them the partition in which it is written down how many there are: consumers
+/// start all the same, announcers announce to the others, and what was missing is served once it is back.
+fn unreached(flavor: Flavor) {
+    let cluster = Cluster::start(flavor);
+    for node in cluster.members() {
+        node.run::<()>(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]);
+    }
+    let fleet = Fleet::on_cluster(&cluster).partitions(8);
+    let a = fleet.start("a");
+    fleet.wait_ready(&a);
+    assert!(announce(&fleet, 8, &["--prefix", "s", "--count", "60"]));
+    let streams: Vec<String> = (0..60).map(|index| format!("s{index}")).collect();
+    fleet.wait_owned(&streams);
+
+    let dead = cluster.wait_serving(slot_of(&cluster, 0));
+    let replica = cluster.replica_of(dead);
+    let there = |partition: u32| cluster.serving(slot_of(&cluster, partition)) != Some(dead);
+    let (mut served, unserved): (Vec<String>, Vec<String>) =
+        streams.iter().cloned().partition(|stream| there(home("svc", &StreamName::new(stream).expect("a name"), 8)));
+    assert!(!served.is_empty() && !unserved.is_empty());
+    let late = (1..8).find(|partition| there(*partition)).map(|partition| format!("{{svc:{partition}}}late"));
+    let late = late.expect("a partition elsewhere");
+    cluster.freeze(replica);
+    cluster.freeze(dead);
+    let b = fleet.start("b");
+    fleet.wait_ready(&b);
+    a.kill();
+    assert!(announce(&fleet, 8, &[&late]));
+    assert!(!announce(&fleet, 16, &["later"]), "more of them are written down where nobody answers");
+    served.push(late.clone());
+    fleet.wait_owned_by(&served, &[&b]);
+    assert!(!unserved.iter().any(|stream| b.said_of(Kind::Added, stream)));
+
+    cluster.thaw(dead);
+    cluster.thaw(replica);
+    let all: Vec<String> = streams.into_iter().chain([late]).collect();
+    fleet.wait_owned_by(&all, &[&b]);
     fleet.conclude_with(&all);
 }
 
