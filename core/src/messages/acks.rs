@@ -18,6 +18,7 @@ impl Machine {
         assert!(self.holds.get(entry).is_some(), "{entry} is acknowledged, and not held");
         self.free(entry);
         if let Some(held) = self.holds.change(entry, HeldState::Acking(fate)) {
+            assert!(held.key.is_none(), "{entry} is done with, and stands in others' way");
             held.fields = Default::default();
         }
         self.owe_ack(entry);

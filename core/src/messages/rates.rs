@@ -122,6 +122,7 @@ impl Machine {
         }
         let least = if granted == 0 { Duration::from_millis(1) } else { Duration::ZERO };
         self.rates.ask_at = self.now + wait.max(least);
+        assert!(granted > 0 || self.rates.ask_at > self.now, "permits are asked for without end");
     }
 }
 

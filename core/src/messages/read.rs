@@ -75,6 +75,7 @@ impl Machine {
         if self.ask_due().is_some_and(|at| at <= self.now) {
             let count = self.due_room();
             assert!(count >= 1 || self.config.no_ack, "nothing is asked for");
+            assert!(self.reading.due.is_none(), "one call asks for what is due at a time");
             self.reading.due = Some(count);
             self.assert_room(count);
             self.ask(Question::Due(count), Call::Due { count });
@@ -88,6 +89,7 @@ impl Machine {
 
     pub(super) fn due_answered(&mut self, deliveries: Vec<Delivery>, next: Option<Duration>, issued: Time) {
         assert!(self.reading.due >= Some(deliveries.len()), "more is due than was asked for");
+        assert!(issued <= self.now, "an answer to a question that is to come");
         self.reading.due = None;
         let interval = self.config.due_interval;
         let longest = interval - interval / 4 + self.dice.below(interval / 4);
@@ -128,6 +130,7 @@ impl Machine {
         let block = self.config.block.min(self.until_due().max(SHORTEST_BLOCK));
         assert!(!block.is_zero() && block <= self.config.reclaim_idle, "a read ends in time: {block:?}");
         assert!(count >= 1, "nothing is read");
+        assert!(self.reading.read.is_none(), "one call reads at a time");
         self.reading.read = Some(count);
         self.assert_room(count);
         self.ask(Question::Read(count), Call::Read { count, block });
@@ -149,6 +152,7 @@ impl Machine {
 
     pub(super) fn read_answered(&mut self, messages: Vec<(EntryId, Option<Fields>)>, issued: Time) {
         assert!(self.reading.read >= Some(messages.len()), "more is read than was asked for");
+        assert!(issued <= self.now, "an answer to a question that is to come");
         self.reading.read = None;
         self.prove();
         self.admit_new(messages, issued);

@@ -90,6 +90,7 @@ impl Machine {
         self.reclaiming.reclaimer_until = None;
         let jitter = self.dice.below(self.config.reclaim_interval / 4);
         self.reclaiming.at = self.now + span.clamp(Duration::from_millis(10), ROLE) + jitter;
+        assert!(self.reclaiming.at > self.now, "who is the reclaimer is asked without end");
     }
 
     pub(super) fn reclaim_failed(&mut self) {

@@ -401,12 +401,14 @@ impl Machine {
         while self.timeout_due().is_some_and(|at| at <= self.now) {
             let Some((run, live)) = self.runs.behind(self.runs.timed_out) else { break };
             assert!(run > self.runs.timed_out, "{run:?} would be over its time for ever");
+            assert!(live.started <= self.now, "{run:?} is over its time before it begins");
             self.runs.timed_out = run;
             self.time_out(run, live.entry);
         }
         while self.hang_due().is_some_and(|at| at <= self.now) {
             let Some((run, live)) = self.runs.behind(self.runs.hanging) else { break };
             assert!(run > self.runs.hanging, "{run:?} would hang for ever");
+            assert!(live.started <= self.now, "{run:?} hangs before it begins");
             self.runs.hanging = run;
             self.remark(Remark::Hangs(live.entry, self.now.since(live.started)));
         }

@@ -89,6 +89,7 @@ impl Machine {
         let idle = self.links.is_up(Link::Reader) && self.reading.read.is_none();
         if idle && self.is_running() && self.server.identity.is_some() {
             self.links.close(Link::Reader, self.now);
+            assert!(!self.links.is_up(Link::Reader), "the reader is made anew, and is there");
             self.command(Command::Disconnect(Link::Reader));
         }
     }

@@ -1,5 +1,7 @@
 //! Runs that fail, and runs that take their process along.
 
+use std::time::Duration;
+
 use streamkeeper_core::{
     messages::{
         Answer, Event, Link, Outcome,
@@ -26,6 +28,10 @@ fn the_workers_own_pause() {
     let mut s = Story::started(|_| {});
     s.sends(&[1]).at(110).ran(1, Outcome::Failed { error: "busy".into(), pause: Some(ms(300)) }).at(500);
     s.ends("own_pause", "A worker may say when it wants it again.");
+    let mut s = Story::started(|_| {});
+    let rests = |pause| Outcome::Failed { error: "busy".into(), pause: Some(pause) };
+    s.sends(&[1, 2]).at(110).ran(1, rests(ms(3 * 86_400_000))).ran(2, rests(Duration::MAX)).at(120);
+    s.ends("own_pause_of_days", "As long as it likes, up to a year.");
 }
 
 #[test]

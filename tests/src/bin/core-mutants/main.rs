@@ -54,6 +54,9 @@ pub(crate) struct Args {
     /// Only every n-th mutant.
     #[arg(long, default_value_t = 1)]
     every: usize,
+    /// Only those that cannot be woven in, and have to be built one by one.
+    #[arg(long)]
+    alone: bool,
     /// Seconds after which a run of one test binary counts as one that hangs.
     #[arg(long, default_value_t = 20)]
     patience_s: u64,
@@ -86,7 +89,7 @@ fn run(args: &Args) -> Result<ExitCode, String> {
     let to_try = refused.len() - unlike;
     println!("{} mutants: {} woven into one build, {to_try} to be tried alone", mutants.len(), woven.len());
     judges.notice_nothing_by_themselves()?;
-    let mut verdicts = judges.judge(&woven, &known)?;
+    let mut verdicts = if args.alone { Vec::new() } else { judges.judge(&woven, &known)? };
     verdicts.append(&mut alone(&copy, &mutants, &refused, args)?);
     let summary = Summary::of(&verdicts, &known);
     println!("{}", summary.text());
