@@ -251,8 +251,8 @@ impl Cluster {
     pub fn move_slot(&self, slot: u16, to: usize, lingering: Duration) {
         let from = self.wait_serving(slot);
         let (slot, target, port) = (slot.to_string(), self.id(to), self.nodes[to].port().to_string());
-        self.nodes[to].run::<()>(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &self.id(from)]);
-        self.nodes[from].run::<()>(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &target]);
+        self.nodes[to].wait_accepted(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &self.id(from)]);
+        self.nodes[from].wait_accepted(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &target]);
         loop {
             let keys: Vec<String> = self.nodes[from].run(&["CLUSTER", "GETKEYSINSLOT", &slot, BATCH]);
             if keys.is_empty() {

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use redis::{Connection, FromRedisValue, RedisResult};
+use redis::{Connection, FromRedisValue, RedisResult, Value};
 use tempfile::TempDir;
 
 use crate::flavor::Flavor;
@@ -178,6 +178,18 @@ impl Server {
     /// Whatever the server says.
     pub fn try_run<T: FromRedisValue>(&self, words: &[&str]) -> RedisResult<T> {
         run_on(&mut self.try_connect()?, words)
+    }
+
+    /// Runs one command, again while it is refused: right after a failover some nodes of a cluster do not know yet who is
+    /// a primary ("Target node is not a master").
+    pub fn wait_accepted(&self, words: &[&str]) {
+        wait::until("a command to be accepted", || match self.try_run::<Value>(words) {
+            Ok(_) => true,
+            Err(error) => {
+                eprintln!("{words:?}: {error}");
+                false
+            }
+        });
     }
 
     /// Runs one command, given as words.
