@@ -112,6 +112,13 @@ fn unreached(flavor: Flavor) {
     fleet.wait_owned_by(&served, &[&b]);
     assert!(!unserved.iter().any(|stream| b.said_of(Kind::Added, stream)));
 
+    // Who never reached them stops all the same.
+    let c = fleet.start("c");
+    fleet.wait_ready(&c);
+    c.terminate();
+    assert!(c.wait_end().success(), "{}", c.errors());
+    fleet.wait_owned_by(&served, &[&b]);
+
     cluster.thaw(dead);
     cluster.thaw(replica);
     let all: Vec<String> = streams.into_iter().chain([late]).collect();
