@@ -100,7 +100,7 @@ impl Serving {
                 biased;
                 ended = self.running.next() => match ended {
                     None => return,
-                    // A consumer serves all partitions or none.
+                    // What does not pass in one ends all: streams that nobody serves would go unnoticed.
                     Some(Progress::Terminated(_)) => self.cancel.cancel(),
                     Some(_) => {}
                 },
