@@ -256,6 +256,7 @@ impl Builder {
     /// How long [`start`](Builder::start) waits for a server. Default 10 s. Of several
     /// [`partitions`](Builder::partitions), one suffices: once there is one, the next one is waited for no longer than a
     /// [`lease_ttl`](Builder::lease_ttl), and those that are missing then are served as soon as they can be reached.
+    /// Streams may be taken meanwhile: their notifications wait for [`start`](Builder::start) to return.
     pub fn start_within(mut self, span: Duration) -> Builder {
         self.start_within = span;
         self

@@ -15,7 +15,7 @@ use crate::lease::Lease;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Notification {
-    /// The consumer is connected and takes streams.
+    /// The consumer is connected and takes streams; of several partitions, from those that it reaches.
     Ready,
     /// A stream is owned now.
     Added(Lease),

@@ -66,6 +66,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Client, Error> {
         1
     };
 
+    muster.wait_for(0..count);
     let parts = Arc::new(Parts::default());
     let mut drivers = Vec::new();
     for number in 0..count {
@@ -168,7 +169,7 @@ impl Maker {
             down: BTreeSet::new(),
             witnesses,
         };
-        self.muster.join(partition);
+        self.muster.join();
         let ended = seen.clone();
         let running = async move {
             tokio::select! {

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeSet,
+    ops::Range,
     sync::{Mutex, PoisonError},
 };
 
@@ -26,21 +27,21 @@ struct Roll {
 }
 
 impl Muster {
+    /// The client is ready once all of these are.
+    pub(crate) fn wait_for(&self, partitions: Range<u32>) {
+        self.with(|roll| roll.unready.extend(partitions));
+    }
+
     /// A partition is there. Those that come later keep nobody waiting.
-    pub(crate) fn join(&self, partition: u32) {
-        self.with(|roll| {
-            roll.running += 1;
-            if !roll.said_ready {
-                roll.unready.insert(partition);
-            }
-        });
+    pub(crate) fn join(&self) {
+        self.with(|roll| roll.running += 1);
     }
 
     /// A partition is ready, or the client begins without it. Whether this makes the client ready.
     pub(crate) fn ready(&self, partition: u32) -> bool {
         self.with(|roll| {
             roll.unready.remove(&partition);
-            let now = roll.unready.is_empty() && !roll.said_ready;
+            let now = roll.unready.is_empty() && !roll.said_ready && roll.running > 0;
             roll.said_ready |= now;
             now
         })
@@ -85,18 +86,30 @@ mod tests {
     #[test]
     fn the_last_to_be_ready_says_so_and_later_ones_nothing() {
         let muster = Muster::default();
-        muster.join(0);
-        muster.join(1);
-        assert_eq!((muster.ready(1), muster.ready(1), muster.ready(0)), (false, false, true));
-        muster.join(2);
+        muster.wait_for(0..2);
+        muster.join();
+        muster.join();
+        assert_eq!((muster.ready(1), muster.ready(1)), (false, false));
+        muster.join();
         assert!(!muster.ready(2));
+        assert!(muster.ready(0));
+        assert!(!muster.ready(0), "once");
+    }
+
+    #[test]
+    fn who_has_ended_is_not_ready() {
+        let muster = Muster::default();
+        muster.wait_for(0..1);
+        muster.join();
+        assert!(muster.ended(Ok(Report::default())).is_some());
+        assert!(!muster.ready(0));
     }
 
     #[test]
     fn the_last_to_stop_reports_for_all() {
         let muster = Muster::default();
-        muster.join(0);
-        muster.join(1);
+        muster.join();
+        muster.join();
         let report = Report { done: 1, released: 2, disowned: 3, unanswered: 4 };
         assert!(muster.ended(Ok(report)).is_none());
         let Some(Notification::Stopped(all)) = muster.ended(Ok(report)) else { panic!() };
@@ -106,8 +119,8 @@ mod tests {
     #[test]
     fn a_trouble_is_the_last_word_of_all() {
         let muster = Muster::default();
-        muster.join(0);
-        muster.join(1);
+        muster.join();
+        muster.join();
         assert!(muster.ended(Err(Trouble::other("one"))).is_none());
         let Some(Notification::Terminated(trouble)) = muster.ended(Ok(Report::default())) else { panic!() };
         assert_eq!(trouble, Trouble::other("one"));

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures::future::join_all;
+use futures::{StreamExt, stream::FuturesUnordered};
 use redis::aio::MultiplexedConnection;
 use streamkeeper_core::{
     config::Config,
@@ -132,17 +132,25 @@ impl Places {
     }
 
     /// How many partitions there are and were, as far as it is known: those that stand in Redis, and raised to what was
-    /// wanted if nobody has asked before.
+    /// wanted if nobody has asked before. Where that is not reached, what the other partitions know.
     pub(crate) async fn counts(&self) -> Result<Counts, AskError> {
         let known = self.lock().counts.clone();
         if let Some(known) = known {
             return Ok(known);
         }
-        match self.agree(self.wanted()).await {
-            Ok(counts) => Ok(counts),
-            Err(AskError::Partitions(error)) => Err(AskError::Partitions(error)),
-            Err(error) => self.ask_around().await?.ok_or(error),
-        }
+        let error = match self.agree(self.wanted()).await {
+            Err(AskError::Unreachable(trouble)) => AskError::Unreachable(trouble),
+            Err(AskError::Unanswered(trouble)) => AskError::Unanswered(trouble),
+            Err(AskError::Refused(trouble)) if trouble.kind.may_pass() => AskError::Refused(trouble),
+            answer => return answer,
+        };
+        let Some(counts) = self.ask_around().await else { return Err(error) };
+        tracing::warn!(
+            service = self.service(), partitions = %counts, %error,
+            "the first partition is not reached: how many there are is what the others know",
+        );
+        self.say_if_more(self.wanted(), &counts);
+        self.learn(&counts)
     }
 
     /// What stands in Redis now. What was lost there is written again.
@@ -153,25 +161,34 @@ impl Places {
 
     /// How many partitions there are, as the others know it, where nobody answers who has it written down: each knows for
     /// how many it has told its streams apart. They may know less than is true, as announcers may. `None` if they know of
-    /// fewer than are wanted: only where it is written down can it be raised.
-    async fn ask_around(&self) -> Result<Option<Counts>, AskError> {
-        let places = (1..self.wanted()).map(|number| self.place(number)).collect::<Result<Vec<_>, _>>()?;
-        let asked =
-            places.iter().map(|place| place.ask(|calls, mut redis| async move { calls.layout(&mut redis).await }));
+    /// fewer than are wanted (only where it is written down can it be raised), or contradict each other.
+    async fn ask_around(&self) -> Option<Counts> {
+        let places = (1..self.wanted()).map(|number| self.place(number)).collect::<Result<Vec<_>, _>>().ok()?;
+        let ask = |place: &Arc<Place>| {
+            let place = place.clone();
+            async move { place.ask(|calls, mut redis| async move { calls.layout(&mut redis).await }).await }
+        };
+        let mut asked: FuturesUnordered<_> = places.iter().map(ask).collect();
         let mut found: Option<Counts> = None;
-        for told in join_all(asked).await.into_iter().filter_map(|answer| answer.ok()?.1) {
-            let told: Counts = told.parse()?;
+        // Some lie where the first one does: nobody waits for them.
+        while found.as_ref().is_none_or(|counts| counts.last() < self.wanted()) {
+            let told = match asked.next().await? {
+                Ok((_, Some(told))) => told.parse(),
+                Ok((_, None)) | Err(_) => continue,
+            };
+            let told: Counts = match told {
+                Ok(told) => told,
+                Err(error) => {
+                    tracing::warn!(%error, "what a partition knows of their number is passed over");
+                    continue;
+                }
+            };
             found = Some(match found {
-                Some(found) => found.join(self.service(), &told)?,
+                Some(found) => found.join(self.service(), &told).ok()?,
                 None => told,
             });
         }
-        let Some(counts) = found.filter(|counts| counts.last() >= self.wanted()) else { return Ok(None) };
-        tracing::warn!(
-            service = self.service(), partitions = %counts,
-            "the first partition is not reached: how many there are is what the others know",
-        );
-        self.learn(&counts).map(Some)
+        found
     }
 
     fn wanted(&self) -> u32 {

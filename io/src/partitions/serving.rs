@@ -117,7 +117,6 @@ impl Serving {
         let Some(growing) = &self.growing else { return };
         let counts = match counts {
             Ok(counts) => counts,
-            Err(AskError::Partitions(error)) => return tracing::warn!(%error, "the number of partitions is wrong"),
             Err(error) => return tracing::debug!(%error, "the number of partitions could not be read: again soon"),
         };
         let Some(parts) = growing.parts.upgrade() else { return };
@@ -161,6 +160,7 @@ async fn looked(watching: &mut Option<BoxFuture<'static, Result<Counts, AskError
 /// # Errors
 /// What cannot pass.
 pub(crate) async fn first_counts(places: &Places, clock: &Clock, config: &Config) -> Result<Counts, Error> {
+    let mut pause = config.retry_backoff;
     loop {
         match places.counts().await {
             Ok(counts) => return Ok(counts),
@@ -172,7 +172,8 @@ pub(crate) async fn first_counts(places: &Places, clock: &Clock, config: &Config
             }
             Err(error) => {
                 tracing::debug!(%error, "the number of partitions could not be read");
-                clock.sleep_until(clock.now() + config.retry_backoff).await;
+                clock.sleep_until(clock.now() + pause).await;
+                pause = pause.saturating_mul(2).min(config.retry_backoff_limit);
             }
         }
     }

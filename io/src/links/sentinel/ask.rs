@@ -15,6 +15,10 @@ use crate::wire::troubles::trouble;
 /// After so long without an answer the next sentinel is asked as well.
 const NEXT_AFTER: Duration = Duration::from_millis(100);
 
+/// How long one sentinel may take for connection and answer at least. Otherwise it is half as long as a call may take: three
+/// that are silent cost less than a call then.
+const AT_LEAST: Duration = Duration::from_millis(500);
+
 /// What it takes to ask.
 pub(super) struct Asking {
     pub(super) primary: String,
@@ -90,8 +94,7 @@ impl Asking {
                 () = running => Err(Trouble::connection("the connection was closed")),
             }
         };
-        // For connection and answer: three that are silent cost less than a call may take.
-        let limit = self.call_timeout / 2;
+        let limit = (self.call_timeout / 2).max(AT_LEAST);
         let silent = |_| Err(Trouble::connection(format_args!("no answer within {limit:?}")));
         let answer = tokio::time::timeout(limit, asking).await.unwrap_or_else(silent);
         (sentinel, answer)

@@ -85,7 +85,7 @@ impl Listening<'_> {
             },
         );
         let connecting = asking.connect(self.sentinel, ProtocolVersion::RESP3, settings);
-        let connected = answer * CONNECTED;
+        let connected = answer.saturating_mul(CONNECTED);
         let (redis, running) = match tokio::time::timeout(connected, connecting).await {
             Ok(Ok(made)) => made,
             Ok(Err(trouble)) => return trouble,

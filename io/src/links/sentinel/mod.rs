@@ -54,7 +54,8 @@ pub struct Sentinels {
     pub server_tls: bool,
     /// How they are reached, and where tasks run.
     pub server_dial: Arc<dyn Dial>,
-    /// How long a call may take, and with it a connection: one sentinel may take half of it for connection and answer.
+    /// How long a call may take, and with it a connection: one sentinel may take half of it for connection and answer,
+    /// but no less than 500 ms.
     pub call_timeout: Duration,
 }
 
