@@ -249,6 +249,8 @@ impl Machine {
             "{entry}: its end is written, and it is {:?}",
             held.state()
         );
+        // Only who holds it may write that down: it is ours on this server, whatever a refresh said before.
+        held.sifted = true;
         let history = held.history.get_or_insert_default();
         history.dying = Some(dying.reason);
         if let Some(error) = dying.error {

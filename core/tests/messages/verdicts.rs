@@ -126,3 +126,14 @@ fn a_refresh_that_another_server_cannot_judge() {
         "What an earlier server handed out counts for nothing here; what has ended is told all the same.",
     );
 }
+
+/// Found by fuzzing, after two minutes. Who restores a server by hand may bring it about; Redis itself does not.
+#[test]
+fn an_end_that_two_answers_disagree_about() {
+    let mut s = Story::started(|s| s.max_attempts = 1);
+    s.by_hand("mark").by_hand("refresh").sends(&[1]).at(110).fails(1, "no").breaks(&[Link::Commands, Link::Reader]);
+    s.group.fail_over();
+    s.at(400).connects().at(410).answer("refresh", Answer::Refreshed(vec![Fenced::Lost])).at(420);
+    s.goes("mark").goes("mark").at(500);
+    s.ends("dying_disputed", "Its own call has the last word: it is ours, and is buried.");
+}
