@@ -147,6 +147,9 @@ pub fn live_with(life: &Life, config: Config) {
         capacity,
     };
     world.hand(Event::Timeout);
+    if life.retries >= 128 {
+        world.hand(Event::Begun);
+    }
     for step in life.steps.iter().take(MOST_STEPS) {
         world.step(step, life.tagged);
     }

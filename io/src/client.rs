@@ -325,6 +325,7 @@ impl Client {
         if !missing.is_empty() {
             let (service, trouble) = (self.service_name(), trouble());
             tracing::warn!(service, partitions = ?missing, %trouble, "started without these partitions: they are tried on");
+            (0..).zip(&parts).filter(|(number, _)| missing.contains(number)).for_each(|(_, part)| part.begin_without());
         }
         Ok(missing)
     }

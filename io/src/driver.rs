@@ -54,6 +54,8 @@ pub(crate) struct Shared {
 pub(crate) enum Request {
     /// Own this announcement.
     Claim(EntryId, oneshot::Sender<Result<Lease, ClaimError>>),
+    /// The client has begun without this one.
+    Begun,
     /// End everything this way, and stop within this time.
     Stop(End, Duration),
 }
@@ -255,6 +257,7 @@ impl Driver {
                 self.claims.entry(entry).or_default().push(answer);
                 self.tell(Event::Claim(entry));
             }
+            Some(Request::Begun) => self.tell(Event::Begun),
             Some(Request::Stop(end, within)) => self.stop(end, within),
             None => {
                 self.attended = false;

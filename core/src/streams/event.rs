@@ -47,6 +47,9 @@ pub enum Event {
     Backlogged(bool),
     /// So much of this consumer's capacity is taken up elsewhere: in the other partitions of its service.
     Elsewhere(Load),
+    /// The client serves other partitions, and has begun without this one: it does not end for a trouble that cannot pass
+    /// by itself, as at a start, but tries on until people have mended it.
+    Begun,
     /// Take nothing more, and keep what is owned: the application is about to end it by itself, before a
     /// [`Shutdown`](Event::Shutdown).
     Drain,

@@ -168,6 +168,7 @@ impl Machine {
             Event::Release(entry, error) => self.end(entry, End::Release, error),
             Event::Backlogged(backlogged) => self.backlogged(backlogged),
             Event::Elsewhere(load) => self.elsewhere = load,
+            Event::Begun => self.begun_without(),
             Event::Drain => self.drain(),
             Event::Shutdown(end, deadline) => self.shut_down(end, deadline),
         }

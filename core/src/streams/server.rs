@@ -22,6 +22,8 @@ pub(super) struct State {
     preparation: Preparation,
     /// It was prepared once: from then on no trouble counts as one of the start.
     started: bool,
+    /// The client has begun without it: no trouble ever counts as one of the start.
+    begun_without: bool,
     announced_ready: bool,
     /// It was told at least once where the fleet stands: it has seen the service.
     seen: bool,
@@ -54,6 +56,7 @@ impl Default for State {
         State {
             preparation: Preparation::Due(Time::ZERO),
             started: false,
+            begun_without: false,
             announced_ready: false,
             seen: false,
             epoch: Epoch::Unknown,
@@ -81,6 +84,11 @@ impl State {
         self.longest_ttl.max(config.lease_ttl)
     }
 
+    /// Whether this trouble ends the consumer: waiting cannot help, and this has never gone well before.
+    fn cannot_start(&self, went_well: bool, trouble: &Trouble) -> bool {
+        !went_well && !self.begun_without && trouble.kind.is_fatal_at_start()
+    }
+
     /// What is true between two events.
     pub(super) fn check(&self, now: Time, config: &Config, connected: bool) {
         assert!(connected || self.epoch == Epoch::Unknown, "without a connection nobody knows where the fleet stands");
@@ -105,6 +113,11 @@ impl State {
 }
 
 impl Machine {
+    /// The client serves others: what is wrong here is to be mended while they are served.
+    pub(super) fn begun_without(&mut self) {
+        self.server.begun_without = true;
+    }
+
     pub(super) fn connect_what_is_down(&mut self) {
         for link in self.links.due(self.now, self.wanted_links()) {
             assert!(link != Link::Reader || self.is_running(), "who stops reads no more");
@@ -148,7 +161,7 @@ impl Machine {
 
     /// A connection is lost. Calls that went over it and are not answered yet have their own troubles to come.
     pub(super) fn disconnected(&mut self, link: Link, trouble: Trouble) {
-        if !self.server.started && trouble.kind.is_fatal_at_start() {
+        if self.server.cannot_start(self.server.started, &trouble) {
             return self.terminate(trouble);
         }
         if link == Link::Reader && self.links.is_up(link) && !self.taking.is_reading() {
@@ -255,7 +268,7 @@ impl Machine {
     }
 
     pub(super) fn prepare_failed(&mut self, trouble: &Trouble, current: bool) {
-        if !self.server.started && trouble.kind.is_fatal_at_start() {
+        if self.server.cannot_start(self.server.started, trouble) {
             return self.terminate(trouble.clone());
         }
         if current && self.server.preparation == Preparation::Asked {
@@ -292,7 +305,7 @@ impl Machine {
 
     /// The question was refused. If it has never been answered, it never will be.
     pub(super) fn epoch_failed(&mut self, trouble: &Trouble, current: bool) {
-        if current && !self.server.seen && trouble.kind.is_fatal_at_start() {
+        if current && self.server.cannot_start(self.server.seen, trouble) {
             return self.terminate(trouble.clone());
         }
         self.epoch_unanswered(current);

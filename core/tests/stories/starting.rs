@@ -136,6 +136,18 @@ fn fatal_trouble_at_the_start() {
 }
 
 #[test]
+fn trouble_of_a_partition_that_is_reached_later() {
+    let refused = || Trouble::from_reply("NOPERM", "this user has no permissions to run the 'xgroup' command");
+    let mut s = Story::unborn(|_| {});
+    s.by_hand("prepare").by_hand("epoch").event(Event::Timeout).event(Event::Begun);
+    s.event(Event::Disconnected(Link::Commands, Trouble::from_reply("WRONGPASS", "invalid username-password pair")));
+    s.at(100).connected(Link::Subscriber).connected(Link::Commands).connected(Link::Reader).at(110);
+    s.fails("prepare", refused()).at(1_000).fails("prepare", refused()).at(2_000).by_itself("prepare").at(3_000);
+    s.fails("epoch", refused()).at(4_000).by_itself("epoch").at(4_100);
+    s.ends("begun_without", "What is wrong with a partition that comes later is waited out: the others are served.");
+}
+
+#[test]
 fn retries_exhausted() {
     let mut s = Story::unborn(|settings| settings.retry = Retry::Times(2));
     s.event(Event::Timeout);

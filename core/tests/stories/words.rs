@@ -31,6 +31,7 @@ pub(crate) fn event(event: &Event) -> String {
         Event::Release(entry, None) => format!("the application releases {entry}"),
         Event::Release(entry, Some(error)) => format!("the handler of {entry} fails: {error}"),
         Event::Elsewhere(Load { held, owned }) => format!("other partitions hold {held}, and own {owned} of them"),
+        Event::Begun => "the client has begun without this partition".to_owned(),
         Event::Backlogged(true) => "the application does not read its notifications".to_owned(),
         Event::Backlogged(false) => "the application has caught up".to_owned(),
         Event::Rest(entry, pause) => format!("the application lets {entry} rest for {} ms", pause.as_millis()),

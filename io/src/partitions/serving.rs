@@ -4,7 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use streamkeeper_core::{config::Config, id::StreamName, partitions::Counts};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    watch,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::places::Places;
@@ -23,6 +26,14 @@ pub(crate) struct Part {
     /// The only senders: the driver stops when they are dropped.
     pub(crate) requests: mpsc::Sender<Request>,
     pub(crate) progress: watch::Receiver<Progress>,
+}
+
+impl Part {
+    /// The client begins without it: what is wrong with it ends nobody.
+    pub(crate) fn begin_without(&self) {
+        let told = self.requests.try_send(Request::Begun);
+        debug_assert!(!matches!(told, Err(TrySendError::Full(_))), "nobody has asked anything yet");
+    }
 }
 
 /// All of them, by their number.
@@ -128,6 +139,7 @@ impl Serving {
         for number in u32::try_from(from).unwrap_or(u32::MAX)..to {
             match growing.maker.make(number) {
                 Ok((part, driver)) => {
+                    part.begin_without();
                     parts.add(part);
                     self.running.push(driver);
                 }

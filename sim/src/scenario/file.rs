@@ -133,7 +133,7 @@ pub(super) struct Ends {
 #[serde(deny_unknown_fields)]
 pub(super) struct Group {
     pub(super) name: Text,
-    /// How many; one is called by the name alone.
+    /// How many, 1000 in all groups at most; one is called by the name alone.
     pub(super) count: Option<Spanned<u64>>,
     /// Peers that speak the Go library's protocol.
     #[serde(default)]

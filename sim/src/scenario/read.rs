@@ -22,6 +22,9 @@ use crate::{
 /// When the streams of `streams = …` are announced: the consumers have connected.
 const ANNOUNCED_AT: Duration = Duration::from_millis(500);
 
+/// In all groups together. More of them say nothing new, and take for ever.
+const MOST_CONSUMERS: usize = 1_000;
+
 pub(super) fn read(file: &str, text: &str, set: &[(String, String)]) -> Result<Scenario, Bad> {
     let source = Source { file, text };
     let mut shape: File = toml::from_str(text).map_err(|error| source.not_toml(&error))?;
@@ -152,6 +155,15 @@ impl Reader<'_> {
             return Err(self.source.bad(key, &place, why.as_str()));
         }
         let count = group.count.as_ref().map(|count| *count.get_ref());
+        if count.unwrap_or(1) > (MOST_CONSUMERS - consumers.len()) as u64 {
+            let (key, place) =
+                group.count.as_ref().map_or(("name", group.name.span()), |count| ("count", count.span()));
+            return Err(self.source.bad(
+                key,
+                &place,
+                format!("at most {MOST_CONSUMERS} consumers are expected in all"),
+            ));
+        }
         let name = group.name.get_ref();
         if name.is_empty() || name.contains(char::is_whitespace) || name.contains(['#', '"']) {
             return Err(self.source.bad("name", &group.name.span(), "one word is expected"));

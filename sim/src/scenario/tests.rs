@@ -95,6 +95,7 @@ fn what_is_wrong_is_found_by_line_and_key() {
         (("figure = \"takeovers\"", ""), 27, "expect", "one of `owned`"),
         (("after = \"crash\"", ""), 21, "owned", "`within` and `after`"),
         (("count = 2", "count = -2"), 14, "count", "u64"),
+        (("count = 2", "count = 297377091"), 14, "count", "at most 1000 consumers are expected"),
         (("\n[with]", "\n[with"), 6, "", ""),
     ];
     for ((from, to), line, key, words) in table {

@@ -10,6 +10,7 @@ use streamkeeper::{Client, Notification};
 use streamkeeper_core::{id::StreamName, partitions::home};
 use streamkeeper_tests::cluster::Cluster;
 use streamkeeper_tests::command::streamkeeper;
+use streamkeeper_tests::consumer::Consumer;
 use streamkeeper_tests::event::Kind;
 use streamkeeper_tests::flavor::Flavor;
 use streamkeeper_tests::fleet::Fleet;
@@ -17,7 +18,7 @@ use streamkeeper_tests::wait::{self, UntilDropped};
 
 use crate::gaps;
 
-on_both!(spread, raised, unreached, entries_in_their_partition);
+on_both!(spread, raised, unreached, refused, entries_in_their_partition);
 
 /// Asks for these streams to be announced. How many were.
 fn announce(fleet: &Fleet<'_>, partitions: u32, words: &[&str]) -> bool {
@@ -124,6 +125,53 @@ fn unreached(flavor: Flavor) {
     let all: Vec<String> = streams.into_iter().chain([late]).collect();
     fleet.wait_owned_by(&all, &[&b]);
     fleet.conclude_with(&all);
+}
+
+/// A node lacks a right when its first partitions come, by a raise or since it could not be reached at the start: the others
+/// are served all the same, and these as soon as the right is there. Where nobody has begun yet, it is an error.
+fn refused(flavor: Flavor) {
+    let cluster = Cluster::start(flavor);
+    for node in cluster.members() {
+        node.run::<()>(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]);
+    }
+    let fleet = Fleet::on_cluster(&cluster).partitions(2);
+    let a = fleet.start("a");
+    fleet.wait_ready(&a);
+    let serving: Vec<usize> = (0..8).map(|partition| cluster.wait_serving(slot_of(&cluster, partition))).collect();
+    let victim = *serving.iter().find(|node| !serving[..2].contains(node)).expect("a node that serves new ones only");
+    let may = |right: &str| cluster.node(victim).run::<()>(&["ACL", "SETUSER", "default", right]);
+    may("-xgroup");
+    assert!(announce(&fleet, 8, &["--prefix", "s", "--count", "60"]));
+    let streams: Vec<String> = (0..60).map(|index| format!("s{index}")).collect();
+    let (served, unserved): (Vec<String>, Vec<String>) = streams.iter().cloned().partition(|stream| {
+        let home = home("svc", &StreamName::new(stream).expect("a name"), 8);
+        serving[home as usize] != victim
+    });
+    assert!(!served.is_empty() && !unserved.is_empty());
+    fleet.wait_owned_by(&served, &[&a]);
+    let is_refused = |consumer: &Consumer| consumer.errors().contains("call refused");
+    fleet.wait("a to say what it lacks", |_| is_refused(&a));
+
+    let early = fleet.start("early");
+    assert!(!early.wait_end().success());
+    assert!(early.errors().contains("NOPERM"), "{}", early.errors());
+
+    let replica = cluster.replica_of(victim);
+    cluster.freeze(replica);
+    cluster.freeze(victim);
+    let b = fleet.start("b");
+    fleet.wait_ready(&b);
+    cluster.thaw(victim);
+    cluster.thaw(replica);
+    fleet.wait("b to say what it lacks", |_| is_refused(&b));
+    a.terminate();
+    assert!(a.wait_end().success(), "{}", a.errors());
+    fleet.wait_owned_by(&served, &[&b]);
+    assert!(!unserved.iter().any(|stream| b.said_of(Kind::Added, stream)));
+
+    may("+xgroup");
+    fleet.wait_owned_by(&streams, &[&b]);
+    fleet.conclude_with(&streams);
 }
 
 /// Four partitions become eight under load, announced by some who know and some who do not, while a consumer and a node
