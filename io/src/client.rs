@@ -304,14 +304,7 @@ impl Client {
         let mut wait = left;
         while let Ok(Some((number, first))) = tokio::time::timeout(wait, all.next()).await {
             match first {
-                // Not to be tried again, as the settings say.
-                Some(Progress::Terminated(trouble)) if !trouble.kind.is_fatal_at_start() => {
-                    return Err(self.unreachable(within, trouble));
-                }
-                Some(Progress::Terminated(trouble)) => return Err(Error::fatal(self.service_name(), trouble)),
-                Some(Progress::Stopped(_)) | None => {
-                    return Err(Error::Stopped { service: self.service_name().to_owned() });
-                }
+                Some(Progress::Terminated(_) | Progress::Stopped(_)) | None => return Err(self.why_not_started(within)),
                 Some(_) => {
                     missing.remove(&number);
                     wait = until.since(clock.now()).min(patience);
@@ -328,6 +321,20 @@ impl Client {
             (0..).zip(&parts).filter(|(number, _)| missing.contains(number)).for_each(|(_, part)| part.begin_without());
         }
         Ok(missing)
+    }
+
+    /// Why it has ended before it had started: one partition that ends stops all.
+    fn why_not_started(&self, within: Duration) -> Error {
+        let trouble = self.0.parts.all().iter().find_map(|part| match &*part.progress.borrow() {
+            Progress::Terminated(trouble) => Some(trouble.clone()),
+            _ => None,
+        });
+        match trouble {
+            Some(trouble) if trouble.kind.is_fatal_at_start() => Error::fatal(self.service_name(), trouble),
+            // Not to be tried again, as the settings say.
+            Some(trouble) => self.unreachable(within, trouble),
+            None => Error::Stopped { service: self.service_name().to_owned() },
+        }
     }
 
     fn latest_trouble(&self) -> Option<Trouble> {
