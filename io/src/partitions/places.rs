@@ -144,7 +144,7 @@ impl Places {
             Err(AskError::Refused(trouble)) if trouble.kind.may_pass() => AskError::Refused(trouble),
             answer => return answer,
         };
-        let Some(counts) = self.ask_around().await else { return Err(error) };
+        let Some(counts) = self.ask_around().await? else { return Err(error) };
         tracing::warn!(
             service = self.service(), partitions = %counts, %error,
             "the first partition is not reached: how many there are is what the others know",
@@ -161,9 +161,12 @@ impl Places {
 
     /// How many partitions there are, as the others know it, where nobody answers who has it written down: each knows for
     /// how many it has told its streams apart. They may know less than is true, as announcers may. `None` if they know of
-    /// fewer than are wanted (only where it is written down can it be raised), or contradict each other.
-    async fn ask_around(&self) -> Option<Counts> {
-        let places = (1..self.wanted()).map(|number| self.place(number)).collect::<Result<Vec<_>, _>>().ok()?;
+    /// fewer than are wanted: only where it is written down can it be raised.
+    ///
+    /// # Errors
+    /// They contradict each other.
+    async fn ask_around(&self) -> Result<Option<Counts>, AskError> {
+        let places = (1..self.wanted()).map(|number| self.place(number)).collect::<Result<Vec<_>, _>>()?;
         let ask = |place: &Arc<Place>| {
             let place = place.clone();
             async move { place.ask(|calls, mut redis| async move { calls.layout(&mut redis).await }).await }
@@ -172,9 +175,10 @@ impl Places {
         let mut found: Option<Counts> = None;
         // Some lie where the first one does: nobody waits for them.
         while found.as_ref().is_none_or(|counts| counts.last() < self.wanted()) {
-            let told = match asked.next().await? {
-                Ok((_, Some(told))) => told.parse(),
-                Ok((_, None)) | Err(_) => continue,
+            let told = match asked.next().await {
+                Some(Ok((_, Some(told)))) => told.parse(),
+                Some(Ok((_, None)) | Err(_)) => continue,
+                None => return Ok(None),
             };
             let told: Counts = match told {
                 Ok(told) => told,
@@ -184,11 +188,11 @@ impl Places {
                 }
             };
             found = Some(match found {
-                Some(found) => found.join(self.service(), &told).ok()?,
+                Some(found) => found.join(self.service(), &told)?,
                 None => told,
             });
         }
-        found
+        Ok(found)
     }
 
     fn wanted(&self) -> u32 {

@@ -100,8 +100,11 @@ fn unreached(flavor: Flavor) {
     let (mut served, unserved): (Vec<String>, Vec<String>) =
         streams.iter().cloned().partition(|stream| there(home("svc", &StreamName::new(stream).expect("a name"), 8)));
     assert!(!served.is_empty() && !unserved.is_empty());
-    let late = (1..8).find(|partition| there(*partition)).map(|partition| format!("{{svc:{partition}}}late"));
-    let late = late.expect("a partition elsewhere");
+    let reached: Vec<(u32, usize)> = (1..8)
+        .filter(|partition| there(*partition))
+        .map(|partition| (partition, cluster.wait_serving(slot_of(&cluster, partition))))
+        .collect();
+    let late = format!("{{svc:{}}}late", reached[0].0);
     cluster.freeze(replica);
     cluster.freeze(dead);
     let b = fleet.start("b");
@@ -113,12 +116,24 @@ fn unreached(flavor: Flavor) {
     fleet.wait_owned_by(&served, &[&b]);
     assert!(!unserved.iter().any(|stream| b.said_of(Kind::Added, stream)));
 
-    // Who never reached them stops all the same.
+    // Who never reached them stops all the same. One list of their numbers that can be read is enough.
+    let tells = |(partition, node): (u32, usize), what: &str| {
+        cluster.node(node).run::<()>(&["HSET", &format!("{{svc:{partition}}}-layout"), "is", what]);
+    };
+    reached[1..].iter().for_each(|partition| tells(*partition, "no number"));
     let c = fleet.start("c");
     fleet.wait_ready(&c);
     c.terminate();
     assert!(c.wait_end().success(), "{}", c.errors());
     fleet.wait_owned_by(&served, &[&b]);
+
+    // Who is told two stories believes neither.
+    tells(reached[0], "3");
+    tells(reached[1], "5");
+    let d = fleet.start("d");
+    assert!(!d.wait_end().success());
+    assert!(d.errors().contains("as one partition says"), "{}", d.errors());
+    reached.iter().for_each(|partition| tells(*partition, "8"));
 
     cluster.thaw(dead);
     cluster.thaw(replica);
