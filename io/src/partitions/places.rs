@@ -169,21 +169,21 @@ impl Places {
         let places = (1..self.wanted()).map(|number| self.place(number)).collect::<Result<Vec<_>, _>>()?;
         let ask = |place: &Arc<Place>| {
             let place = place.clone();
-            async move { place.ask(|calls, mut redis| async move { calls.layout(&mut redis).await }).await }
+            async move {
+                let layout = place.ask(|calls, mut redis| async move { calls.layout(&mut redis).await }).await;
+                (place.number, layout)
+            }
         };
         let mut asked: FuturesUnordered<_> = places.iter().map(ask).collect();
         let mut found: Option<Counts> = None;
         // Some lie where the first one does: nobody waits for them.
         while found.as_ref().is_none_or(|counts| counts.last() < self.wanted()) {
-            let told = match asked.next().await {
-                Some(Ok((_, Some(told)))) => told.parse(),
-                Some(Ok((_, None)) | Err(_)) => continue,
-                None => return Ok(None),
-            };
-            let told: Counts = match told {
+            let Some((partition, layout)) = asked.next().await else { return Ok(None) };
+            let Ok((_, Some(told))) = layout else { continue };
+            let told: Counts = match told.parse() {
                 Ok(told) => told,
                 Err(error) => {
-                    tracing::warn!(%error, "what a partition knows of their number is passed over");
+                    tracing::warn!(partition, %error, "what a partition knows of their number is passed over");
                     continue;
                 }
             };
