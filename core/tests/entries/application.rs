@@ -268,7 +268,9 @@ impl World {
             CommitEnd::Broken(_) | CommitEnd::Unknown if !self.nodes[node].stopping => {
                 assert!(self.plan.breaks(), "broken, and nothing was spoilt");
                 let app = self.nodes[node].apps.get_mut(&id).expect("it is there");
-                app.again = app.again.take().or(Some(wish.entries).filter(|_| app.readings == wish.readings));
+                if app.readings == wish.readings {
+                    app.again.get_or_insert_default().extend(wish.entries);
+                }
             }
             CommitEnd::RolledBack(_) => assert!(self.plan.may_roll_back(), "rolled back, and nothing was forgotten"),
             CommitEnd::Behind(_) => assert!(self.plan.forgets() || !self.plan.effects[stream], "{ticket:?} is behind"),

@@ -154,7 +154,9 @@ fn refused(flavor: Flavor) {
     fleet.wait_ready(&a);
     let serving: Vec<usize> = (0..8).map(|partition| cluster.wait_serving(slot_of(&cluster, partition))).collect();
     let victim = *serving.iter().find(|node| !serving[..2].contains(node)).expect("a node that serves new ones only");
-    let may = |right: &str| cluster.node(victim).run::<()>(&["ACL", "SETUSER", "default", right]);
+    // The replica, too: it knows its own users only, and may be the primary by the time that both go on.
+    let both = [victim, cluster.replica_of(victim)];
+    let may = |right: &str| both.iter().for_each(|n| cluster.node(*n).run(&["ACL", "SETUSER", "default", right]));
     may("-xgroup");
     assert!(announce(&fleet, 8, &["--prefix", "s", "--count", "60"]));
     let streams: Vec<String> = (0..60).map(|index| format!("s{index}")).collect();
