@@ -51,6 +51,11 @@ impl Links {
         self.state(link).generation
     }
 
+    /// Whether it was made, or tried, before: what was wrong then may have broken the others, too.
+    pub(crate) fn is_anew(&self, link: Link) -> bool {
+        self.generation(link) > 1
+    }
+
     /// Those of the wanted connections that are to be made now; they count as being made from here on.
     pub(crate) fn due(&mut self, now: Time, wanted: &[Link]) -> Vec<Link> {
         let mut due = Vec::new();

@@ -87,7 +87,7 @@ impl Machine {
     /// The first read on it would keep the room that what is due needs, for as long as it is waited for.
     fn renew_idle_reader(&mut self) {
         let idle = self.links.is_up(Link::Reader) && self.reading.read.is_none();
-        if idle && self.is_running() && self.server.identity.is_some() {
+        if idle && self.is_running() && self.links.is_anew(Link::Commands) {
             self.links.close(Link::Reader, self.now);
             assert!(!self.links.is_up(Link::Reader), "the reader is made anew, and is there");
             self.command(Command::Disconnect(Link::Reader));

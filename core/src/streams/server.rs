@@ -152,7 +152,7 @@ impl Machine {
     /// What broke the one connection may have broken the other, and nobody notices that of one on which nothing is asked:
     /// while the fleet waits for a new server, for one.
     fn renew_idle_reader(&mut self) {
-        if self.server.started && self.links.is_up(Link::Reader) && !self.taking.is_reading() {
+        if self.links.is_anew(Link::Commands) && self.links.is_up(Link::Reader) && !self.taking.is_reading() {
             self.links.close(Link::Reader, self.now);
             self.command(Command::Disconnect(Link::Reader));
             assert!(self.is_running(), "a reader's connection was kept by who stops");

@@ -44,6 +44,19 @@ fn an_idle_reader_is_renewed() {
 }
 
 #[test]
+fn an_idle_reader_of_a_start_is_renewed() {
+    let mut s = Story::unborn(|_| {});
+    s.by_hand("prepare").event(Event::Timeout);
+    s.event(Event::Connected(Link::Commands)).event(Event::Connected(Link::Reader));
+    s.at(1_000).refused("prepare", Trouble::connection("timed out")).told("prepare");
+    s.at(1_100).event(Event::Connected(Link::Commands)).at(1_110).event(Event::Connected(Link::Reader)).at(1_200);
+    s.ends(
+        "idle_reader_of_a_start",
+        "What broke the connection for commands before anything was answered may have broken the reader's: it is made anew.",
+    );
+}
+
+#[test]
 fn very_many_are_kept() {
     let mut s = Story::started(|s| s.concurrency = 3_000);
     s.sends(&(1..=2_600).collect::<Vec<u64>>()).by_hand("refresh").at(15_100);

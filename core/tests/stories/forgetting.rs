@@ -1,6 +1,9 @@
 //! A server that may have forgotten (DESIGN 5.8).
 
-use streamkeeper_core::streams::{Answer, Event, Link, call::RenewException};
+use streamkeeper_core::{
+    streams::{Answer, Event, Link, call::RenewException},
+    trouble::Trouble,
+};
 
 use crate::story::Story;
 
@@ -68,6 +71,22 @@ fn an_idle_reader_is_renewed() {
         "idle_reader",
         "Nobody reads while the fleet waits for a new server, so nobody would notice that the reader's connection broke with \
          the one for commands: it is made anew with it.",
+    );
+}
+
+#[test]
+fn an_idle_reader_of_a_start_is_renewed() {
+    let mut s = Story::unborn(|_| {});
+    for call in ["prepare", "epoch", "read"] {
+        s.by_hand(call);
+    }
+    s.event(Event::Timeout).connected(Link::Commands).connected(Link::Subscriber).connected(Link::Reader);
+    s.at(1_000).fails("prepare", Trouble::connection("timed out")).fails("epoch", Trouble::connection("timed out"));
+    s.at(1_100).by_itself("prepare").connected(Link::Commands).server("run-1:repl-1", Some("wait:5"));
+    s.at(1_110).connected(Link::Reader).at(1_200);
+    s.ends(
+        "idle_reader_of_a_start",
+        "What broke the connection for commands before anything was answered may have broken the reader's: it is made anew.",
     );
 }
 

@@ -182,9 +182,16 @@ impl Conditions {
                 // The fleet has settled on it: the others hear of it at their next heartbeat.
                 self.unsettled = false;
                 self.redis = self.redis.max(at);
-                for (consumer, member) in self.members.iter_mut().filter(|(_, member)| member.well != NEVER) {
+                for (consumer, member) in self.members.iter_mut().filter(|(_, member)| member.who.is_some()) {
                     let heartbeat_ms = self.plan.consumers.get(*consumer).map_or(0, |setup| setup.heartbeat_ms);
-                    member.well = member.well.max(at + Duration::from_millis(heartbeat_ms));
+                    let hears = at + Duration::from_millis(heartbeat_ms);
+                    if member.well == NEVER {
+                        // It is about to be ready, and may have asked just before.
+                        let struck = self.struck.entry(*consumer).or_insert(Time::ZERO);
+                        *struck = (*struck).max(hears);
+                    } else {
+                        member.well = member.well.max(hears);
+                    }
                 }
             }
             What::Draining { who } => {

@@ -102,6 +102,30 @@ fn once_the_fleet_has_settled_everybody_knows_within_a_heartbeat() {
 }
 
 #[test]
+fn who_was_about_to_be_ready_when_the_fleet_settled_knows_within_a_heartbeat() {
+    let mut plan = plan(2);
+    plan.consumers[0].capacity = 1;
+    let settled = |started_ms, ms| {
+        let mut facts = then(&[
+            (10_050, crashed(1)),
+            (10_100, redis_up("nothing")),
+            (10_200, announced("t", 2)),
+            (started_ms, started(1)),
+            (17_000, granted("c0#2", "s", 1, 9)),
+            (17_100, ready(1)),
+            (17_500, renewed("c0", &[1])),
+            (ms, note()),
+        ]);
+        facts.sort_by_key(|fact| fact.at);
+        facts
+    };
+    good_timed(P, &plan, &settled(16_990, 18_400));
+    bad_timed(P, &plan, &settled(16_990, 18_900));
+    // Who starts later is told at once.
+    bad_timed(P, &plan, &settled(17_010, 18_400));
+}
+
+#[test]
 fn what_strikes_a_server_outlives_its_restart() {
     let plan = plan(2);
     let refused = |ms| {
