@@ -26,7 +26,10 @@ use crate::{
     lease::Lease,
     links::connect::Connect,
     outbox::{Notifications, Outbox},
-    partitions::{muster::sum, serving::Parts},
+    partitions::{
+        muster::sum,
+        serving::{Part, Parts},
+    },
     runner,
     service::Service,
 };
@@ -310,6 +313,11 @@ impl Client {
                     wait = until.since(clock.now()).min(patience);
                 }
             }
+        }
+        let ends = |part: &Part| matches!(&*part.progress.borrow(), Progress::Terminated(_) | Progress::Stopped(_));
+        if parts.iter().any(|part| ends(part)) {
+            // One that had started, while the others were waited for.
+            return Err(self.why_not_started(within));
         }
         let trouble = || self.latest_trouble().unwrap_or_else(|| Trouble::connection("no answer"));
         if missing.len() == parts.len() {

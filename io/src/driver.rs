@@ -2,11 +2,7 @@
 //!
 //! One task, one `select!`, and never a wait for the application: a slow one delays no heartbeat.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use streamkeeper_core::{
@@ -34,9 +30,9 @@ use crate::{
     log,
     metrics::Meters,
     notification::Notification,
+    outages::Outages,
     outbox::Outbox,
     partitions::{capacity::Seat, muster::Muster},
-    refusals::Refusals,
     witnesses::Witnesses,
 };
 
@@ -106,10 +102,8 @@ pub(crate) struct Driver {
     pub(crate) draining: Option<Draining>,
     /// There are handles that may want something.
     pub(crate) attended: bool,
-    /// Which links people were told are down.
-    pub(crate) down: BTreeSet<Link>,
-    /// Which refusals they were told of.
-    pub(crate) refusals: Refusals,
+    /// What people were told of what lasts.
+    pub(crate) outages: Outages,
     /// How long a stop by the token, or by dropping the client, may take.
     pub(crate) grace: Duration,
     pub(crate) under_way: FuturesUnordered<BoxFuture<'static, Completed>>,
@@ -215,9 +209,7 @@ impl Driver {
         let event = match event {
             LinkEvent::Connected(link) => {
                 self.shared.meters.link(link, true);
-                if self.down.remove(&link) {
-                    log::link_up(link);
-                }
+                self.outages.link_up(link);
                 Event::Connected(link)
             }
             LinkEvent::Disconnected(link, trouble) => {
@@ -402,11 +394,7 @@ impl Driver {
             Remark::LinkDown { trouble, .. } | Remark::CallFailed { trouble, .. } => self.still_starting(trouble),
             _ => {}
         }
-        match remark {
-            // Once for each time that it goes down, however often it is tried again.
-            Remark::LinkDown { link, .. } if !self.down.insert(*link) => log::still_down(remark),
-            remark => log::remark(remark, &mut self.refusals, self.shared.clock.now()),
-        }
+        log::remark(remark, &mut self.outages, self.shared.clock.now());
         self.shared.meters.remark(remark);
     }
 

@@ -87,11 +87,11 @@ mod log;
 pub mod messages;
 mod metrics;
 mod notification;
+mod outages;
 mod outbox;
 mod partitions;
 #[doc(hidden)]
 pub mod protocol;
-mod refusals;
 mod runner;
 mod service;
 mod start;

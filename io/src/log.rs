@@ -2,13 +2,13 @@
 //! consumer and the service are fields of the driver's span. No secrets: troubles name servers, never passwords.
 
 use streamkeeper_core::{
-    streams::{Link, LostReason, Notification, Remark},
+    streams::{LostReason, Notification, Remark},
     time::Time,
     trouble::TroubleKind,
 };
 use tracing::{debug, error, info, trace, warn};
 
-use crate::{metrics::link_name, refusals::Refusals};
+use crate::outages::Outages;
 
 pub(crate) fn notification(fact: &Notification) {
     match fact {
@@ -34,39 +34,10 @@ pub(crate) fn notification(fact: &Notification) {
     }
 }
 
-/// A connection is there again.
-pub(crate) fn link_up(link: Link) {
-    info!(link = link_name(link), "connection is back");
-}
-
-/// A connection that people know is down could not be made.
-pub(crate) fn still_down(remark: &Remark) {
-    debug!(?remark, "connection still down");
-}
-
-/// What only a person can mend is tried again all the same: what it is that is refused, if it is that.
-fn refusal(remark: &Remark) -> Option<(&'static str, TroubleKind)> {
+pub(crate) fn remark(remark: &Remark, outages: &mut Outages, now: Time) {
     match remark {
-        Remark::CallFailed { call, trouble } if trouble.kind.is_fatal_at_start() => Some((call, trouble.kind)),
-        Remark::Broken { .. } => Some(("stream", TroubleKind::WrongType)),
-        _ => None,
-    }
-}
-
-pub(crate) fn remark(remark: &Remark, refusals: &mut Refusals, now: Time) {
-    let unsaid = match refusal(remark) {
-        Some((what, kind)) => refusals.note(what, kind, now),
-        None => Some(0),
-    };
-    let Some(unsaid) = unsaid else { return debug!(?remark, "still refused") };
-    match remark {
-        Remark::LinkDown { link, trouble, pause } => {
-            warn!(link = link_name(*link), %trouble, retry_in = ?pause, "connection down: tried again until it is back");
-        }
-        Remark::CallFailed { call, trouble } if trouble.kind.is_fatal_at_start() => {
-            error!(call, %trouble, unsaid, "call refused");
-        }
-        Remark::CallFailed { call, trouble } => debug!(call, %trouble, "call failed"),
+        Remark::LinkDown { link, trouble, pause } => outages.link_down(*link, trouble, *pause, now),
+        Remark::CallFailed { call, trouble } => outages.call_failed(call, trouble, now),
         Remark::Quarantine(span) => {
             warn!(?span, "the server may have forgotten leases: nothing is acquired until the fleet has settled on it");
         }
@@ -91,9 +62,12 @@ pub(crate) fn remark(remark: &Remark, refusals: &mut Refusals, now: Time) {
         Remark::TakenOver(delay) => debug!(?delay, "taken over"),
         Remark::TakenBack(entry) => warn!(%entry, "the entry was no longer pending under us and was taken back"),
         Remark::Recreated(entry) => warn!(%entry, "the server had forgotten the lease: created again"),
-        Remark::Broken { entry, error } => {
-            error!(%entry, %error, unsaid, "a key of a wrong type: remove it, this stream cannot be handled");
-        }
+        Remark::Broken { entry, error } => match outages.refused("stream", TroubleKind::WrongType, now) {
+            Some(unsaid) => {
+                error!(%entry, %error, unsaid, "a key of a wrong type: remove it, this stream cannot be handled");
+            }
+            None => debug!(%entry, %error, "a key of a wrong type"),
+        },
         Remark::GroupRecreated => warn!("the group or the LBS was gone: created again at 0"),
         Remark::LateGrant(entry) => warn!(%entry, "granted too late to be used: given back"),
         Remark::Forgotten(entries) => {

@@ -1,10 +1,6 @@
 //! How a client comes to life: everything is checked, put together, handed to the driver, and waited for.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::{future::BoxFuture, stream::FuturesUnordered};
 use streamkeeper_core::{config::Config, id::ConsumerId, streams::Machine, trouble::Trouble};
@@ -23,13 +19,13 @@ use crate::{
     leases::Leases,
     links::{Links, connect::Connect},
     notification::Notification,
+    outages::Outages,
     outbox::Outbox,
     partitions::{
         capacity::Capacity,
         muster::Muster,
         serving::{Growing, Part, Parts, Serving, first_counts},
     },
-    refusals::Refusals,
     service::Service,
     witnesses::Witnesses,
 };
@@ -162,11 +158,10 @@ impl Maker {
             stopping: false,
             draining: None,
             attended: true,
-            refusals: Refusals::default(),
+            outages: Outages::default(),
             grace: builder.grace,
             under_way: FuturesUnordered::new(),
             claims: BTreeMap::new(),
-            down: BTreeSet::new(),
             witnesses,
         };
         self.muster.join();

@@ -36,7 +36,7 @@ use crate::{
     clock::Clock,
     lease::EndRequest,
     links::{Generation, LinkEvent, Links},
-    refusals::Refusals,
+    outages::Outages,
 };
 
 /// How many requests are taken at once.
@@ -82,9 +82,7 @@ pub(crate) struct Driver {
     waiting: BTreeMap<Ticket, Waiting>,
     /// Until when ends of ownerships wait for a commit.
     bounds: BTreeSet<(Time, Ticket)>,
-    /// Which links people were told are down.
-    down: BTreeSet<Link>,
-    refusals: Refusals,
+    outages: Outages,
     stopping: bool,
     under_way: FuturesUnordered<BoxFuture<'static, Completed>>,
 }
@@ -111,8 +109,7 @@ impl Driver {
             places: BTreeMap::new(),
             waiting: BTreeMap::new(),
             bounds: BTreeSet::new(),
-            down: BTreeSet::new(),
-            refusals: Refusals::default(),
+            outages: Outages::default(),
             stopping: false,
             under_way: FuturesUnordered::new(),
         }
@@ -203,9 +200,7 @@ impl Driver {
         let event = match event {
             LinkEvent::Connected(link) => {
                 self.meters.link(link, true);
-                if self.down.remove(&link) {
-                    log::link_up(link);
-                }
+                self.outages.link_up(link);
                 Event::Connected(link)
             }
             LinkEvent::Disconnected(link, trouble) => {
@@ -340,9 +335,7 @@ impl Driver {
         match remark {
             // While stopping, connections are dropped by wish.
             Remark::LinkDown { .. } if self.stopping => {}
-            // Once for each time that it goes down, however often it is tried again.
-            Remark::LinkDown { link, .. } if !self.down.insert(*link) => log::still_down(remark),
-            remark => log::remark(remark, &mut self.refusals, self.clock.now()),
+            remark => log::remark(remark, &mut self.outages, self.clock.now()),
         }
     }
 }

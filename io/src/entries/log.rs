@@ -5,11 +5,10 @@ use streamkeeper_core::{
     entries::event::{Delivery, Remark},
     id::{EntryId, StreamName},
     time::Time,
-    trouble::TroubleKind,
 };
 use tracing::{debug, error, info, trace, warn};
 
-use crate::{Link, metrics::link_name, refusals::Refusals};
+use crate::outages::Outages;
 
 pub(crate) fn delivered(stream: &StreamName, delivery: &Delivery) {
     match delivery {
@@ -34,39 +33,10 @@ pub(crate) fn set_aside(stream: &StreamName, id: EntryId) {
     warn!(%stream, %id, "an entry that cannot be decoded was set aside");
 }
 
-/// A connection is there again.
-pub(crate) fn link_up(link: Link) {
-    info!(link = link_name(link), "connection is back");
-}
-
-/// A connection that people know is down could not be made.
-pub(crate) fn still_down(remark: &Remark) {
-    debug!(?remark, "connection still down");
-}
-
-/// What only a person can mend is tried again all the same: what it is that is refused, if it is that.
-fn refusal(remark: &Remark) -> Option<(&'static str, TroubleKind)> {
+pub(crate) fn remark(remark: &Remark, outages: &mut Outages, now: Time) {
     match remark {
-        Remark::CallFailed { call, trouble } if trouble.kind.is_fatal_at_start() => Some((call, trouble.kind)),
-        _ => None,
-    }
-}
-
-pub(crate) fn remark(remark: &Remark, refusals: &mut Refusals, now: Time) {
-    let unsaid = match refusal(remark) {
-        Some((what, kind)) => refusals.note(what, kind, now),
-        None => Some(0),
-    };
-    let Some(unsaid) = unsaid else { return debug!(?remark, "still refused") };
-    match remark {
-        Remark::LinkDown { link, trouble, pause } => {
-            warn!(link = link_name(*link), %trouble, retry_in = ?pause, "connection down: tried again until it is back");
-        }
-        // Only a person can mend these.
-        Remark::CallFailed { call, trouble } if trouble.kind.is_fatal_at_start() => {
-            error!(call, %trouble, unsaid, "call refused");
-        }
-        Remark::CallFailed { call, trouble } => debug!(call, %trouble, "call failed"),
+        Remark::LinkDown { link, trouble, pause } => outages.link_down(*link, trouble, *pause, now),
+        Remark::CallFailed { call, trouble } => outages.call_failed(call, trouble, now),
         Remark::StrayAnswer(_) => trace!(?remark),
         Remark::Prepared(server) => {
             info!(version = %server.version, counts_added = server.counts_added, "server prepared");

@@ -3,11 +3,7 @@
 //!
 //! One task, one `select!`, and never a wait for the application: workers run elsewhere.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use streamkeeper_core::{
@@ -33,7 +29,7 @@ use crate::{
     Link,
     clock::Clock,
     links::{Generation, LinkEvent, Links},
-    refusals::Refusals,
+    outages::Outages,
 };
 
 /// What the consumer's handle asks a driver for.
@@ -86,10 +82,8 @@ pub(crate) struct Driver {
     pub(crate) stopping: bool,
     /// There are handles that may want something.
     pub(crate) attended: bool,
-    /// Which links people were told are down.
-    pub(crate) down: BTreeSet<Link>,
-    /// Which refusals they were told of.
-    pub(crate) refusals: Refusals,
+    /// What people were told of what lasts.
+    pub(crate) outages: Outages,
     /// How long a stop by the token, or by dropping the consumer, may take.
     pub(crate) grace: Duration,
     pub(crate) under_way: FuturesUnordered<BoxFuture<'static, Completed>>,
@@ -220,9 +214,7 @@ impl Driver {
             LinkEvent::Connected(link) => {
                 self.meters.link(link, true);
                 self.pulse.link_up(link, self.clock.now());
-                if self.down.remove(&link) {
-                    log::link_up(link);
-                }
+                self.outages.link_up(link);
                 Event::Connected(link)
             }
             LinkEvent::Disconnected(link, trouble) => {
@@ -298,11 +290,7 @@ impl Driver {
             Remark::LinkDown { trouble, .. } | Remark::CallFailed { trouble, .. } => self.still_starting(trouble),
             _ => {}
         }
-        match remark {
-            // Once for each time that it goes down, however often it is tried again.
-            Remark::LinkDown { link, .. } if !self.down.insert(*link) => log::still_down(remark),
-            remark => log::remark(remark, &mut self.refusals, self.clock.now()),
-        }
+        log::remark(remark, &mut self.outages, self.clock.now());
     }
 
     fn still_starting(&self, trouble: &Trouble) {

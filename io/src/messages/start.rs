@@ -1,9 +1,6 @@
 //! How a consumer comes to life: everything is checked, put together, handed to its drivers, and waited for.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures::stream::FuturesUnordered;
 use streamkeeper_core::messages::Machine;
@@ -26,7 +23,7 @@ use super::{
 use crate::{
     identity,
     links::{Links, open::Opening},
-    refusals::Refusals,
+    outages::Outages,
 };
 
 /// How many wishes may wait for a driver; further ones wait to be let in.
@@ -64,8 +61,7 @@ pub(crate) async fn start(builder: Builder, handler: Arc<dyn Handler>) -> Result
             cancel: builder.cancel.child_token(),
             stopping: false,
             attended: true,
-            refusals: Refusals::default(),
-            down: BTreeSet::new(),
+            outages: Outages::default(),
             grace: builder.grace,
             under_way: FuturesUnordered::new(),
             issued: false,

@@ -164,7 +164,7 @@ impl Places {
     /// fewer than are wanted: only where it is written down can it be raised.
     ///
     /// # Errors
-    /// They contradict each other.
+    /// Those that were heard until enough were known of contradict each other; one of them cannot be addressed.
     async fn ask_around(&self) -> Result<Option<Counts>, AskError> {
         let places = (1..self.wanted()).map(|number| self.place(number)).collect::<Result<Vec<_>, _>>()?;
         let ask = |place: &Arc<Place>| {

@@ -127,7 +127,7 @@ fn unreached(flavor: Flavor) {
     assert!(c.wait_end().success(), "{}", c.errors());
     fleet.wait_owned_by(&served, &[&b]);
 
-    // Who is told two stories believes neither.
+    // Who is told two stories says so, and does not begin.
     tells(reached[0], "3");
     tells(reached[1], "5");
     let d = fleet.start("d");
@@ -185,11 +185,10 @@ fn refused(flavor: Flavor) {
     does_not_start("earlier");
     frozen.iter().for_each(|node| cluster.thaw(*node));
 
-    let frozen = [victim, cluster.replica_of(victim)];
-    frozen.iter().for_each(|node| cluster.freeze(*node));
+    both.iter().for_each(|node| cluster.freeze(*node));
     let b = fleet.start("b");
     fleet.wait_ready(&b);
-    frozen.iter().for_each(|node| cluster.thaw(*node));
+    both.iter().for_each(|node| cluster.thaw(*node));
     fleet.wait("b to say what it lacks", |_| is_refused(&b));
     a.terminate();
     assert!(a.wait_end().success(), "{}", a.errors());

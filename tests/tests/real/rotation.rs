@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use streamkeeper_tests::consumer::Consumer;
 use streamkeeper_tests::event::Kind;
 use streamkeeper_tests::flavor::Flavor;
 use streamkeeper_tests::fleet::Fleet;
@@ -56,6 +57,11 @@ fn a_new_password_is_read_for_each_connection(flavor: Flavor) {
         let cut: usize = server.run(&["CLIENT", "KILL", "USER", USER]);
         assert!(cut >= 2, "{cut} connections of two consumers");
         if late {
+            let says = |consumer: &Consumer| {
+                let errors = consumer.errors();
+                errors.lines().any(|line| line.contains("connection refused") && line.contains("WRONGPASS"))
+            };
+            fleet.wait("both to say that their password is refused", |_| says(&a) && says(&b));
             fleet.observe(2 * heartbeat, |_| ());
             write(password);
         }
