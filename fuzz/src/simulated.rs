@@ -34,10 +34,11 @@ pub fn resp(data: &[u8]) {
     }
 }
 
-/// As in Redis, INFO counts how often was read, and SHUTDOWN takes along what was answered in the same read.
+/// As in Redis, INFO counts how often was read, and SHUTDOWN takes along what was answered in the same read. Either may be
+/// written with escapes.
 fn tells_reads_apart(bytes: &[u8]) -> bool {
     let holds = |word: &[u8]| bytes.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
-    holds(b"info") || holds(b"shutdown")
+    holds(b"info") || holds(b"shutdown") || holds(b"\\")
 }
 
 fn answers(pieces: &[&[u8]]) -> Vec<Output> {
