@@ -1,18 +1,12 @@
 //! The handle on an owned stream: what it is, whether it is still owned, and how to end that.
 
-use std::{
-    fmt,
-    future::Future,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+mod end;
+mod held;
+
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use serde::de::DeserializeOwned;
 use streamkeeper_core::{
-    entries::event::CommitEnd,
     id::{EntryId, StreamName, Token},
     streams::{
         End,
@@ -20,13 +14,13 @@ use streamkeeper_core::{
     },
     time::Time,
 };
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 
-use crate::{
-    clock::Clock,
-    entries::{Desk, Work},
-    errors::FinishError,
+pub(crate) use self::{
+    end::{EndRequest, Wish},
+    held::Held,
 };
+use crate::{clock::Clock, entries::Desk, errors::FinishError};
 
 /// How an ownership ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,74 +53,6 @@ impl Lost {
 #[derive(Clone)]
 pub struct Lease(pub(crate) Arc<Held>);
 
-/// One ownership, shared by the driver and all handles.
-pub(crate) struct Held {
-    added: Added,
-    partition: u32,
-    gained: Time,
-    /// Microseconds; 0 once it has ended.
-    valid_until: AtomicU64,
-    ended: Mutex<Ended>,
-    changed: Notify,
-    clock: Clock,
-    ends: mpsc::UnboundedSender<EndRequest>,
-    pub(crate) work: Arc<Work>,
-}
-
-/// How long an end waits at most for what was worked on to be committed, or for what cannot be decoded to be set aside.
-const SETTLED_WITHIN: Duration = Duration::from_secs(1);
-
-#[derive(Default)]
-struct Ended {
-    asked: Option<End>,
-    lost: Option<Lost>,
-}
-
-/// The application wants to end an ownership. The token says which one: the entry may be owned anew meanwhile.
-#[derive(Clone, Debug)]
-pub(crate) struct EndRequest {
-    pub(crate) entry: EntryId,
-    pub(crate) token: Token,
-    pub(crate) end: Wish,
-}
-
-impl EndRequest {
-    /// What is asked for once this is known of what was to be committed or set aside before: a stream of which an entry
-    /// could not be set aside is not finished, or the entry would be lost. Its next owner reads it again.
-    pub(crate) fn settled(self, end: &CommitEnd) -> EndRequest {
-        let end = match (self.end, end) {
-            (Wish::Done, CommitEnd::Broken(why)) => {
-                Wish::Failed(format!("an entry that cannot be decoded could not be set aside: {why}").into())
-            }
-            (Wish::Done, CommitEnd::Lost | CommitEnd::Unknown) => Wish::Release,
-            (wish, _) => wish,
-        };
-        EndRequest { end, ..self }
-    }
-}
-
-/// How the application ends an ownership.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Wish {
-    /// For ever.
-    Done,
-    /// Unfinished.
-    Release,
-    /// Unfinished, and nobody is to be handed it for so long.
-    Rest(Duration),
-    /// Unfinished, because of this error.
-    Failed(Box<str>),
-}
-
-impl Wish {
-    fn end(&self) -> End {
-        match self {
-            Wish::Done => End::Done,
-            Wish::Release | Wish::Rest(_) | Wish::Failed(_) => End::Release,
-        }
-    }
-}
-
 impl Lease {
     pub(crate) fn new(
         added: Added,
@@ -135,20 +61,7 @@ impl Lease {
         ends: mpsc::UnboundedSender<EndRequest>,
         desk: Arc<Desk>,
     ) -> Lease {
-        let work = Arc::new(Work::new(desk, &added));
-        let valid_until = AtomicU64::new(added.valid_until.as_micros());
-        let gained = clock.now();
-        Lease(Arc::new(Held {
-            added,
-            partition,
-            gained,
-            valid_until,
-            ended: Mutex::default(),
-            changed: Notify::new(),
-            clock,
-            ends,
-            work,
-        }))
+        Lease(Arc::new(Held::new(added, partition, clock, ends, desk)))
     }
 
     /// The stream's name.
@@ -208,28 +121,20 @@ impl Lease {
     /// Whether the stream is owned at this instant, by this consumer's own clock. Looks at the clock, asks nobody,
     /// costs nanoseconds: look before every write.
     pub fn is_valid(&self) -> bool {
-        self.valid_until() > self.0.clock.now()
+        self.valid_until() > self.0.clock().now()
     }
 
     /// Until when the stream is owned unless the lease is extended, by the client's [`Clock`]; [`Time::ZERO`] once it
     /// has ended.
     pub fn valid_until(&self) -> Time {
-        Time::from_micros(self.0.valid_until.load(Ordering::Acquire))
+        self.0.valid_until()
     }
 
     /// Waits until the ownership has ended, and says how. Cancel safe; may be called any number of times.
     ///
     /// After [`done`](Lease::done) or [`release`](Lease::release) it resolves when the answer is there.
     pub async fn lost(&self) -> Lost {
-        loop {
-            let changed = self.0.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if let Some(lost) = self.0.lost() {
-                return lost;
-            }
-            changed.await;
-        }
+        self.0.ended().await
     }
 
     /// Finishes the stream for ever: nobody is handed it again. Its validity ends and the command is sent *when this
@@ -293,87 +198,7 @@ impl Lease {
 
     /// Whether work on the stream is to be stopped: it was lost, and not by the application's own wish.
     pub(crate) fn must_stop(&self) -> bool {
-        !self.is_valid() && self.0.lock().asked.is_none()
-    }
-}
-
-impl Held {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Ended> {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn lost(&self) -> Option<Lost> {
-        self.lock().lost.clone()
-    }
-
-    /// When the client heard of it.
-    pub(crate) fn gained(&self) -> Time {
-        self.gained
-    }
-
-    pub(crate) fn clock(&self) -> &Clock {
-        &self.clock
-    }
-
-    /// The application is to end its work until then.
-    pub(crate) fn drain(&self, until: Time) {
-        self.work.drain(until);
-        self.changed.notify_waiters();
-    }
-
-    /// Waits for that; [`Time::ZERO`] if the ownership has ended.
-    pub(crate) async fn draining(&self) -> Time {
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if self.lost().is_some() {
-                return Time::ZERO;
-            }
-            if let Some(until) = self.work.draining() {
-                return until;
-            }
-            changed.await;
-        }
-    }
-
-    /// Ends local validity, then sends the wish; before a release, what was worked on is committed. Only the first wish
-    /// counts, and none after the end.
-    pub(crate) fn ask_to_end(&self, wish: Wish) {
-        let mut ended = self.lock();
-        if ended.asked.is_some() || ended.lost.is_some() {
-            return;
-        }
-        ended.asked = Some(wish.end());
-        drop(ended);
-        let valid_until = Time::from_micros(self.valid_until.load(Ordering::Acquire));
-        self.invalidate();
-        let request = EndRequest { entry: self.added.entry, token: self.added.token, end: wish };
-        let settled_by = valid_until.min(self.clock.now() + SETTLED_WITHIN);
-        if self.work.end_when_settled(&request, settled_by) {
-            return;
-        }
-        // If the driver is gone, it has said how the ownership ended, or is about to.
-        let _ = self.ends.send(request);
-    }
-
-    /// From now on it is not valid, whatever is answered later.
-    pub(crate) fn invalidate(&self) {
-        self.valid_until.store(0, Ordering::Release);
-    }
-
-    /// It is trusted for longer, unless it has ended.
-    pub(crate) fn extend(&self, until: Time) {
-        let longer = |now: u64| (now != 0 && until.as_micros() > now).then_some(until.as_micros());
-        let _ = self.valid_until.fetch_update(Ordering::AcqRel, Ordering::Acquire, longer);
-    }
-
-    /// It has ended, in this way. The first word counts.
-    pub(crate) fn finish(&self, lost: Lost) {
-        self.invalidate();
-        self.lock().lost.get_or_insert(lost);
-        self.changed.notify_waiters();
-        self.work.over();
+        !self.is_valid() && !self.0.is_asked_to_end()
     }
 }
 
@@ -390,7 +215,7 @@ impl fmt::Debug for Lease {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicU64;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use futures::FutureExt;
 
