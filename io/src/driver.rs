@@ -2,15 +2,15 @@
 //!
 //! One task, one `select!`, and never a wait for the application: a slow one delays no heartbeat.
 
+mod facts;
+mod stop;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use streamkeeper_core::{
     id::{CallId, EntryId},
-    streams::{
-        Answer, Call, Command, End, Event, Link, LostReason, Machine, Notification as Fact, Output, Remark, Report,
-        link_of,
-    },
+    streams::{Answer, Call, Command, End, Event, Link, LostReason, Machine, Output, Remark, Report, link_of},
     time::Time,
     trouble::Trouble,
 };
@@ -29,7 +29,6 @@ use crate::{
     links::{Generation, LinkEvent, Links, push::Push},
     log,
     metrics::Meters,
-    notification::Notification,
     outages::Outages,
     outbox::Outbox,
     partitions::{capacity::Seat, muster::Muster},
@@ -257,126 +256,6 @@ impl Driver {
                     self.stop(End::Release, self.grace);
                 }
             }
-        }
-    }
-
-    fn stop(&mut self, end: End, within: Duration) {
-        let again = std::mem::replace(&mut self.stopping, true);
-        // Also tells the application's own tasks.
-        self.cancel.cancel();
-        let draining = Draining::new(self.shared.clock.now(), within);
-        if let Some(first) = &mut self.draining {
-            first.hasten(draining);
-            let until = first.until;
-            let worked_on = self.shared.leases.all().into_iter().filter(|lease| lease.0.work.is_under_way());
-            worked_on.for_each(|lease| lease.0.drain(until));
-        } else if end == End::Release && !again && self.shared.leases.any_under_way() {
-            self.drain(draining);
-        } else {
-            self.shut_down(end, draining.deadline);
-        }
-    }
-
-    /// Gives back what nobody works on, and leaves the rest to the application for a while.
-    fn drain(&mut self, draining: Draining) {
-        self.tell(Event::Drain);
-        for lease in self.shared.leases.all() {
-            if lease.0.work.is_under_way() {
-                lease.0.drain(draining.until);
-            } else {
-                lease.0.ask_to_end(Wish::Release);
-            }
-        }
-        self.draining = Some(draining);
-    }
-
-    /// Once everything has ended, or the time is up, the machine is told to stop.
-    fn go_on_draining(&mut self) {
-        let Some(draining) = self.draining else { return };
-        let now = self.shared.clock.now();
-        if self.shared.leases.len() == 0 || now >= draining.last_call {
-            self.draining = None;
-            self.shut_down(End::Release, draining.deadline);
-        } else if now >= draining.until && !draining.called {
-            self.draining = Some(Draining { called: true, ..draining });
-            self.shared.leases.all().iter().for_each(|lease| lease.0.ask_to_end(Wish::Release));
-        }
-    }
-
-    fn shut_down(&mut self, end: End, deadline: Time) {
-        self.shared.leases.invalidate_all();
-        self.tell(Event::Shutdown(end, deadline));
-    }
-
-    fn notify(&mut self, fact: Fact) {
-        log::notification(&fact);
-        let partition = self.partition;
-        let notification = match fact {
-            Fact::Ready if self.muster.ready(self.partition) => Notification::Ready,
-            Fact::Ready => return,
-            Fact::Added(added) => {
-                self.shared.meters.added(added.takeover);
-                let (clock, desk) = (self.shared.clock.clone(), self.shared.desk.clone());
-                let lease = Lease::new(added, partition, clock, self.ends.0.clone(), desk);
-                self.shared.leases.insert(lease.clone());
-                self.answer_claims(lease.entry(), "granted", || Ok(lease.clone()));
-                Notification::Added(lease)
-            }
-            Fact::Expired { entry, stream } => {
-                // The reaper says it again for as long as it is true.
-                if self.shared.outbox.backlogged() {
-                    return self.shared.meters.hint_withheld();
-                }
-                Notification::Expired { entry, stream, partition }
-            }
-            Fact::ClaimLost { entry, stream, why } => {
-                self.answer_claims(entry, why.label(), || Err(ClaimError::Lost { entry, why: why.clone() }));
-                Notification::ClaimLost { entry, stream, why, partition }
-            }
-            Fact::Disowned { entry, stream, token, reason } => {
-                self.finish(entry, Lost::Disowned(reason.clone()));
-                Notification::Disowned { entry, stream, token, reason, partition }
-            }
-            Fact::Done { entry, stream, token } => {
-                self.finish(entry, Lost::Done);
-                Notification::Done { entry, stream, token, partition }
-            }
-            Fact::Released { entry, stream, token } => {
-                self.finish(entry, Lost::Released);
-                Notification::Released { entry, stream, token, partition }
-            }
-            Fact::Rejected { entry, stream, reason, error } => {
-                self.shared.meters.rejected(reason.label());
-                Notification::Rejected { entry, stream, reason, error, partition }
-            }
-            Fact::Terminated(trouble) => {
-                self.progress.send_replace(Progress::Terminated(trouble.clone()));
-                let Some(last) = self.muster.ended(Err(trouble)) else { return };
-                last
-            }
-            Fact::Stopped(report) => {
-                self.progress.send_replace(Progress::Stopped(report));
-                let Some(last) = self.muster.ended(Ok(report)) else { return };
-                last
-            }
-        };
-        if self.shared.outbox.push(notification, &self.turns) {
-            self.tell(Event::Backlogged(true));
-        }
-    }
-
-    fn finish(&mut self, entry: EntryId, lost: Lost) {
-        let label = lost.label();
-        if let Some(lease) = self.shared.leases.finish(entry, lost) {
-            self.shared.meters.ended(label, self.shared.clock.now().since(lease.0.gained()));
-        }
-    }
-
-    fn answer_claims(&mut self, entry: EntryId, outcome: &'static str, answer: impl Fn() -> Result<Lease, ClaimError>) {
-        for claim in self.claims.remove(&entry).unwrap_or_default() {
-            self.shared.meters.claimed(outcome);
-            // Whoever dropped the question reads the answer among the notifications.
-            let _ = claim.send(answer());
         }
     }
 
