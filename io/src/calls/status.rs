@@ -159,6 +159,7 @@ impl Calls {
                 status.maxmemory_policy = get("maxmemory_policy");
                 status.append_only = info.get("aof_enabled") == Some("1");
                 status.warnings.extend(info.warnings());
+                status.warnings.extend(info.unguarded_primary());
                 status.warnings.extend(self.persistence(connection, info).await?);
             }
             None => status.warnings.push("INFO is refused: the server's settings are unknown".into()),
@@ -174,6 +175,13 @@ impl Calls {
                 status.notify_flags = Some(flags.into());
             }
             Err(trouble) => status.warnings.push(format!("notify-keyspace-events cannot be read ({trouble})").into()),
+        }
+        if let Ok(Ok(seconds @ 1..)) = self.setting(connection, "timeout").await?.map(|text| text.parse::<u64>())
+            && Duration::from_secs(seconds) <= longest_ttl
+        {
+            status.warnings.push(
+                format!("timeout is {seconds} s: connections may be closed between two heartbeats; set it to 0").into(),
+            );
         }
         status.features = self.features(connection, info.as_ref(), status.notify_flags.as_deref()).await?;
         Ok(status)

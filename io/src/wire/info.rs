@@ -100,6 +100,17 @@ impl Info {
         }
         warnings
     }
+
+    /// That a primary which is cut off goes on to serve whoever reaches it, in words. Only where `min-replicas-to-write` is
+    /// set does INFO count the replicas that are well.
+    pub(crate) fn unguarded_primary(&self) -> Option<Box<str>> {
+        let replicas = self.get("connected_slaves").filter(|count| *count != "0")?;
+        let unguarded = self.get("role") == Some("master") && self.get("min_slaves_good_slaves").is_none();
+        unguarded.then(|| {
+            let what = "min-replicas-to-write is 0: after a failover the former primary may go on granting leases";
+            format!("connected replicas: {replicas}, and {what}; set it to 1").into()
+        })
+    }
 }
 
 #[cfg(test)]
@@ -122,6 +133,19 @@ mod tests {
             assert_eq!(Info(format!("redis_version:{version}")).too_old(), old, "{version}");
         }
         assert_eq!(Info(String::new()).identity(), "");
+    }
+
+    #[test]
+    fn a_primary_with_replicas_that_nothing_stops_is_warned_of() {
+        for (lines, warned) in [
+            ("role:master\r\nconnected_slaves:0\r\n", false),
+            ("role:master\r\nconnected_slaves:2\r\n", true),
+            ("role:master\r\nconnected_slaves:2\r\nmin_slaves_good_slaves:2\r\n", false),
+            ("role:slave\r\nconnected_slaves:1\r\n", false),
+            ("", false),
+        ] {
+            assert_eq!(Info(lines.to_owned()).unguarded_primary().is_some(), warned, "{lines:?}");
+        }
     }
 
     #[test]

@@ -18,8 +18,8 @@ pub(crate) struct Args {
     /// The profile that the seed is drawn with.
     #[arg(long, default_value_t)]
     profile: Profile,
-    /// On which network: events or turmoil.
-    #[arg(long, default_value_t)]
+    /// Which engine: the shell on a network, which is events (ours, fast) or turmoil; or core, the machines alone.
+    #[arg(long, visible_alias = "engine", default_value_t)]
     net: Net,
     /// Where to write it. If the name ends in `.svg`, it is the picture alone. Default: target/sim/NAME.html
     #[arg(long, short, value_name = "FILE")]

@@ -62,6 +62,11 @@ fn status(flavor: Flavor) {
     server.set("maxmemory-policy", "volatile-lru");
     let after = fleet.command_ok(&["status"]);
     assert!(after.out.contains("volatile-lru") && !before.out.contains("volatile-lru"), "{after:?}");
+    // So are connections that are closed between two heartbeats.
+    server.set("timeout", "2");
+    let after = fleet.command_ok(&["status"]);
+    server.set("timeout", "0");
+    assert!(after.out.contains("timeout is 2 s") && !before.out.contains("timeout is"), "{after:?}");
     a.kill();
     fleet.wait_owned(&streams);
     // What is given back says so, rather than to be an hour old.
@@ -126,7 +131,7 @@ fn dead(flavor: Flavor) {
 #[test]
 fn wrong_usage() {
     let work = ["work", "--redis", "redis://127.0.0.1:1", "--service", "s", "--name", "n"];
-    let wrong: [&[&str]; 9] = [
+    let wrong: [&[&str]; 11] = [
         &[],
         &["no-such-command"],
         &["work", "--no-such-flag"],
@@ -136,6 +141,8 @@ fn wrong_usage() {
         &[&work[..], &["--lease-ttl", "1s"]].concat(),
         &[&work[..], &["--claim", "perhaps"]].concat(),
         &["announce", "--redis", "redis://127.0.0.1:1", "--service", "s"],
+        &[&work[..], &["--partitions", "0"]].concat(),
+        &["status", "--redis", "redis://127.0.0.1:1", "--service", "s{", "--partitions", "4"],
     ];
     for words in wrong {
         let answer = streamkeeper(words);

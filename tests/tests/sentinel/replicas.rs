@@ -39,6 +39,11 @@ fn a_missing_replica_is_said_once(flavor: Flavor) {
     fleet.wait_owned(&streams);
     assert!(waits(&server) > 0, "the replicas were waited for");
     assert_eq!(warnings(&a), 0, "{}", a.errors());
+    let is_unguarded = || fleet.command_ok(&["status"]).out.contains("min-replicas-to-write is 0");
+    assert!(is_unguarded());
+    server.set("min-replicas-to-write", "1");
+    assert!(!is_unguarded());
+    server.set("min-replicas-to-write", "0");
     for time in 1..=2 {
         replica.freeze();
         for number in 0..3 {

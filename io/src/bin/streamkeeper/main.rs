@@ -57,9 +57,13 @@ impl<E: Error + 'static> From<E> for Failure {
 
 /// An error at start: of the usage, or of the world.
 pub(crate) fn at_start(error: streamkeeper::Error) -> Failure {
-    use streamkeeper::Error;
+    use streamkeeper::{
+        Error,
+        PartitionsError::{Brace, Count, NoMultiple},
+    };
     match error {
         Error::Url { .. } | Error::Tls { .. } | Error::Name(_) | Error::Config(_) => Failure::Usage(error.to_string()),
+        Error::Partitions(Count { .. } | Brace { .. } | NoMultiple { .. }) => Failure::Usage(error.to_string()),
         error => Failure::Failed(error.to_string()),
     }
 }
