@@ -148,8 +148,8 @@ pub fn live_with(life: &Life, config: Config) {
     };
     world.hand(Event::Timeout);
     let steps = life.steps.iter().take(MOST_STEPS);
-    // The client may begin without this partition: at once, or as late as somebody adds it.
-    let begins = life.retries.checked_sub(128).map(|late| usize::from(late) % (steps.len() + 1));
+    // The client may begin without this partition: at once if it was added later, or when the start has run out of patience.
+    let begins = life.retries.checked_sub(128).map(|late| usize::from(late) % steps.len().max(1));
     for (index, step) in steps.enumerate() {
         if begins == Some(index) {
             world.hand(Event::Begun);

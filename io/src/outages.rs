@@ -1,10 +1,7 @@
 //! What lasts and is tried again and again: connections that are down, and what only a person can mend. People read of an
 //! outage at once, of a refusal once a minute as well, and of the rest nothing above `debug`.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use streamkeeper_core::{
     time::Time,
@@ -20,7 +17,8 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// What people were told of.
 #[derive(Debug, Default)]
 pub(crate) struct Outages {
-    down: BTreeSet<Link>,
+    /// The connections that are down, and the last word about each.
+    down: BTreeMap<Link, Word>,
     /// When each refusal was said last. As many as there are calls, links and kinds of trouble.
     refused: BTreeMap<(&'static str, TroubleKind), Refusal>,
 }
@@ -29,6 +27,12 @@ pub(crate) struct Outages {
 struct Refusal {
     said: Time,
     unsaid: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    Down,
+    Refused,
 }
 
 /// What people are to be told of a connection that could not be made, or broke.
@@ -45,7 +49,9 @@ enum News {
 impl Outages {
     /// A connection is there.
     pub(crate) fn link_up(&mut self, link: Link) {
-        if self.down.remove(&link) {
+        if self.down.remove(&link).is_some() {
+            // If it is refused again, that is news.
+            self.refused.retain(|(what, _), _| *what != link_name(link));
             info!(link = link_name(link), "connection is back");
         }
     }
@@ -89,11 +95,19 @@ impl Outages {
     }
 
     fn news(&mut self, link: Link, kind: TroubleKind, now: Time) -> News {
-        let known = !self.down.insert(link);
-        if kind.is_fatal_at_start() {
-            return self.refused(link_name(link), kind, now).map_or(News::Old, |unsaid| News::Refused { unsaid });
+        if kind.is_fatal_at_start()
+            && let Some(unsaid) = self.refused(link_name(link), kind, now)
+        {
+            self.down.insert(link, Word::Refused);
+            return News::Refused { unsaid };
         }
-        if known { News::Old } else { News::Down }
+        match self.down.get(&link) {
+            Some(Word::Refused) if !kind.is_fatal_at_start() => {}
+            Some(_) => return News::Old,
+            None => {}
+        }
+        self.down.insert(link, Word::Down);
+        News::Down
     }
 }
 
@@ -133,13 +147,19 @@ mod tests {
             (Commands, Refused, 4, News::Refused { unsaid: 0 }),
             (Commands, Refused, 5, News::Old),
             (Reader, Refused, 6, News::Refused { unsaid: 0 }),
-            (Commands, Connection, 7, News::Old),
-            (Commands, Refused, 64, News::Refused { unsaid: 1 }),
+            // The password was mended, and now the server is away: nobody is to look for a password any more.
+            (Commands, Connection, 7, News::Down),
+            (Commands, Refused, 8, News::Old),
+            (Commands, Connection, 9, News::Old),
+            (Commands, Refused, 64, News::Refused { unsaid: 2 }),
+            (Commands, Connection, 65, News::Down),
         ] {
             assert_eq!(outages.news(link, kind, second(seconds)), news, "{link:?} {kind:?} at {seconds} s");
         }
         outages.link_up(Commands);
-        assert_eq!(outages.news(Commands, Connection, second(65)), News::Down, "again");
-        assert_eq!(outages.news(Reader, Connection, second(66)), News::Old, "the other one is down still");
+        assert_eq!(outages.news(Commands, Refused, second(66)), News::Refused { unsaid: 0 }, "another outage");
+        outages.link_up(Commands);
+        assert_eq!(outages.news(Commands, Connection, second(67)), News::Down, "and another");
+        assert_eq!(outages.news(Reader, Refused, second(65)), News::Old, "the other one is down still");
     }
 }

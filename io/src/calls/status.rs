@@ -180,7 +180,10 @@ impl Calls {
             && Duration::from_secs(seconds) <= longest_ttl
         {
             status.warnings.push(
-                format!("timeout is {seconds} s: connections may be closed between two heartbeats; set it to 0").into(),
+                format!(
+                    "timeout is {seconds} s, and leases live {longest_ttl:?}: idle connections are closed; set it to 0"
+                )
+                .into(),
             );
         }
         status.features = self.features(connection, info.as_ref(), status.notify_flags.as_deref()).await?;

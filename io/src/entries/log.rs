@@ -5,7 +5,6 @@ use streamkeeper_core::{
     entries::event::{Delivery, Remark},
     id::{EntryId, StreamName},
     time::Time,
-    trouble::TroubleKind,
 };
 use tracing::{debug, error, info, trace, warn};
 
@@ -45,9 +44,9 @@ pub(crate) fn remark(remark: &Remark, outages: &mut Outages, now: Time) {
         Remark::CannotWake => {
             warn!("CLIENT UNBLOCK or CLIENT ID is refused: what is opened is read up to 100 ms later");
         }
-        Remark::Broken(stream, what) => match outages.refused("entries", TroubleKind::WrongType, now) {
-            Some(unsaid) => error!(%stream, what, unsaid, "this stream cannot be worked on until that is mended"),
-            None => debug!(%stream, what, "this stream cannot be worked on"),
-        },
+        // Said once for each stream.
+        Remark::Broken(stream, what) => {
+            error!(%stream, what, "this stream cannot be worked on until that is mended");
+        }
     }
 }

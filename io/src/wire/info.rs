@@ -101,14 +101,14 @@ impl Info {
         warnings
     }
 
-    /// That a primary which is cut off goes on to serve whoever reaches it, in words. Only where `min-replicas-to-write` is
-    /// set does INFO count the replicas that are well.
+    /// That a primary which is cut off goes on to serve whoever reaches it, in words. Only where `min-replicas-to-write` and
+    /// `min-replicas-max-lag` are set does INFO count the replicas that are well.
     pub(crate) fn unguarded_primary(&self) -> Option<Box<str>> {
         let replicas = self.get("connected_slaves").filter(|count| *count != "0")?;
         let unguarded = self.get("role") == Some("master") && self.get("min_slaves_good_slaves").is_none();
         unguarded.then(|| {
-            let what = "min-replicas-to-write is 0: after a failover the former primary may go on granting leases";
-            format!("connected replicas: {replicas}, and {what}; set it to 1").into()
+            let what = "after a failover the former primary may go on granting leases; set min-replicas-to-write to 1";
+            format!("connected replicas: {replicas}, and none is needed to write: {what}").into()
         })
     }
 }

@@ -39,7 +39,7 @@ fn a_missing_replica_is_said_once(flavor: Flavor) {
     fleet.wait_owned(&streams);
     assert!(waits(&server) > 0, "the replicas were waited for");
     assert_eq!(warnings(&a), 0, "{}", a.errors());
-    let is_unguarded = || fleet.command_ok(&["status"]).out.contains("min-replicas-to-write is 0");
+    let is_unguarded = || fleet.command_ok(&["status"]).out.contains("set min-replicas-to-write");
     assert!(is_unguarded());
     server.set("min-replicas-to-write", "1");
     assert!(!is_unguarded());

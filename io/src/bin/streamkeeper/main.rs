@@ -59,11 +59,11 @@ impl<E: Error + 'static> From<E> for Failure {
 pub(crate) fn at_start(error: streamkeeper::Error) -> Failure {
     use streamkeeper::{
         Error,
-        PartitionsError::{Brace, Count, NoMultiple},
+        PartitionsError::{Brace, Count},
     };
     match error {
         Error::Url { .. } | Error::Tls { .. } | Error::Name(_) | Error::Config(_) => Failure::Usage(error.to_string()),
-        Error::Partitions(Count { .. } | Brace { .. } | NoMultiple { .. }) => Failure::Usage(error.to_string()),
+        Error::Partitions(Count { .. } | Brace { .. }) => Failure::Usage(error.to_string()),
         error => Failure::Failed(error.to_string()),
     }
 }
